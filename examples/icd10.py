@@ -1,0 +1,93 @@
+"""ICD-10-CM as a text classification task: a diagnosis in words, its chapter or block as class."""
+
+import re
+from collections import defaultdict
+
+import numpy as np
+import simple_icd_10_cm as icd
+
+# Instructions to coders ("This category is to be used ..."), stored among the terms.
+_NOTE = re.compile(r"\b(codes?|(this|following) category)\b", re.IGNORECASE)
+_CODE_RANGE = re.compile(r"\s*\([A-Z]\w+-\w+\)$")
+
+
+def load_icd10(level="chapter", *, n_train=200, n_test=1000, random_state=0):
+    """Load diagnoses and the ICD-10-CM chapters or blocks they belong to.
+
+    The texts are the titles of the three-character categories ("Cholera") and the inclusion
+    terms of all codes ("Classical cholera"). Texts of one category share most of their words, so
+    half of each class's categories are kept for the test texts. Classes with a single category
+    cannot be split and are left out: 22 chapters and 246 of the 285 lowest blocks remain.
+
+    Parameters
+    ----------
+    level : {"chapter", "block"}, default="chapter"
+        What the classes are.
+    n_train, n_test : int
+        Numbers of texts. The training texts start with one of each class; all others, and the
+        test texts, are drawn uniformly, so classes are as unequal as the ICD makes them. A
+        smaller `n_train` or `n_test` gives the first texts of a larger one.
+    random_state : int, default=0
+        Seeds the split and the draw.
+
+    Returns
+    -------
+    X_train, y_train, X_test, y_test : list of str
+        Texts and the titles of their classes.
+
+    Raises
+    ------
+    ValueError
+        If `level` is unknown, or `n_train` or `n_test` is out of range.
+
+    Notes
+    -----
+    Source: the tabular list of ICD-10-CM, April 2026, by CDC's National Center for Health
+    Statistics and CMS. It is a work of the US government, and comes here in the package
+    simple-icd-10-cm (MIT licence).
+    """
+    rng = np.random.default_rng(random_state)
+    train, test, first = [], [], []
+    for label, categories in _texts_by_class(level).items():
+        order = [categories[i] for i in rng.permutation(len(categories))]
+        sides = [t for c in order[::2] for t in c], [t for c in order[1::2] for t in c]
+        first.append(len(train) + rng.integers(len(sides[0])))
+        train += [(text, label) for text in sides[0]]
+        test += [(text, label) for text in sides[1]]
+    others = np.setdiff1d(np.arange(len(train)), first)
+    train_order = np.r_[rng.permutation(first), rng.permutation(others)]
+    test_order = rng.permutation(len(test))
+
+    for name, n, low, high in [
+        ("n_train", n_train, len(first), len(train)),
+        ("n_test", n_test, 1, len(test)),
+    ]:
+        if not low <= n <= high:
+            raise ValueError(f"`{name}` must be in [{low}, {high}] at level={level!r}. Got {n}.")
+    X_train, y_train = zip(*(train[i] for i in train_order[:n_train]))
+    X_test, y_test = zip(*(test[i] for i in test_order[:n_test]))
+    return list(X_train), list(y_train), list(X_test), list(y_test)
+
+
+def _texts_by_class(level):
+    """Map each class to its categories' lists of texts; every text occurs once."""
+    if level not in ("chapter", "block"):
+        raise ValueError(f"`level` must be 'chapter' or 'block'. Got {level!r}.")
+    texts, labels = {}, defaultdict(set)
+    # A block of one category has the category's code, which is therefore listed twice.
+    for category in dict.fromkeys(filter(icd.is_category, icd.get_all_codes())):
+        group = icd.get_parent(category) if level == "block" else icd.get_ancestors(category)[-1]
+        label = _CODE_RANGE.sub("", icd.get_description(group, prioritize_blocks=True))
+        terms = [icd.get_description(category)]
+        for code in (category, *icd.get_descendants(category)):
+            terms += icd.get_inclusion_term(code)
+        for text in (" ".join(t.split()) for t in terms if not _NOTE.search(t)):
+            key = " ".join(re.findall(r"\w+", text.casefold()))
+            labels[key].add(label)
+            texts.setdefault(key, (text, label, category))
+
+    classes = defaultdict(lambda: defaultdict(list))
+    for key, (text, label, category) in texts.items():
+        if len(labels[key]) == 1:  # else the text alone does not tell the class
+            classes[label][category].append(text)
+    return {label: list(c.values()) for label, c in classes.items() if len(c) > 1}

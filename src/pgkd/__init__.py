@@ -1,0 +1,31 @@
+"""pgkd: performance-guided distillation of LLMs into small, fast text classifiers.
+
+The public names are imported when first used, so that ``import pgkd`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pgkd.classifier import PGKDClassifier as PGKDClassifier
+
+__version__ = "0.1.0.dev0"
+
+_LAZY = {"PGKDClassifier": "pgkd.classifier"}
+_SUBMODULES = {"exceptions", "protocols", "records", "samplers", "students", "teachers", "testing"}
+
+__all__ = ["PGKDClassifier", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _SUBMODULES:
+        return importlib.import_module(f"pgkd.{name}")
+    raise AttributeError(f"module 'pgkd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_SUBMODULES])

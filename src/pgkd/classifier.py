@@ -1,0 +1,406 @@
+"""`PGKDClassifier`: the scikit-learn contract, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from pgkd import persistence
+from pgkd.callbacks import PrintProgress
+from pgkd.distillation import Distillation, LabelledTexts
+from pgkd.exceptions import InvalidInputError
+from pgkd.protocols import Callback, Sampler, Teacher
+from pgkd.records import Event, FloatArray, Label, LabelArray
+from pgkd.splitting import hold_out
+from pgkd.students.base import check_takes_weights, predict_proba
+from pgkd.validation import (
+    check_classes,
+    check_component,
+    check_descriptions,
+    check_known,
+    check_labels,
+    check_texts,
+)
+
+
+class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Distil an LLM that classifies texts into a small, fast classifier.
+
+    The student is trained on the labelled texts (the baseline); then, cycle by cycle, it is evaluated,
+    its confident mistakes are mined, the teacher sees the report and the mistakes and writes the next
+    batch of labelled texts, and the student learns from it. A part of the labelled texts, the gate, is
+    never shown to the teacher: it decides which cycles are kept, when to stop and which student is
+    returned. The baseline is one of the candidates.
+
+    Parameters
+    ----------
+    teacher : teacher
+        Writes the texts: any object with ``generate(requests)``, such as
+        :class:`~pgkd.teachers.OpenAITeacher` or a subclass of :class:`~pgkd.teachers.LLMTeacher`. It
+        must be given: a default would spend money unasked.
+    student : classifier, default=None
+        A scikit-learn classifier of texts with ``predict_proba``, e.g. a ``Pipeline`` of a vectorizer
+        and a linear model, or one of :mod:`pgkd.students`. ``None``:
+        ``TransformerStudent("bert-base-uncased")``, as in the paper.
+    sampler : sampler, default=None
+        Decides what the teacher is asked for and shown. ``None``:
+        :class:`~pgkd.samplers.PerformanceGuidedSampler`.
+    max_cycles : int, default=10
+        At most so many batches are bought. 0 trains the baseline only.
+    samples_per_cycle : int, default=200
+        Texts asked for in a cycle.
+    patience : int, default=3
+        Stop after so many cycles without a better gate score.
+    validation_fraction : float, default=0.2
+        Share of the labelled texts, in (0, 1), that becomes the gate. Not used with `X_val`.
+    feedback : {"out_of_fold", "holdout", "validation", "train"}, default="out_of_fold"
+        The texts on which the student's performance is shown to the teacher. Whatever is shown no
+        longer tells the truth about the student, hence:
+
+        - ``"out_of_fold"``: the training texts, each predicted by a student that has not seen it. Safe;
+          trains the student five times more in each cycle.
+        - ``"holdout"``: a fold of its own, `validation_fraction` of the training texts. Safe; for
+          students that are dear to train.
+        - ``"validation"``: the gate itself, the paper's setting. The gate score becomes optimistic.
+        - ``"train"``: the training texts as the student has learnt them, the naive setting.
+    scoring : str or callable, default="neg_log_loss"
+        Gate score: a scikit-learn scorer name or ``scorer(estimator, X, y)``, greater is better.
+    synthetic_weight : float, default=1.0
+        Training weight of a generated text, in (0, inf); a labelled one has 1. Below 1 for a weak
+        teacher. Other values than 1 need a student that takes ``sample_weight``.
+    refit : bool, default=True
+        Train the best student once more on all labelled texts, gate included (never on `X_val`).
+    task_description : str, default=None
+        What is classified and why, in a sentence or two, for the teacher.
+    class_descriptions : dict of label to str, default=None
+        What belongs to each class, for the teacher.
+    max_cost : float, default=None
+        Stop when so many US dollars are spent. Requests in flight at that time are called off, but
+        may be billed. The teacher's price must be known.
+    run_dir : str or path, default=None
+        Directory in which every answer of an LLM teacher is kept before it is used. The same `fit`
+        with the same directory goes on where it was cut off, and pays for no answer twice.
+    callbacks : list of callbacks, default=None
+        Objects with ``on_event(event)``.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the split, the sampler and every ``random_state`` of the student.
+    verbose : int, default=0
+        1 prints a line a cycle, 2 also one for each answer of the teacher.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+    student_ : classifier
+        The best student, trained.
+    history_ : list of :class:`~pgkd.records.Cycle`
+        Cycle 0 is the baseline.
+    synthetic_ : list of :class:`~pgkd.records.SyntheticText`
+        Every generated text and its verdict; ``pandas.DataFrame(clf.synthetic_)`` is a table.
+    usage_ : :class:`~pgkd.records.Usage`
+        Requests, tokens and US dollars taken from the teacher.
+    n_cycles_ : int
+    best_cycle_ : int
+        The cycle of `student_`; 0 if the baseline was not beaten.
+    stop_reason_ : {"max_cycles", "patience", "max_cost", "teacher_error", "interrupted"}
+
+    References
+    ----------
+    Performance-Guided LLM Knowledge Distillation for Efficient Text Classification at Scale,
+    https://arxiv.org/abs/2411.05045
+
+    Examples
+    --------
+    >>> from sklearn.feature_extraction.text import TfidfVectorizer
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from pgkd import PGKDClassifier
+    >>> from pgkd.testing import PoolTeacher
+    >>> texts = ["good film", "great cast", "fine plot", "bad film", "poor cast", "dull plot"]
+    >>> labels = ["pos", "pos", "pos", "neg", "neg", "neg"]
+    >>> teacher = PoolTeacher(["a good one", "great fun", "a bad one", "poor fun"],
+    ...                       ["pos", "pos", "neg", "neg"])
+    >>> clf = PGKDClassifier(
+    ...     teacher, make_pipeline(TfidfVectorizer(), LogisticRegression()),
+    ...     max_cycles=2, samples_per_cycle=2, validation_fraction=0.34, random_state=0,
+    ... ).fit(texts, labels)
+    >>> clf.predict(["good fun"]).tolist()
+    ['pos']
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        "max_cycles": [Interval(Integral, 0, None, closed="left")],
+        "samples_per_cycle": [Interval(Integral, 1, None, closed="left")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "feedback": [StrOptions({"out_of_fold", "holdout", "validation", "train"})],
+        "scoring": [str, callable],
+        "synthetic_weight": [Interval(Real, 0, None, closed="neither")],
+        "refit": ["boolean"],
+        "task_description": [str, None],
+        "class_descriptions": [Mapping, None],
+        "max_cost": [Interval(Real, 0, None, closed="neither"), None],
+        "run_dir": [str, os.PathLike, None],
+        "callbacks": [list, tuple, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        teacher: Teacher | None = None,
+        student: Any = None,
+        sampler: Sampler | None = None,
+        *,
+        max_cycles: int = 10,
+        samples_per_cycle: int = 200,
+        patience: int = 3,
+        validation_fraction: float = 0.2,
+        feedback: str = "out_of_fold",
+        scoring: Any = "neg_log_loss",
+        synthetic_weight: float = 1.0,
+        refit: bool = True,
+        task_description: str | None = None,
+        class_descriptions: Mapping[Label, str] | None = None,
+        max_cost: float | None = None,
+        run_dir: str | os.PathLike[str] | None = None,
+        callbacks: Sequence[Callback] | None = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.teacher = teacher
+        self.student = student
+        self.sampler = sampler
+        self.max_cycles = max_cycles
+        self.samples_per_cycle = samples_per_cycle
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.feedback = feedback
+        self.scoring = scoring
+        self.synthetic_weight = synthetic_weight
+        self.refit = refit
+        self.task_description = task_description
+        self.class_descriptions = class_descriptions
+        self.max_cost = max_cost
+        self.run_dir = run_dir
+        self.callbacks = callbacks
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> PGKDClassifier:
+        """Distil the teacher into the student.
+
+        Parameters
+        ----------
+        X : list, 1-D array or Series of str, of shape (n_texts,)
+            The labelled texts. A part of them is shown to the teacher.
+        y : array-like of shape (n_texts,)
+            Their labels: str, int or bool.
+        sample_weight : array-like of shape (n_texts,), default=None
+            Weights of the labelled texts in the student's training.
+        X_val, y_val : default=None
+            Texts and labels for the gate; without them `validation_fraction` of `X` is held out.
+            They never leave the machine and the student never trains on them.
+
+        Returns
+        -------
+        self : PGKDClassifier
+
+        Raises
+        ------
+        InvalidInputError
+            If texts, labels or components cannot work; before any money is spent.
+        TeacherError
+            If the teacher fails in the first cycle. Later on, `fit` warns and keeps the best student.
+        """
+        self._validate_params()
+        teacher, student, sampler = self._resolve_components()
+        texts = check_texts(X)
+        labels = check_labels(y, len(texts))
+        classes = check_classes(labels)
+        descriptions = check_descriptions(self.class_descriptions, classes)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, labels, dtype=np.float64)
+        labelled = LabelledTexts(texts, labels, weights)
+        if weights is not None or self.synthetic_weight != 1.0:
+            check_takes_weights(student)
+
+        rng = check_random_state(self.random_state)
+        train, gate = self._split_off_gate(labelled, X_val, y_val, classes, rng)
+        feedback = None
+        if self.feedback == "holdout":
+            kept, shown = hold_out(train.y, self.validation_fraction, rng)
+            train, feedback = train.take(kept), train.take(shown)
+        elif self.feedback != "out_of_fold":
+            feedback = gate if self.feedback == "validation" else train
+
+        run = Distillation(
+            teacher,
+            student,
+            sampler,
+            classes=classes,
+            train=train,
+            gate=gate,
+            feedback=feedback,
+            scoring=self.scoring,
+            max_cycles=self.max_cycles,
+            samples_per_cycle=self.samples_per_cycle,
+            patience=self.patience,
+            max_cost=self.max_cost,
+            synthetic_weight=self.synthetic_weight,
+            task_description=self.task_description,
+            class_descriptions=descriptions,
+            emit=self._emit,
+            seed=int(rng.randint(np.iinfo(np.int32).max)),
+        )
+        stop_reason = run.run()
+        best = run.best.student
+        if self.refit:
+            best = run.fit_student(labelled, run.best.synthetic)
+
+        self.classes_ = classes
+        self.student_ = best
+        self.history_ = run.history
+        self.synthetic_ = run.synthetic
+        self.usage_ = run.usage
+        self.n_cycles_ = run.history[-1].number
+        self.best_cycle_ = run.best.cycle
+        self.stop_reason_ = stop_reason
+        return self
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Return the student's class probabilities.
+
+        Parameters
+        ----------
+        X : list, 1-D array or Series of str, of shape (n_texts,)
+
+        Returns
+        -------
+        probabilities : array of shape (n_texts, n_classes)
+            Columns in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        texts = check_texts(X, allow_empty=True)
+        if not texts:
+            return np.empty((0, len(self.classes_)))
+        return predict_proba(self.student_, texts, self.classes_)
+
+    def predict(self, X: Any) -> LabelArray:
+        """Return the most probable class of each text, shape (n_texts,)."""
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Save the fitted classifier to a directory: safetensors, JSON and skops, no pickle.
+
+        The teacher is left out: the saved classifier needs neither its package nor its key.
+
+        Parameters
+        ----------
+        directory : str or path
+            Created if need be; must be empty or hold a saved classifier, which is replaced.
+        """
+        check_is_fitted(self)
+        persistence.save(self, Path(directory))
+
+    @classmethod
+    def load(
+        cls, directory: str | os.PathLike[str], *, trusted: Sequence[str] = ()
+    ) -> PGKDClassifier:
+        """Load a classifier that `save` wrote.
+
+        Parameters
+        ----------
+        directory : str or path
+        trusted : sequence of str, default=()
+            Types of a scikit-learn student that skops does not trust by itself.
+
+        Returns
+        -------
+        classifier : PGKDClassifier
+            Fitted, with ``teacher=None``; it predicts the same probabilities as before.
+
+        Raises
+        ------
+        PersistenceError
+            If `directory` holds no saved classifier, or one with an untrusted type.
+        """
+        return persistence.load(cls, Path(directory), trusted)
+
+    def _resolve_components(self) -> tuple[Teacher, Any, Sampler]:
+        """Clone the components and put the defaults where there are none."""
+        if self.teacher is None:
+            raise InvalidInputError(
+                "The `teacher` parameter of PGKDClassifier must be given. Got None instead: pass "
+                "e.g. OpenAITeacher('gpt-5-mini'), or FunctionTeacher(your_function)."
+            )
+        check_component(self.teacher, "teacher", ("generate",))
+        student, sampler = self.student, self.sampler
+        if student is None:
+            from pgkd.students import TransformerStudent
+
+            student = TransformerStudent()
+        if sampler is None:
+            from pgkd.samplers import PerformanceGuidedSampler
+
+            sampler = PerformanceGuidedSampler()
+        check_component(student, "student", ("fit", "predict_proba", "get_params"))
+        check_component(sampler, "sampler", ("propose",))
+        for callback in self.callbacks or ():
+            check_component(callback, "callbacks", ("on_event",))
+        teacher = clone(self.teacher, safe=False)
+        if hasattr(teacher, "check_ready"):
+            teacher.check_ready(max_cost=self.max_cost)
+        if self.run_dir is not None and hasattr(teacher, "connect"):
+            from pgkd.teachers.cached import CachedTeacher
+
+            teacher = CachedTeacher(teacher, Path(self.run_dir) / "answers.sqlite")
+        return teacher, student, clone(sampler, safe=False)
+
+    def _split_off_gate(
+        self,
+        labelled: LabelledTexts,
+        X_val: Any,
+        y_val: Any,
+        classes: LabelArray,
+        rng: np.random.RandomState,
+    ) -> tuple[LabelledTexts, LabelledTexts]:
+        if X_val is None and y_val is None:
+            kept, held_out = hold_out(labelled.y, self.validation_fraction, rng)
+            return labelled.take(kept), labelled.take(held_out)
+        if X_val is None or y_val is None:
+            given, lacking = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+            raise InvalidInputError(f"`{given}` was given without `{lacking}`: pass both.")
+        texts = check_texts(X_val, "X_val")
+        labels = check_labels(y_val, len(texts), "y_val")
+        check_known(labels, classes, "y_val")
+        return labelled, LabelledTexts(texts, labels.astype(classes.dtype))
+
+    def _emit(self, event: Event) -> None:
+        printer = [PrintProgress(self.verbose)] if self.verbose else []
+        for callback in [*printer, *(self.callbacks or ())]:
+            callback.on_event(event)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags

@@ -1,0 +1,105 @@
+"""Which generated texts are taken: no duplicate, no gate text, no label from outside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy.sparse import csr_matrix, vstack
+from sklearn.feature_extraction.text import HashingVectorizer
+
+from pgkd.records import Example, Generation, Label, SyntheticText
+
+#: Cosine similarity of character trigrams from which two texts count as the same.
+NEAR_DUPLICATE = 0.9
+
+
+class Curator:
+    """Judge generated texts against the labelled ones, the gate and each other.
+
+    Near duplicates are found by the cosine similarity of character trigrams, which needs no training
+    and works in any script.
+
+    Parameters
+    ----------
+    classes : sequence of labels
+    known : sequence of str
+        Texts that a new one must not repeat: the labelled training texts.
+    gate : sequence of str
+        Texts that a new one must not come close to, or the gate would measure memory.
+    threshold : float, default=0.9
+        Similarity, in (0, 1], from which a text is too close.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[Label],
+        known: Sequence[str],
+        gate: Sequence[str],
+        threshold: float = NEAR_DUPLICATE,
+    ) -> None:
+        self._classes = frozenset(classes)
+        self._threshold = threshold
+        # Longer than any real text by a wide margin: the teacher rambled.
+        self._max_length = max(200, 2 * max(map(len, known)))
+        self._vectorizer = HashingVectorizer(
+            analyzer="char_wb", ngram_range=(3, 3), alternate_sign=False, norm="l2"
+        )
+        self._gate = self._vectorize(gate)
+        self._known = self._vectorize(known)
+        self._seen = {_fold(text) for text in known}
+
+    def _vectorize(self, texts: Sequence[str]) -> csr_matrix:
+        return self._vectorizer.transform([_fold(text) for text in texts])
+
+    def judge(self, generations: Iterable[Generation], cycle: int) -> list[SyntheticText]:
+        """Give each generated text a verdict. Accepted texts count as known from then on."""
+        return [
+            self._judge_one(example, cycle, generation.request.id)
+            for generation in generations
+            for example in generation.examples
+        ]
+
+    def _judge_one(self, example: Example, cycle: int, request_id: str) -> SyntheticText:
+        reason = self._reason_against(example)
+        return SyntheticText(
+            example.text.strip(),
+            example.label,
+            cycle,
+            request_id,
+            verdict="rejected" if reason else "accepted",
+            reason=reason,
+        )
+
+    def _reason_against(self, example: Example) -> str | None:
+        text = _fold(example.text)
+        if example.label not in self._classes:
+            return "unknown label"
+        if not text:
+            return "empty"
+        if len(text) > self._max_length:
+            return "too long"
+        if text in self._seen:
+            return "duplicate"
+        vector = self._vectorize([text])
+        if self._too_close(vector, self._gate):
+            return "close to a gate text"
+        if self._too_close(vector, self._known):
+            return "near duplicate"
+        self._seen.add(text)
+        self._known = vstack([self._known, vector], format="csr")
+        return None
+
+    def _too_close(self, vector: csr_matrix, others: csr_matrix) -> bool:
+        return bool(others.shape[0]) and (others @ vector.T).max() >= self._threshold
+
+
+def count_reasons(texts: Iterable[SyntheticText]) -> dict[str, int]:
+    """Count the rejected texts by reason."""
+    return dict(Counter(text.reason for text in texts if text.reason is not None))
+
+
+def _fold(text: str) -> str:
+    """Fold case, white space and outer punctuation, in which copies differ."""
+    return " ".join(text.casefold().split()).strip(" .,;:!?\"'")

@@ -1,0 +1,349 @@
+"""The loop of the paper (arXiv 2411.05045, section 3)."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pgkd.curation import Curator, count_reasons
+from pgkd.evaluation import GateScorer, make_predictions, make_report
+from pgkd.exceptions import TeacherError
+from pgkd.protocols import Sampler, Teacher
+from pgkd.records import (
+    Cycle,
+    Event,
+    Example,
+    Feedback,
+    FloatArray,
+    Generation,
+    GenerationRequest,
+    Label,
+    LabelArray,
+    State,
+    StudentReport,
+    SyntheticText,
+    Usage,
+)
+from pgkd.splitting import make_folds
+from pgkd.students.base import predict_proba, train
+
+#: Folds of the out-of-fold feedback.
+N_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts, their labels and, where given, their weights, row by row."""
+
+    texts: list[str]
+    y: LabelArray
+    weights: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: Any) -> LabelledTexts:
+        """Return the given rows."""
+        return LabelledTexts(
+            [self.texts[i] for i in rows],
+            self.y[rows],
+            None if self.weights is None else self.weights[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A student that might be returned, and what is needed to train it again."""
+
+    cycle: int
+    student: Any
+    synthetic: tuple[Example, ...]
+    gate_probabilities: FloatArray
+    gate_score: float
+
+
+class Distillation:
+    """One run of performance-guided knowledge distillation.
+
+    Parameters
+    ----------
+    teacher, student, sampler
+        The components, ready for use; `student` is cloned for every training.
+    classes : array of shape (n_classes,)
+    train, gate : LabelledTexts
+        The student learns from `train`; `gate` decides what is kept and is never shown to the teacher.
+    feedback : LabelledTexts or None
+        What the student's performance is shown on. ``None``: on `train`, out of fold.
+    scoring : str or callable
+    max_cycles, samples_per_cycle, patience : int
+    max_cost : float or None
+        US dollars.
+    synthetic_weight : float
+        Weight of a generated text; a labelled one has 1.
+    task_description : str or None
+    class_descriptions : mapping of label to str
+    emit : callable
+        Called with each `Event`.
+    seed : int
+
+    Attributes
+    ----------
+    best : Candidate
+    history : list of Cycle
+    synthetic : list of SyntheticText
+    usage : Usage
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        student: Any,
+        sampler: Sampler,
+        *,
+        classes: LabelArray,
+        train: LabelledTexts,
+        gate: LabelledTexts,
+        feedback: LabelledTexts | None,
+        scoring: Any,
+        max_cycles: int,
+        samples_per_cycle: int,
+        patience: int,
+        max_cost: float | None,
+        synthetic_weight: float,
+        task_description: str | None,
+        class_descriptions: Mapping[Label, str],
+        emit: Callable[[Event], None],
+        seed: int,
+    ) -> None:
+        self.teacher = teacher
+        self.student = student
+        self.sampler = sampler
+        self.classes = classes
+        self.train = train
+        self.gate = gate
+        self.feedback = feedback
+        self.max_cycles = max_cycles
+        self.samples_per_cycle = samples_per_cycle
+        self.patience = patience
+        self.max_cost = max_cost
+        self.synthetic_weight = synthetic_weight
+        self.emit = emit
+        self.seed = seed
+
+        self.scorer = GateScorer(scoring, classes, gate.y)
+        self.curator = Curator(classes.tolist(), train.texts, gate.texts)
+        self.state = State(
+            cycle=0,
+            classes=tuple(classes.tolist()),
+            examples=tuple(map(Example, train.texts, train.y.tolist())),
+            task_description=task_description,
+            class_descriptions=class_descriptions,
+        )
+        self.history: list[Cycle] = []
+        self.synthetic: list[SyntheticText] = []
+        self.usage = Usage()
+
+    def run(self) -> str:
+        """Train the baseline, then cycle until nothing is left to gain or to spend.
+
+        Returns
+        -------
+        stop_reason : {"max_cycles", "patience", "max_cost", "teacher_error", "interrupted"}
+        """
+        self._train_baseline()
+        try:
+            while (reason := self._reason_to_stop()) is None:
+                self._run_cycle()
+        except KeyboardInterrupt:
+            reason = "interrupted"
+            self._warn("Interrupted")
+        except TeacherError as error:
+            if not self.synthetic:
+                raise  # nothing was bought yet, so nothing is lost
+            reason = "teacher_error"
+            self._warn(f"The teacher failed: {error}")
+        # What was learnt after the best cycle is not in the student that is returned.
+        self.synthetic = [
+            self._roll_back(t) if t.cycle > self.best.cycle else t for t in self.synthetic
+        ]
+        self.emit(Event("end", reason))
+        return reason
+
+    @staticmethod
+    def _roll_back(text: SyntheticText) -> SyntheticText:
+        return replace(text, verdict="rolled back") if text.verdict == "accepted" else text
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(
+            f"{what} In cycle {self.state.cycle}; the best student so far, of cycle "
+            f"{self.best.cycle}, is kept.",
+            stacklevel=4,
+        )
+
+    def _reason_to_stop(self) -> str | None:
+        done = self.history[-1].number
+        if self.max_cost is not None and (self.usage.cost or 0.0) >= self.max_cost:
+            return "max_cost"
+        if done - self.best.cycle >= self.patience:
+            return "patience"
+        return "max_cycles" if done >= self.max_cycles else None
+
+    def _train_baseline(self) -> None:
+        start = time.perf_counter()
+        self.best = self.current = self._train_candidate(0, ())
+        self._record(
+            Cycle(
+                0,
+                self.best.gate_score,
+                self._report_on_gate(self.best),
+                seconds=time.perf_counter() - start,
+            )
+        )
+
+    def _run_cycle(self) -> None:
+        """One knowledge-distillation step."""
+        start = time.perf_counter()
+        number = self.state.cycle + 1
+        # The student is evaluated, and its confident mistakes are mined ...
+        self.state = replace(self.state, cycle=number, feedback=self._evaluate())
+        # ... the teacher sees the report and the mistakes, and writes the next batch ...
+        rng = np.random.default_rng([self.seed, number])
+        requests = self.sampler.propose(self.state, self.samples_per_cycle, rng)
+        generations = self._ask(requests)
+        judged = self.curator.judge(generations, number)
+        batch = tuple(Example(t.text, t.label) for t in judged if t.verdict == "accepted")
+        # ... the student learns it, and the gate says whether it may stay.
+        candidate = self.current
+        if batch:
+            candidate = self._train_candidate(number, self.current.synthetic + batch)
+        kept = self._gate_lets_pass(candidate)
+        if kept:
+            self.current = candidate
+            self.state = replace(self.state, synthetic=candidate.synthetic)
+            if candidate.gate_score > self.best.gate_score:
+                self.best = candidate
+        else:
+            judged = [self._roll_back(text) for text in judged]
+        self.synthetic += judged
+        self._record(
+            Cycle(
+                number,
+                candidate.gate_score,
+                self._report_on_gate(candidate),
+                kept=kept,
+                feedback_report=self.state.feedback and self.state.feedback.report,
+                n_requested=sum(request.n_texts for request in requests),
+                n_generated=len(judged),
+                n_accepted=len(batch),
+                rejected=dict(
+                    sum((Counter(g.rejected) for g in generations), Counter(count_reasons(judged)))
+                ),
+                usage=sum((g.usage for g in generations), Usage()),
+                seconds=time.perf_counter() - start,
+            )
+        )
+
+    def _train_candidate(self, cycle: int, synthetic: tuple[Example, ...]) -> Candidate:
+        student = self.fit_student(self.train, synthetic)
+        probabilities = predict_proba(student, self.gate.texts, self.classes)
+        return Candidate(cycle, student, synthetic, probabilities, self.scorer.score(probabilities))
+
+    def fit_student(self, labelled: LabelledTexts, synthetic: Sequence[Example]) -> Any:
+        """Train a fresh student on labelled and generated texts."""
+        texts = labelled.texts + [example.text for example in synthetic]
+        new = np.array([example.label for example in synthetic], dtype=labelled.y.dtype)
+        weights = labelled.weights
+        if weights is not None or self.synthetic_weight != 1.0:
+            weights = np.ones(len(labelled)) if weights is None else weights
+            weights = np.append(weights, np.full(len(synthetic), self.synthetic_weight))
+        return train(self.student, texts, np.append(labelled.y, new), weights, self.seed)
+
+    def _evaluate(self) -> Feedback | None:
+        """The gradual evaluation check, on texts that the teacher may see."""
+        if not getattr(self.sampler, "needs_feedback", True):
+            return None
+        last = self.state.feedback
+        if last is not None and not self.history[-1].kept:
+            return last  # rolled back: the student is the same
+        shown = self.train if self.feedback is None else self.feedback
+        if self.feedback is None:
+            probabilities = self._predict_out_of_fold()
+        else:
+            probabilities = predict_proba(self.current.student, shown.texts, self.classes)
+        return Feedback(
+            make_predictions(shown.texts, shown.y, probabilities, self.classes),
+            make_report(shown.y, probabilities, self.classes),
+            previous=None if last is None else last.report,
+        )
+
+    def _predict_out_of_fold(self) -> FloatArray:
+        """Predict each training text with a student that has not seen it."""
+        probabilities = np.zeros((len(self.train), len(self.classes)))
+        for rest, fold in make_folds(self.train.y, N_FOLDS, self.seed):
+            seen = np.unique(self.train.y[rest])
+            if len(seen) == 1:  # two texts of two classes: nothing to train
+                probabilities[fold, np.searchsorted(self.classes, seen[0])] = 1.0
+                continue
+            student = self.fit_student(self.train.take(rest), self.current.synthetic)
+            texts = [self.train.texts[i] for i in fold]
+            probabilities[fold] = predict_proba(student, texts, self.classes)
+        return probabilities
+
+    def _ask(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+        """Collect the teacher's answers until the budget is spent, in the order of the requests."""
+        generations = []
+        answers = iter(self.teacher.generate(requests))
+        try:
+            for generation in answers:
+                generations.append(generation)
+                self.usage += generation.usage
+                self.emit(Event("generation", generation))
+                if self.max_cost is not None and (self.usage.cost or 0.0) >= self.max_cost:
+                    break
+        except Exception as error:  # a stranger's teacher may raise anything
+            if not generations:
+                if isinstance(error, TeacherError):
+                    raise
+                raise TeacherError(f"{type(self.teacher).__name__} raised {error!r}.") from error
+            self._warn(
+                f"The teacher failed after {len(generations)} answers, which are used: {error}"
+            )
+        finally:
+            if hasattr(answers, "close"):
+                answers.close()  # calls off what is still in flight
+        if generations and all(generation.error for generation in generations):
+            raise TeacherError(
+                f"All {len(generations)} requests failed, the first one because: "
+                f"{generations[0].error}"
+            )
+        order = {request.id: i for i, request in enumerate(requests)}
+        return sorted(generations, key=lambda g: order.get(g.request.id, len(order)))
+
+    def _gate_lets_pass(self, candidate: Candidate) -> bool:
+        """Whether a candidate is no worse than the best by more than one standard error.
+
+        The gate is small: asking for a better score would throw away, by chance, good texts that were
+        paid for. The student that is returned is the best one all the same.
+        """
+        loss = self.best.gate_score - candidate.gate_score
+        if loss <= 0:
+            return True
+        error = self.scorer.standard_error(
+            candidate.gate_probabilities,
+            self.best.gate_probabilities,
+            np.random.RandomState(self.seed),
+        )
+        return loss <= error
+
+    def _report_on_gate(self, candidate: Candidate) -> StudentReport:
+        return make_report(self.gate.y, candidate.gate_probabilities, self.classes)
+
+    def _record(self, cycle: Cycle) -> None:
+        self.history.append(cycle)
+        self.emit(Event("cycle", cycle))

@@ -1,0 +1,133 @@
+"""Validation report, hard negatives' raw material, and the paired comparison of the gate."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import (
+    confusion_matrix,
+    get_scorer,
+    log_loss,
+    make_scorer,
+    precision_recall_fscore_support,
+)
+
+from pgkd.records import (
+    ClassScore,
+    FloatArray,
+    LabelArray,
+    Prediction,
+    StudentReport,
+)
+
+#: Scores of a student from its probabilities: ``score(y, probabilities, rows)``, greater is better.
+Scorer = Callable[[Any, Any, Any], float]
+
+
+def make_report(y: LabelArray, probabilities: FloatArray, classes: LabelArray) -> StudentReport:
+    """Evaluate `probabilities` (n_texts, n_classes) against the true labels `y` (n_texts,)."""
+    codes = np.searchsorted(classes, y)
+    predicted = probabilities.argmax(axis=1)
+    every = np.arange(len(classes))
+    precision, recall, f1, support = precision_recall_fscore_support(
+        codes, predicted, labels=every, zero_division=0
+    )
+    matrix = confusion_matrix(codes, predicted, labels=every)
+    np.fill_diagonal(matrix, 0)
+    pairs = np.argwhere(matrix)
+    pairs = pairs[np.argsort(-matrix[tuple(pairs.T)], kind="stable")]
+    names = classes.tolist()
+    return StudentReport(
+        accuracy=float(np.mean(codes == predicted)),
+        f1_macro=float(f1[support > 0].mean()),
+        log_loss=float(log_loss(codes, probabilities, labels=every)),
+        classes={
+            name: ClassScore(float(p), float(r), float(f), int(n))
+            for name, p, r, f, n in zip(names, precision, recall, f1, support)
+        },
+        confusions={(names[i], names[j]): int(matrix[i, j]) for i, j in pairs},
+    )
+
+
+def make_predictions(
+    texts: Sequence[str], y: LabelArray, probabilities: FloatArray, classes: LabelArray
+) -> tuple[Prediction, ...]:
+    """Pair each text with the student's label and confidence."""
+    predicted = classes[probabilities.argmax(axis=1)].tolist()
+    confidence = probabilities.max(axis=1).tolist()
+    return tuple(map(Prediction, texts, y.tolist(), predicted, confidence))
+
+
+class _Rows(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier whose X is row numbers of known probabilities, so that any scorer can be used."""
+
+    def __init__(self, classes: LabelArray, probabilities: FloatArray) -> None:
+        self.classes_ = classes
+        self.probabilities = probabilities
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        return self.probabilities[X]
+
+    def predict(self, X: Any) -> LabelArray:
+        return self.classes_[self.probabilities[X].argmax(axis=1)]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+class GateScorer:
+    """Score students on the gate texts, and compare two of them in pairs.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        A scikit-learn scorer name, or ``scorer(estimator, X, y)``.
+    classes : array of shape (n_classes,)
+    y : array of shape (n_gate_texts,)
+        True labels.
+
+    References
+    ----------
+    https://scikit-learn.org/stable/modules/model_evaluation.html
+    """
+
+    def __init__(self, scoring: Any, classes: LabelArray, y: LabelArray) -> None:
+        if scoring == "neg_log_loss":
+            # sklearn's own takes the classes from y, and a gate need not have a text of each.
+            self._scorer = make_scorer(
+                log_loss,
+                greater_is_better=False,
+                response_method="predict_proba",
+                labels=classes,
+            )
+        else:
+            self._scorer = get_scorer(scoring)
+        self._classes = classes
+        self._y = y
+
+    def score(self, probabilities: FloatArray, rows: Any = None) -> float:
+        """Score `probabilities` (n_gate_texts, n_classes), greater is better."""
+        rows = np.arange(len(self._y)) if rows is None else rows
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # classes that a resample lacks
+            return float(self._scorer(_Rows(self._classes, probabilities), rows, self._y[rows]))
+
+    def standard_error(
+        self, a: FloatArray, b: FloatArray, rng: np.random.RandomState, n_resamples: int = 200
+    ) -> float:
+        """Bootstrap the standard error of ``score(a) - score(b)`` over the gate texts.
+
+        Both students are scored on the same resample, so what is hard for both cancels out. One
+        method serves every scoring, those that are no mean over texts (macro F1) included.
+
+        References
+        ----------
+        Efron and Tibshirani, An Introduction to the Bootstrap, chapter 6.
+        """
+        n = len(self._y)
+        resamples = (rng.randint(n, size=n) for _ in range(n_resamples))
+        return float(np.std([self.score(a, r) - self.score(b, r) for r in resamples], ddof=1))

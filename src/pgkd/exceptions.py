@@ -1,0 +1,67 @@
+"""The errors of pgkd.
+
+::
+
+    PGKDError
+    ├── InvalidInputError (ValueError)             texts, labels or parameters that cannot work
+    ├── StudentError (RuntimeError)
+    │   └── ModelNotFoundError (OSError)           neither a directory nor reachable on the hub
+    ├── PersistenceError (ValueError)              a directory that is not a saved model, or is damaged
+    └── TeacherError (RuntimeError)                ends the generation of texts
+        ├── TeacherAuthenticationError             key missing or refused
+        ├── TeacherUnavailableError                overloaded or unreachable: tried again first
+        └── TeacherRequestError                    this one request was refused; the others go on
+
+Every message names the cause, the value given and the fix. Each error also inherits the built-in one
+that a caller would expect, so ``except ValueError`` keeps working.
+"""
+
+from __future__ import annotations
+
+
+class PGKDError(Exception):
+    """Base of all errors raised by pgkd."""
+
+
+class InvalidInputError(PGKDError, ValueError):
+    """Texts, labels or parameters with which `fit` or `predict` cannot work."""
+
+
+class StudentError(PGKDError, RuntimeError):
+    """The student cannot be trained or asked."""
+
+
+class ModelNotFoundError(StudentError, OSError):
+    """A pretrained model is neither a local directory nor reachable on the hub."""
+
+
+class PersistenceError(PGKDError, ValueError):
+    """A model cannot be saved to, or loaded from, a directory."""
+
+
+class TeacherError(PGKDError, RuntimeError):
+    """The teacher cannot go on."""
+
+
+class TeacherAuthenticationError(TeacherError):
+    """The teacher's key is missing or was refused."""
+
+
+class TeacherUnavailableError(TeacherError):
+    """The teacher is overloaded or cannot be reached; the request is worth another try.
+
+    Parameters
+    ----------
+    message : str
+        What happened.
+    retry_after : float, default=None
+        Seconds the server asked to wait.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TeacherRequestError(TeacherError):
+    """One request was refused (too long, filtered, malformed); other requests are not affected."""

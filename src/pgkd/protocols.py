@@ -1,0 +1,62 @@
+"""What a component must offer. Each protocol is one narrow method; base classes add the comfort."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from pgkd.records import Event, FloatArray, Generation, GenerationRequest, LabelArray, State
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """Writes labelled texts."""
+
+    def generate(self, requests: Sequence[GenerationRequest]) -> Iterable[Generation]:
+        """Yield one `Generation` for each request it could serve, in any order."""
+        ...
+
+
+@runtime_checkable
+class Student(Protocol):
+    """A scikit-learn classifier whose samples are texts.
+
+    It may also take ``sample_weight`` in `fit`, and offer ``save(directory)`` with a classmethod
+    ``load(directory)`` to be saved without pickle.
+    """
+
+    classes_: LabelArray
+
+    def fit(self, X: Sequence[str], y: Any) -> Any:
+        """Train from scratch."""
+        ...
+
+    def predict_proba(self, X: Sequence[str]) -> FloatArray:
+        """Return probabilities of shape (n_texts, n_classes), columns in ``classes_`` order."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """Decides what the teacher is asked for, and what it is shown.
+
+    A sampler with the attribute ``needs_feedback = False`` spares the loop the evaluation of the
+    student.
+    """
+
+    def propose(
+        self, state: State, n_samples: int, rng: np.random.Generator
+    ) -> list[GenerationRequest]:
+        """Return requests for `n_samples` texts in all."""
+        ...
+
+
+@runtime_checkable
+class Callback(Protocol):
+    """Follows a run."""
+
+    def on_event(self, event: Event) -> None:
+        """React to `event`."""
+        ...

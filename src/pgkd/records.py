@@ -1,0 +1,326 @@
+"""The frozen records that travel between the modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: A class label as the user gave it: str, int or bool.
+Label: TypeAlias = Any
+#: One chat message: ``{"role": "user", "content": "..."}``.
+Message: TypeAlias = Mapping[str, str]
+FloatArray: TypeAlias = NDArray[np.float64]
+LabelArray: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What answers of a teacher took.
+
+    Attributes
+    ----------
+    n_requests : int
+        Requests sent, failed attempts included.
+    input_tokens, output_tokens : int
+        Tokens read and written by the teacher, as its server counted them.
+    cost : float or None
+        US dollars. ``None`` when a price is not known, never 0 for want of one.
+
+    Examples
+    --------
+    >>> from pgkd.records import Usage
+    >>> Usage(1, 100, 20, cost=0.5) + Usage(1, 50, 10, cost=None)
+    Usage(n_requests=2, input_tokens=150, output_tokens=30, cost=None)
+    """
+
+    n_requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        known = self.cost is not None and other.cost is not None
+        return Usage(
+            self.n_requests + other.n_requests,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cost + other.cost if known else None,  # type: ignore[operator]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A text and its label."""
+
+    text: str
+    label: Label
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A labelled text as the student sees it.
+
+    Attributes
+    ----------
+    text : str
+    label : str, int or bool
+        The true label.
+    predicted : str, int or bool
+        The student's label.
+    confidence : float
+        The student's probability of `predicted`, in [0, 1].
+    """
+
+    text: str
+    label: Label
+    predicted: Label
+    confidence: float
+
+    @property
+    def correct(self) -> bool:
+        """Whether the student is right."""
+        return bool(self.label == self.predicted)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """Precision, recall, F1 (each in [0, 1]) and number of texts of one class."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, slots=True)
+class StudentReport:
+    """The validation report of a student (paper, "gradual evaluation check").
+
+    Attributes
+    ----------
+    accuracy, f1_macro : float
+        In [0, 1]; `f1_macro` is the mean over the classes that have a text.
+    log_loss : float
+        In nats a text.
+    classes : mapping of label to ClassScore
+        In the order of ``classes_``.
+    confusions : mapping of (true label, predicted label) to int
+        How often each mistake was made, the most frequent first.
+    """
+
+    accuracy: float
+    f1_macro: float
+    log_loss: float
+    classes: Mapping[Label, ClassScore]
+    confusions: Mapping[tuple[Label, Label], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What the student's performance shows, on texts that the teacher may see.
+
+    Attributes
+    ----------
+    predictions : tuple of Prediction
+        The student on every feedback text (by default each training text, out of fold).
+    report : StudentReport
+        The validation report over `predictions`.
+    previous : StudentReport or None
+        The report before the last batch was learnt; ``None`` in the first cycle.
+    """
+
+    predictions: tuple[Prediction, ...]
+    report: StudentReport
+    previous: StudentReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that a sampler may look at when it decides what to ask for.
+
+    Attributes
+    ----------
+    cycle : int
+        Number of this cycle, from 1.
+    classes : tuple of labels
+        In the order of ``classes_``.
+    examples : tuple of Example
+        The labelled training texts.
+    synthetic : tuple of Example
+        The generated texts in use so far.
+    feedback : Feedback or None
+        ``None`` only for a sampler with ``needs_feedback = False``.
+    task_description : str or None
+    class_descriptions : mapping of label to str
+        Empty when the user gave none.
+    """
+
+    cycle: int
+    classes: tuple[Label, ...]
+    examples: tuple[Example, ...]
+    synthetic: tuple[Example, ...] = ()
+    feedback: Feedback | None = None
+    task_description: str | None = None
+    class_descriptions: Mapping[Label, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One order to the teacher: how many texts of which classes, and the evidence to show.
+
+    Attributes
+    ----------
+    id : str
+        Unique within a run, e.g. ``"2-7"``: cycle 2, request 7. It is part of the prompt, so that two
+        requests with the same content still get answers of their own.
+    counts : mapping of label to int
+        Texts wanted of each class.
+    examples : tuple of Example
+        Real texts, to show the style.
+    hard_negatives : tuple of Prediction
+        The student's most confident mistakes.
+    correct, wrong : tuple of Prediction
+        Samples that the student gets right, and further ones that it gets wrong.
+    report, previous_report : StudentReport or None
+        The student's report cut to the classes of this request, now and before the last batch.
+    task_description : str or None
+    class_descriptions : mapping of label to str
+    """
+
+    id: str
+    counts: Mapping[Label, int]
+    examples: tuple[Example, ...] = ()
+    hard_negatives: tuple[Prediction, ...] = ()
+    correct: tuple[Prediction, ...] = ()
+    wrong: tuple[Prediction, ...] = ()
+    report: StudentReport | None = None
+    previous_report: StudentReport | None = None
+    task_description: str | None = None
+    class_descriptions: Mapping[Label, str] = field(default_factory=dict)
+
+    @property
+    def n_texts(self) -> int:
+        """Texts wanted in all."""
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The answer of an LLM, as text.
+
+    Attributes
+    ----------
+    text : str
+    usage : Usage
+    truncated : bool
+        Whether the answer stopped at the token limit.
+    """
+
+    text: str
+    usage: Usage = field(default_factory=lambda: Usage(n_requests=1, cost=None))
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A teacher's answer to one request.
+
+    Attributes
+    ----------
+    request : GenerationRequest
+    examples : tuple of Example
+        The new labelled texts, every label one of the request's classes.
+    rejected : mapping of str to int
+        What was in the answer and could not be used, counted by reason.
+    usage : Usage
+    error : str or None
+        Why the request failed, if it did.
+    """
+
+    request: GenerationRequest
+    examples: tuple[Example, ...] = ()
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticText:
+    """A generated text and what became of it; a row of ``synthetic_``.
+
+    Attributes
+    ----------
+    text : str
+    label : str, int or bool
+    cycle : int
+    request_id : str
+    verdict : {"accepted", "rejected", "rolled back"}
+        Accepted texts are in the training set of ``student_``. Rejected: by curation. Rolled back:
+        with its whole cycle, because the gate got worse or an earlier student was the best.
+    reason : str or None
+        Why it was rejected.
+    """
+
+    text: str
+    label: Label
+    cycle: int
+    request_id: str
+    verdict: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One cycle of the loop; a row of ``history_``. Cycle 0 is the baseline.
+
+    Attributes
+    ----------
+    number : int
+    gate_score : float
+        `scoring` of the candidate on the gate texts, greater is better.
+    gate_report : StudentReport
+        The candidate on the gate texts. The teacher never sees it.
+    kept : bool
+        Whether the gate let the cycle's texts stay.
+    feedback_report : StudentReport or None
+        What the teacher was shown.
+    n_requested, n_generated, n_accepted : int
+        Texts asked for, delivered by the teacher, and left by curation.
+    rejected : mapping of str to int
+        Texts not used, counted by reason.
+    usage : Usage
+        What the cycle took from the teacher.
+    seconds : float
+    """
+
+    number: int
+    gate_score: float
+    gate_report: StudentReport
+    kept: bool = True
+    feedback_report: StudentReport | None = None
+    n_requested: int = 0
+    n_generated: int = 0
+    n_accepted: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened during `fit`.
+
+    Attributes
+    ----------
+    kind : {"cycle", "generation", "end"}
+    value : Cycle, Generation or str
+        The cycle that ended (the baseline is number 0), the teacher's answer to one request, or why
+        the loop stopped.
+    """
+
+    kind: str
+    value: Cycle | Generation | str

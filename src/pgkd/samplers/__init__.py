@@ -1,0 +1,6 @@
+"""Samplers decide what the teacher is asked for, and what it is shown."""
+
+from pgkd.samplers.performance_guided import PerformanceGuidedSampler
+from pgkd.samplers.unguided import UnguidedSampler
+
+__all__ = ["PerformanceGuidedSampler", "UnguidedSampler"]

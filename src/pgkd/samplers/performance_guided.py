@@ -1,0 +1,119 @@
+"""The paper's sampler: the student's performance decides what is asked for and what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import replace
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from pgkd.records import Feedback, GenerationRequest, Label, Prediction, State, StudentReport
+from pgkd.samplers.base import apportion, draft, group, pick
+
+#: Mistakes named in a request's report, the most frequent ones.
+MAX_CONFUSIONS = 10
+#: Weight of a class without a mistake, so that no class is left out for good.
+MIN_WEAKNESS = 0.05
+
+
+class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
+    """Ask for texts where the student is weak, and show the teacher the evidence.
+
+    A class's share of the texts is its weakness, 1 - F1. Classes that the student confuses go
+    into one request, with their rows of the validation report, what changed since the last batch, the
+    hard negatives (most confident mistakes), and samples that the student got right and wrong.
+
+    Parameters
+    ----------
+    texts_per_request : int, default=10
+        Texts asked for at once.
+    classes_per_request : int, default=5
+        Classes that share a request.
+    n_examples : int, default=3
+        Real texts shown of each class, for the style.
+    n_hard_negatives : int, default=2
+        Hard negatives shown of each class; 0 leaves them out.
+    n_samples : int, default=1
+        Samples got right, and as many got wrong, shown of each class; 0 leaves them out.
+    report : bool, default=True
+        Whether to show the validation report.
+
+    References
+    ----------
+    Paper (arXiv 2411.05045), section 3: gradual evaluation check and hard-negative mining.
+    """
+
+    needs_feedback = True
+
+    def __init__(
+        self,
+        *,
+        texts_per_request: int = 10,
+        classes_per_request: int = 5,
+        n_examples: int = 3,
+        n_hard_negatives: int = 2,
+        n_samples: int = 1,
+        report: bool = True,
+    ) -> None:
+        self.texts_per_request = texts_per_request
+        self.classes_per_request = classes_per_request
+        self.n_examples = n_examples
+        self.n_hard_negatives = n_hard_negatives
+        self.n_samples = n_samples
+        self.report = report
+
+    def propose(
+        self, state: State, n_samples: int, rng: np.random.Generator
+    ) -> list[GenerationRequest]:
+        """Return requests for `n_samples` texts, shared out by weakness."""
+        feedback = state.feedback
+        assert feedback is not None, "the loop evaluates the student for this sampler"
+        weakness = [max(1 - score.f1, MIN_WEAKNESS) for score in feedback.report.classes.values()]
+        quota = apportion(state.classes, weakness, n_samples, rng)
+        groups = group(
+            quota, self.texts_per_request, self.classes_per_request, feedback.report.confusions
+        )
+        return [
+            self._add_evidence(draft(state, number, counts, self.n_examples, rng), feedback, rng)
+            for number, counts in enumerate(groups, start=1)
+        ]
+
+    def _add_evidence(
+        self, request: GenerationRequest, feedback: Feedback, rng: np.random.Generator
+    ) -> GenerationRequest:
+        hard_negatives: list[Prediction] = []
+        correct: list[Prediction] = []
+        wrong: list[Prediction] = []
+        for label in request.counts:
+            own = [p for p in feedback.predictions if p.label == label]
+            mistakes = sorted((p for p in own if not p.correct), key=lambda p: -p.confidence)
+            hard_negatives += mistakes[: self.n_hard_negatives]
+            wrong += pick(mistakes[self.n_hard_negatives :], self.n_samples, rng)
+            correct += pick([p for p in own if p.correct], self.n_samples, rng)
+        previous = feedback.previous
+        return replace(
+            request,
+            hard_negatives=tuple(hard_negatives),
+            correct=tuple(correct),
+            wrong=tuple(wrong),
+            report=cut(feedback.report, request.counts) if self.report else None,
+            previous_report=cut(previous, request.counts) if self.report and previous else None,
+        )
+
+
+def cut(report: StudentReport, classes: Container[Label]) -> StudentReport:
+    """Keep a report's rows of `classes`, and the mistakes that one of them has a part in.
+
+    A report of hundreds of classes would drown the evidence, and be paid for in every request.
+    """
+    confusions = {
+        pair: n for pair, n in report.confusions.items() if pair[0] in classes or pair[1] in classes
+    }
+    return StudentReport(
+        accuracy=report.accuracy,
+        f1_macro=report.f1_macro,
+        log_loss=report.log_loss,
+        classes={label: s for label, s in report.classes.items() if label in classes},
+        confusions=dict(list(confusions.items())[:MAX_CONFUSIONS]),
+    )

@@ -1,0 +1,58 @@
+"""The control: the same teacher and the same number of texts, without feedback."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from pgkd.records import GenerationRequest, State
+from pgkd.samplers.base import apportion, draft, group, pick
+
+
+class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
+    """Ask for the same number of texts of every class and show real texts, but no feedback.
+
+    This is the fair opponent of `PerformanceGuidedSampler`: what the teacher's texts are worth by
+    themselves.
+
+    Parameters
+    ----------
+    texts_per_request : int, default=10
+        Texts asked for at once.
+    classes_per_request : int, default=5
+        Classes that share a request.
+    n_examples : int, default=3
+        Real texts shown of each class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pgkd.records import Example, State
+    >>> from pgkd.samplers import UnguidedSampler
+    >>> state = State(1, ("spam", "ham"), (Example("Win!", "spam"), Example("Hi Bob", "ham")))
+    >>> [request] = UnguidedSampler().propose(state, 4, np.random.default_rng(0))
+    >>> request.counts
+    {'spam': 2, 'ham': 2}
+    """
+
+    needs_feedback = False
+
+    def __init__(
+        self, *, texts_per_request: int = 10, classes_per_request: int = 5, n_examples: int = 3
+    ) -> None:
+        self.texts_per_request = texts_per_request
+        self.classes_per_request = classes_per_request
+        self.n_examples = n_examples
+
+    def propose(
+        self, state: State, n_samples: int, rng: np.random.Generator
+    ) -> list[GenerationRequest]:
+        """Return requests for `n_samples` texts, shared out evenly among the classes."""
+        # In random order, so that a request mixes other classes in every cycle.
+        classes = pick(state.classes, len(state.classes), rng)
+        quota = apportion(classes, np.ones(len(classes)), n_samples, rng)
+        groups = group(quota, self.texts_per_request, self.classes_per_request, confusions={})
+        return [
+            draft(state, number, counts, self.n_examples, rng)
+            for number, counts in enumerate(groups, start=1)
+        ]

@@ -1,0 +1,81 @@
+"""How the loop trains and asks any student, whatever it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
+
+from pgkd.exceptions import InvalidInputError, StudentError
+from pgkd.records import FloatArray, LabelArray
+
+
+def set_random_states(estimator: Any, seed: int) -> None:
+    """Seed every ``random_state`` of an estimator and of what is nested in it."""
+    names = [k for k in estimator.get_params() if k.split("__")[-1] == "random_state"]
+    estimator.set_params(**dict.fromkeys(names, seed))
+
+
+def weight_parameter(student: Any) -> str | None:
+    """Name the fit parameter that takes sample weights, ``None`` if there is none."""
+    if has_fit_parameter(student, "sample_weight"):
+        return "sample_weight"
+    if isinstance(student, Pipeline):
+        name, last = student.steps[-1]
+        inner = weight_parameter(last)
+        return inner and f"{name}__{inner}"
+    return None
+
+
+def check_takes_weights(student: Any) -> None:
+    """Refuse, before anything is spent, a student that takes no weights although there are some.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if weight_parameter(student) is None:
+        raise InvalidInputError(
+            "The student takes no `sample_weight` in `fit`, but `sample_weight` was given or "
+            f"`synthetic_weight` is not 1. Got {student!r}: use a student that takes weights, or "
+            "leave both out."
+        )
+
+
+def train(
+    student: Any, texts: Sequence[str], y: LabelArray, weights: FloatArray | None, seed: int
+) -> Any:
+    """Train a clone of `student`; weights are passed only when there are some."""
+    fresh = clone(student)
+    set_random_states(fresh, seed)
+    params = {} if weights is None else {str(weight_parameter(fresh)): weights}
+    return fresh.fit(list(texts), y, **params)
+
+
+def predict_proba(student: Any, texts: Sequence[str], classes: LabelArray) -> FloatArray:
+    """Return probabilities of shape (n_texts, n_classes) with the columns of `classes`.
+
+    A student that has not seen some class (a fold without it) gets a column of zeros there.
+
+    Raises
+    ------
+    StudentError
+        If the student's probabilities have another shape, or are not finite.
+    """
+    columns = np.searchsorted(classes, student.classes_)
+    found = np.asarray(student.predict_proba(list(texts)), dtype=float)
+    if found.shape != (len(texts), len(columns)) or not np.isfinite(found).all():
+        raise StudentError(
+            f"{type(student).__name__}.predict_proba must return finite numbers of shape "
+            f"({len(texts)}, {len(columns)}), a column for each of its classes. Got shape "
+            f"{found.shape}, {np.count_nonzero(~np.isfinite(found))} of them not finite."
+        )
+    if len(columns) == len(classes):
+        return found
+    aligned = np.zeros((len(texts), len(classes)))
+    aligned[:, columns] = found
+    return aligned

@@ -1,0 +1,6 @@
+"""Fakes and conformance checks, for pgkd's own tests and for those of components written elsewhere."""
+
+from pgkd.testing.checks import check_sampler, check_student, check_teacher
+from pgkd.testing.teachers import PoolTeacher, ScriptedTeacher
+
+__all__ = ["PoolTeacher", "ScriptedTeacher", "check_sampler", "check_student", "check_teacher"]

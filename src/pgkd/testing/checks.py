@@ -1,0 +1,214 @@
+"""Conformance checks for components, in the manner of scikit-learn's ``check_estimator``.
+
+Each raises AssertionError with what is wrong, or returns ``None``.
+"""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from pgkd.evaluation import make_predictions, make_report
+from pgkd.records import Example, Feedback, Generation, GenerationRequest, Prediction, State
+from pgkd.students.base import predict_proba, set_random_states, weight_parameter
+
+TEXTS = [
+    "my card has not arrived",
+    "when will the new card come",
+    "the card is still in the post",
+    "où est ma carte, s'il vous plaît",
+    "what is the exchange rate today",
+    "how many euros for a dollar",
+    "the rate you applied is wrong",
+    "今日の為替レートはいくらですか",
+    "I forgot my pin",
+    "how do I change the pin",
+    "the pin was blocked",
+    "забыл пин-код",
+]
+LABELS = ["card"] * 4 + ["rate"] * 4 + ["pin"] * 4
+
+
+def check_teacher(teacher: Any) -> None:
+    """Check that a teacher keeps the contract of :class:`~pgkd.protocols.Teacher`.
+
+    Asks it for a few texts, so it takes a few requests of a real LLM. How good the texts are is not
+    checked.
+
+    Parameters
+    ----------
+    teacher : teacher
+        It should know, or make up, texts of the classes ``"card"``, ``"rate"`` and ``"pin"``.
+
+    Raises
+    ------
+    AssertionError
+
+    Examples
+    --------
+    >>> from pgkd.testing import ScriptedTeacher, check_teacher
+    >>> answer = '{"texts": [{"label": "card", "text": "where is it"}]}'
+    >>> check_teacher(ScriptedTeacher([answer], repeat=True))
+    """
+    examples = tuple(map(Example, TEXTS, LABELS))
+    requests = [
+        GenerationRequest("1-1", {"card": 1, "rate": 1}, examples=examples),
+        GenerationRequest("1-2", {"pin": 1, "card": 2}, examples=examples),
+    ]
+    _check_component(teacher)
+    before = copy.deepcopy(requests)
+    assert list(teacher.generate([])) == [], "no request must give no generation"
+    generations = list(teacher.generate(requests))
+    assert requests == before, "generate must not change its requests"
+    _check_generations(generations, requests)
+    assert any(g.examples for g in generations), (
+        f"no request gave a text: {[g.error or dict(g.rejected) for g in generations]}"
+    )
+    _check_component(teacher)  # after use: no client, lock or loop may have stayed in it
+
+
+def _check_generations(
+    generations: Sequence[Generation], requests: Sequence[GenerationRequest]
+) -> None:
+    asked = {request.id: request for request in requests}
+    answered = [getattr(g, "request", None) and g.request.id for g in generations]
+    for generation in generations:
+        assert isinstance(generation, Generation), f"generate must yield Generation: {generation!r}"
+        request = generation.request
+        assert request == asked.get(request.id), f"an answer to a request not made: {request.id!r}"
+        for example in generation.examples:
+            assert isinstance(example.text, str), f"a text must be a str: {example.text!r}"
+            assert example.label in request.counts, (
+                f"the label {example.label!r} is none of the request's {list(request.counts)}"
+            )
+        usage = generation.usage
+        assert usage.cost is None or usage.cost >= 0, f"a cost below zero: {usage}"
+        assert min(usage.n_requests, usage.input_tokens, usage.output_tokens) >= 0, usage
+    assert len(set(answered)) == len(answered), f"a request was answered twice: {answered}"
+
+
+def check_student(student: Any) -> None:
+    """Check that a student keeps the contract of :class:`~pgkd.protocols.Student`.
+
+    Parameters
+    ----------
+    student : classifier of texts
+
+    Raises
+    ------
+    AssertionError
+
+    Examples
+    --------
+    >>> from sklearn.feature_extraction.text import TfidfVectorizer
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from pgkd.testing import check_student
+    >>> check_student(make_pipeline(TfidfVectorizer(), LogisticRegression()))
+    """
+    _check_component(student)
+    for labels in (LABELS, [{"card": 3, "rate": 1, "pin": 2}[label] for label in LABELS]):
+        _check_student_with(student, np.asarray(labels))
+
+
+def _check_student_with(student: Any, y: Any) -> None:
+    texts, before = list(TEXTS), y.copy()
+    fitted = _seeded(student).fit(texts, y)
+    assert texts == TEXTS, "fit must not change its texts"
+    assert (y == before).all(), "fit must not change its labels"
+    classes = np.unique(y)
+    assert np.array_equal(fitted.classes_, classes), (
+        f"classes_ must be the sorted labels {classes}, got {fitted.classes_}"
+    )
+    probabilities = predict_proba(fitted, texts, classes)
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-4), "probabilities must sum to 1"
+    assert (probabilities >= 0).all(), "probabilities must not be negative"
+    backwards = predict_proba(fitted, texts[::-1], classes)[::-1]
+    assert np.allclose(backwards, probabilities, atol=1e-4), "predict_proba must keep the order"
+    again = predict_proba(_seeded(student).fit(texts, y), texts, classes)
+    assert np.allclose(again, probabilities, atol=1e-5), "the same seed must give the same student"
+    restored = predict_proba(pickle.loads(pickle.dumps(fitted)), texts, classes)
+    assert np.allclose(restored, probabilities, atol=1e-5), "a pickle must predict the same"
+    _check_component(fitted)
+    if (parameter := weight_parameter(student)) is not None:
+        weights = np.where(y == classes[0], 5.0, 0.5)
+        weighted = _seeded(student).fit(texts, y, **{parameter: weights})
+        moved = predict_proba(weighted, texts, classes)
+        assert not np.allclose(moved, probabilities, atol=1e-6), "sample_weight has no effect"
+
+
+def _seeded(student: Any) -> Any:
+    fresh = clone(student)
+    set_random_states(fresh, 0)
+    return fresh
+
+
+def check_sampler(sampler: Any) -> None:
+    """Check that a sampler keeps the contract of :class:`~pgkd.protocols.Sampler`.
+
+    Parameters
+    ----------
+    sampler : sampler
+
+    Raises
+    ------
+    AssertionError
+
+    Examples
+    --------
+    >>> from pgkd.samplers import UnguidedSampler
+    >>> from pgkd.testing import check_sampler
+    >>> check_sampler(UnguidedSampler())
+    """
+    _check_component(sampler)
+    state = _make_state()
+    before = copy.deepcopy(state)
+    for n_samples in (1, 7, 100):
+        requests = sampler.propose(state, n_samples, np.random.default_rng(0))
+        assert state == before, "propose must not change the state"
+        again = sampler.propose(state, n_samples, np.random.default_rng(0))
+        assert requests == again, "the same generator must give the same requests"
+        ids = [request.id for request in requests]
+        assert len(set(ids)) == len(ids), f"request ids must be unique: {ids}"
+        total = sum(request.n_texts for request in requests)
+        assert total == n_samples, f"{n_samples} texts wanted, but the requests ask for {total}"
+        for request in requests:
+            assert set(request.counts) <= set(state.classes), f"unknown class in {request.counts}"
+            assert all(n > 0 for n in request.counts.values()), f"empty order in {request.counts}"
+            shown = [*request.examples, *request.hard_negatives, *request.correct, *request.wrong]
+            strangers = {e.text for e in shown} - set(TEXTS)
+            assert not strangers, f"texts that are not in the state are shown: {strangers}"
+    _check_component(sampler)
+
+
+def _make_state() -> State:
+    classes = np.unique(LABELS)
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(len(classes)), size=len(TEXTS))
+    y = np.asarray(LABELS)
+    report = make_report(y, probabilities, classes)
+    predictions: tuple[Prediction, ...] = make_predictions(TEXTS, y, probabilities, classes)
+    return State(
+        cycle=2,
+        classes=tuple(classes.tolist()),
+        examples=tuple(map(Example, TEXTS, LABELS)),
+        feedback=Feedback(predictions, report, previous=report),
+        task_description="questions to a bank",
+        class_descriptions={"card": "delivery", "pin": "pin codes", "rate": "exchange rates"},
+    )
+
+
+def _check_component(component: Any) -> None:
+    """Check what any component must bear: being cloned and pickled, fresh or used."""
+    cloned = clone(component, safe=False)
+    if hasattr(component, "get_params"):
+        assert cloned.get_params().keys() == component.get_params().keys(), "clone lost parameters"
+    try:
+        pickle.loads(pickle.dumps(component))
+    except Exception as error:
+        raise AssertionError(f"{component!r} cannot be pickled: {error!r}") from error

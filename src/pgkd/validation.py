@@ -1,0 +1,158 @@
+"""Checks of what the user gives, before any time or money is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import column_or_1d
+
+from pgkd.exceptions import InvalidInputError
+from pgkd.records import Label, LabelArray
+
+
+def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[str]:
+    """Return `X` as a list of str.
+
+    Parameters
+    ----------
+    X : list, tuple, 1-D array or Series of str
+    name : str, default="X"
+        For the message.
+    allow_empty : bool, default=False
+        Whether no text at all will do.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    expected = f"{name} must be a list, 1-D array or Series of str"
+    if isinstance(X, (str, bytes)):
+        raise InvalidInputError(
+            f"{expected}. Got a single {type(X).__name__} instead: pass [text]."
+        )
+    if isinstance(X, Mapping) or hasattr(X, "columns"):
+        raise InvalidInputError(
+            f"{expected}. Got a {type(X).__name__} instead: pass its text column, e.g. df['text']."
+        )
+    if getattr(X, "ndim", 1) != 1:
+        raise InvalidInputError(
+            f"{expected}. Got an array of shape {X.shape} instead: pass its text column, "
+            "e.g. X[:, 0]."
+        )
+    if not hasattr(X, "__len__") or not hasattr(X, "__iter__"):
+        raise InvalidInputError(f"{expected}. Got {type(X).__name__} instead: pass list(X).")
+    texts = list(X)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            missing = text is None or text != text
+            fix = "drop the missing texts" if missing else f"convert {name} with str"
+            raise InvalidInputError(f"{expected}. Got {text!r} at position {i} instead: {fix}.")
+    if not texts and not allow_empty:
+        raise InvalidInputError(f"{expected}. Got no text (0 samples): pass at least one.")
+    return [str(text) for text in texts]
+
+
+def check_labels(y: Any, n_texts: int, name: str = "y") -> LabelArray:
+    """Return `y` as an array of one class label a text.
+
+    Raises
+    ------
+    InvalidInputError
+        If lengths differ, a label is missing, or `y` is not one class label a text.
+    """
+    if y is None:
+        raise InvalidInputError(f"{name} is None: pass a label for each text.")
+    try:
+        array = column_or_1d(y, warn=True)
+    except ValueError as error:
+        raise InvalidInputError(f"{name} must be one class label a text. {error}") from error
+    if len(array) != n_texts:
+        raise InvalidInputError(
+            f"{name} must have a label for each text. Got {n_texts} texts and {len(array)} labels."
+        )
+    # pandas' own string arrays become object arrays, whose missing values sklearn cannot sort.
+    missing = [i for i, label in enumerate(array.tolist()) if label is None or label != label]
+    if missing:
+        raise InvalidInputError(
+            f"{name} has {len(missing)} missing label(s), the first at position {missing[0]}: drop "
+            "these texts, or pass them as an unlabelled pool."
+        )
+    try:
+        kind = type_of_target(array, input_name=name)
+        np.unique(array)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{name} must be labels of one type. {error}") from error
+    if kind not in ("binary", "multiclass"):
+        raise InvalidInputError(
+            f"Unknown label type: {name} must be class labels (str, int or bool). Got {kind!r} "
+            "values instead."
+        )
+    return array
+
+
+def check_classes(y: LabelArray) -> LabelArray:
+    """Return the sorted classes of `y`, at least two."""
+    classes = np.unique(y)
+    if len(classes) < 2:
+        raise InvalidInputError(
+            f"y must have at least two classes. Got one class, {classes.tolist()[0]!r}: add "
+            "labelled texts of another one."
+        )
+    return classes
+
+
+def check_known(y: LabelArray, classes: LabelArray, name: str) -> None:
+    """Refuse labels that no training text has."""
+    unseen = sorted(set(y.tolist()) - set(classes.tolist()))
+    if unseen:
+        raise InvalidInputError(
+            f"{name} has {len(unseen)} label(s) that y has not, e.g. {unseen[0]!r}: add labelled "
+            "texts of each to X, or leave them out."
+        )
+
+
+def check_descriptions(
+    descriptions: Mapping[Label, str] | None, classes: LabelArray
+) -> dict[Label, str]:
+    """Return a description of every class, or an empty dict where there are none.
+
+    Raises
+    ------
+    InvalidInputError
+        If some classes have a description and others not, or it names an unknown class.
+    """
+    if descriptions is None:
+        return {}
+    if not isinstance(descriptions, Mapping):
+        raise InvalidInputError(
+            "The `class_descriptions` parameter of PGKDClassifier must be a dict of label to str "
+            f"or None. Got {descriptions!r} instead."
+        )
+    wanted = classes.tolist()
+    lacking = [label for label in wanted if not isinstance(descriptions.get(label), str)]
+    unknown = [label for label in descriptions if label not in set(wanted)]
+    if lacking or unknown:
+        what = f"no description of {lacking[0]!r}" if lacking else f"the unknown {unknown[0]!r}"
+        raise InvalidInputError(
+            "The `class_descriptions` parameter of PGKDClassifier must describe every class of y "
+            f"and no other. Got {what} ({len(lacking)} lacking, {len(unknown)} unknown)."
+        )
+    return {label: descriptions[label] for label in wanted}
+
+
+def check_component(component: Any, name: str, methods: tuple[str, ...]) -> None:
+    """Refuse a component given as a class, or without one of its methods."""
+    if isinstance(component, type):
+        raise InvalidInputError(
+            f"The `{name}` parameter of PGKDClassifier must be an instance. Got the class "
+            f"{component.__name__} instead: write `{name}={component.__name__}(...)`."
+        )
+    for method in methods:
+        if not callable(getattr(component, method, None)):
+            raise InvalidInputError(
+                f"The `{name}` parameter of PGKDClassifier must have a method `{method}`. Got "
+                f"{component!r} instead: see `pgkd.protocols`."
+            )
