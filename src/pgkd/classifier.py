@@ -35,21 +35,21 @@ from pgkd.validation import (
 class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Distil an LLM that classifies texts into a small, fast classifier.
 
-    The student is trained on the labelled texts (the baseline); then, cycle by cycle, it is evaluated,
-    its confident mistakes are mined, the teacher sees the report and the mistakes and writes the next
-    batch of labelled texts, and the student learns from it. A part of the labelled texts, the gate, is
-    never shown to the teacher: it decides which cycles are kept, when to stop and which student is
-    returned. The baseline is one of the candidates.
+    The student is trained on the labelled texts (the baseline); then, cycle by cycle, it is
+    evaluated, its confident mistakes are mined, the teacher sees the report and the mistakes and
+    writes the next batch of labelled texts, and the student learns from it. A part of the labelled
+    texts, the gate, is never shown to the teacher: it decides which cycles are kept, when to stop
+    and which student is returned. The baseline is one of the candidates.
 
     Parameters
     ----------
     teacher : teacher
         Writes the texts: any object with ``generate(requests)``, such as
-        :class:`~pgkd.teachers.OpenAITeacher` or a subclass of :class:`~pgkd.teachers.LLMTeacher`. It
-        must be given: a default would spend money unasked.
+        :class:`~pgkd.teachers.OpenAITeacher` or a subclass of :class:`~pgkd.teachers.LLMTeacher`.
+        It must be given: a default would spend money unasked.
     student : classifier, default=None
-        A scikit-learn classifier of texts with ``predict_proba``, e.g. a ``Pipeline`` of a vectorizer
-        and a linear model, or one of :mod:`pgkd.students`. ``None``:
+        A scikit-learn classifier of texts with ``predict_proba``, e.g. a ``Pipeline`` of a
+        vectorizer and a linear model, or one of :mod:`pgkd.students`. ``None``:
         ``TransformerStudent("bert-base-uncased")``, as in the paper.
     sampler : sampler, default=None
         Decides what the teacher is asked for and shown. ``None``:
@@ -66,7 +66,8 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         The texts on which the student's performance is shown to the teacher. Whatever is shown no
         longer tells the truth about the student, hence:
 
-        - ``"out_of_fold"``: the training texts, each predicted by a student that has not seen it. Safe;
+        - ``"out_of_fold"``: the training texts, each predicted by a student that has not seen it.
+        Safe;
           trains the student five times more in each cycle.
         - ``"holdout"``: a fold of its own, `validation_fraction` of the training texts. Safe; for
           students that are dear to train.
@@ -227,7 +228,8 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         InvalidInputError
             If texts, labels or components cannot work; before any money is spent.
         TeacherError
-            If the teacher fails in the first cycle. Later on, `fit` warns and keeps the best student.
+            If the teacher fails in the first cycle. Later on, `fit` warns and keeps the best
+            student.
         """
         self._validate_params()
         teacher, student, sampler = self._resolve_components()
@@ -306,7 +308,8 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> LabelArray:
         """Return the most probable class of each text, shape (n_texts,)."""
         probabilities = self.predict_proba(X)
-        return self.classes_[probabilities.argmax(axis=1)]
+        labels: LabelArray = self.classes_[probabilities.argmax(axis=1)]
+        return labels
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Save the fitted classifier to a directory: safetensors, JSON and skops, no pickle.
@@ -343,7 +346,8 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         PersistenceError
             If `directory` holds no saved classifier, or one with an untrusted type.
         """
-        return persistence.load(cls, Path(directory), trusted)
+        classifier: PGKDClassifier = persistence.load(cls, Path(directory), trusted)
+        return classifier
 
     def _resolve_components(self) -> tuple[Teacher, Any, Sampler]:
         """Clone the components and put the defaults where there are none."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
@@ -18,8 +17,8 @@ NEAR_DUPLICATE = 0.9
 class Curator:
     """Judge generated texts against the labelled ones, the gate and each other.
 
-    Near duplicates are found by the cosine similarity of character trigrams, which needs no training
-    and works in any script.
+    Near duplicates are found by the cosine similarity of character trigrams, which needs no
+    training and works in any script.
 
     Parameters
     ----------
@@ -51,6 +50,8 @@ class Curator:
         self._seen = {_fold(text) for text in known}
 
     def _vectorize(self, texts: Sequence[str]) -> csr_matrix:
+        if not texts:
+            return csr_matrix((0, self._vectorizer.n_features))
         return self._vectorizer.transform([_fold(text) for text in texts])
 
     def judge(self, generations: Iterable[Generation], cycle: int) -> list[SyntheticText]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,7 +77,8 @@ class Distillation:
         The components, ready for use; `student` is cloned for every training.
     classes : array of shape (n_classes,)
     train, gate : LabelledTexts
-        The student learns from `train`; `gate` decides what is kept and is never shown to the teacher.
+        The student learns from `train`; `gate` decides what is kept and is never shown to the
+        teacher.
     feedback : LabelledTexts or None
         What the student's performance is shown on. ``None``: on `train`, out of fold.
     scoring : str or callable
@@ -237,7 +238,7 @@ class Distillation:
                 candidate.gate_score,
                 self._report_on_gate(candidate),
                 kept=kept,
-                feedback_report=self.state.feedback and self.state.feedback.report,
+                feedback_report=self.state.feedback.report if self.state.feedback else None,
                 n_requested=sum(request.n_texts for request in requests),
                 n_generated=len(judged),
                 n_accepted=len(batch),
@@ -297,9 +298,10 @@ class Distillation:
 
     def _ask(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
         """Collect the teacher's answers until the budget is spent, in the order of the requests."""
-        generations = []
-        answers = iter(self.teacher.generate(requests))
+        generations: list[Generation] = []
+        answers: Iterator[Generation] = iter(())
         try:
+            answers = iter(self.teacher.generate(requests))
             for generation in answers:
                 generations.append(generation)
                 self.usage += generation.usage
@@ -328,8 +330,8 @@ class Distillation:
     def _gate_lets_pass(self, candidate: Candidate) -> bool:
         """Whether a candidate is no worse than the best by more than one standard error.
 
-        The gate is small: asking for a better score would throw away, by chance, good texts that were
-        paid for. The student that is returned is the best one all the same.
+        The gate is small: asking for a better score would throw away, by chance, good texts that
+        were paid for. The student that is returned is the best one all the same.
         """
         loss = self.best.gate_score - candidate.gate_score
         if loss <= 0:

@@ -63,17 +63,19 @@ def make_predictions(
 
 
 class _Rows(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A classifier whose X is row numbers of known probabilities, so that any scorer can be used."""
+    """A classifier whose X is row numbers of known probabilities: any scorer takes it."""
 
     def __init__(self, classes: LabelArray, probabilities: FloatArray) -> None:
         self.classes_ = classes
         self.probabilities = probabilities
 
     def predict_proba(self, X: Any) -> FloatArray:
-        return self.probabilities[X]
+        rows: FloatArray = self.probabilities[X]
+        return rows
 
     def predict(self, X: Any) -> LabelArray:
-        return self.classes_[self.probabilities[X].argmax(axis=1)]
+        labels: LabelArray = self.classes_[self.probabilities[X].argmax(axis=1)]
+        return labels
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

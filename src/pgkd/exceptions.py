@@ -6,14 +6,14 @@
     ├── InvalidInputError (ValueError)             texts, labels or parameters that cannot work
     ├── StudentError (RuntimeError)
     │   └── ModelNotFoundError (OSError)           neither a directory nor reachable on the hub
-    ├── PersistenceError (ValueError)              a directory that is not a saved model, or is damaged
-    └── TeacherError (RuntimeError)                ends the generation of texts
+    ├── PersistenceError (ValueError)              a directory that is not a saved model, or is
+    damaged └── TeacherError (RuntimeError)                ends the generation of texts
         ├── TeacherAuthenticationError             key missing or refused
         ├── TeacherUnavailableError                overloaded or unreachable: tried again first
         └── TeacherRequestError                    this one request was refused; the others go on
 
-Every message names the cause, the value given and the fix. Each error also inherits the built-in one
-that a caller would expect, so ``except ValueError`` keeps working.
+Every message names the cause, the value given and the fix. Each error also inherits the built-in
+one that a caller would expect, so ``except ValueError`` keeps working.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ def save(classifier: Any, directory: Path) -> None:
     """Write a fitted classifier, whole or not at all."""
     if directory.exists() and not (directory / "pgkd.json").exists() and any(directory.iterdir()):
         raise PersistenceError(
-            f"{str(directory)!r} holds something else than a saved classifier: pass a new or an empty "
-            "directory."
+            f"{str(directory)!r} holds something else than a saved classifier: pass a new or an "
+            "empty directory."
         )
     directory.parent.mkdir(parents=True, exist_ok=True)
     # In the same parent, so that the last step is a rename.
@@ -69,8 +69,8 @@ def load(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     path = directory / "pgkd.json"
     if not path.is_file():
         raise PersistenceError(
-            f"{str(directory)!r} is not a saved classifier: it has no pgkd.json. Pass the directory "
-            "given to `save`."
+            f"{str(directory)!r} is not a saved classifier: it has no pgkd.json. Pass the "
+            "directory given to `save`."
         )
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

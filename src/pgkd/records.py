@@ -175,8 +175,8 @@ class GenerationRequest:
     Attributes
     ----------
     id : str
-        Unique within a run, e.g. ``"2-7"``: cycle 2, request 7. It is part of the prompt, so that two
-        requests with the same content still get answers of their own.
+        Unique within a run, e.g. ``"2-7"``: cycle 2, request 7. It is part of the prompt, so that
+        two requests with the same content still get answers of their own.
     counts : mapping of label to int
         Texts wanted of each class.
     examples : tuple of Example

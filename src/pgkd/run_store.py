@@ -43,8 +43,8 @@ class AnswerStore:
             )
 
     def _open(self) -> sqlite3.Connection:
-        # A connection a call: sqlite3's must not cross threads or forks, and a call costs far less than
-        # the request it saves. WAL lets readers and a writer work side by side.
+        # A connection a call: sqlite3's must not cross threads or forks, and a call costs far less
+        # than the request it saves. WAL lets readers and a writer work side by side.
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=60)
         connection.execute("PRAGMA journal_mode = WAL")

@@ -18,8 +18,8 @@ Indices = NDArray[np.intp]
 def hold_out(y: LabelArray, fraction: float, rng: np.random.RandomState) -> tuple[Indices, Indices]:
     """Split off `fraction` of the texts, class by class, and leave every class at least one.
 
-    scikit-learn's stratified splitters refuse a class with a single text; with hundreds of classes and
-    few texts such classes are common.
+    scikit-learn's stratified splitters refuse a class with a single text; with hundreds of classes
+    and few texts such classes are common.
 
     Returns
     -------

@@ -47,8 +47,7 @@ def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[s
     texts = list(X)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
-            missing = text is None or text != text
-            fix = "drop the missing texts" if missing else f"convert {name} with str"
+            fix = "drop the missing texts" if _is_missing(text) else f"convert {name} with str"
             raise InvalidInputError(f"{expected}. Got {text!r} at position {i} instead: {fix}.")
     if not texts and not allow_empty:
         raise InvalidInputError(f"{expected}. Got no text (0 samples): pass at least one.")
@@ -66,31 +65,39 @@ def check_labels(y: Any, n_texts: int, name: str = "y") -> LabelArray:
     if y is None:
         raise InvalidInputError(f"{name} is None: pass a label for each text.")
     try:
-        array = column_or_1d(y, warn=True)
-    except ValueError as error:
+        # Before numpy makes them all str: it turns a missing label into the class "nan".
+        given = y.tolist() if hasattr(y, "tolist") else list(y)
+        missing = [i for i, label in enumerate(given) if _is_missing(label)]
+        if missing:
+            raise InvalidInputError(
+                f"{name} has {len(missing)} missing label(s), the first at position {missing[0]}: "
+                "drop these texts."
+            )
+        if len({isinstance(label, str) for label in given}) > 1:
+            raise InvalidInputError(f"{name} must be labels of one type. Got str and others.")
+        array: LabelArray = column_or_1d(y, warn=True)
+        kind = type_of_target(array, input_name=name)
+        np.unique(array)  # what cannot be sorted has no order of classes
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InvalidInputError):
+            raise
         raise InvalidInputError(f"{name} must be one class label a text. {error}") from error
     if len(array) != n_texts:
         raise InvalidInputError(
             f"{name} must have a label for each text. Got {n_texts} texts and {len(array)} labels."
         )
-    # pandas' own string arrays become object arrays, whose missing values sklearn cannot sort.
-    missing = [i for i, label in enumerate(array.tolist()) if label is None or label != label]
-    if missing:
-        raise InvalidInputError(
-            f"{name} has {len(missing)} missing label(s), the first at position {missing[0]}: drop "
-            "these texts, or pass them as an unlabelled pool."
-        )
-    try:
-        kind = type_of_target(array, input_name=name)
-        np.unique(array)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"{name} must be labels of one type. {error}") from error
     if kind not in ("binary", "multiclass"):
         raise InvalidInputError(
             f"Unknown label type: {name} must be class labels (str, int or bool). Got {kind!r} "
             "values instead."
         )
     return array
+
+
+def _is_missing(value: Any) -> bool:
+    # pandas' NA answers no comparison, so it is known by its name.
+    is_nan = isinstance(value, float) and value != value
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def check_classes(y: LabelArray) -> LabelArray:

@@ -21,8 +21,8 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
     """Ask for texts where the student is weak, and show the teacher the evidence.
 
     A class's share of the texts is its weakness, 1 - F1. Classes that the student confuses go
-    into one request, with their rows of the validation report, what changed since the last batch, the
-    hard negatives (most confident mistakes), and samples that the student got right and wrong.
+    into one request, with their rows of the validation report, what changed since the last batch,
+    the hard negatives (most confident mistakes), and samples that the student got right and wrong.
 
     Parameters
     ----------

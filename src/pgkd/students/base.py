@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,7 +54,10 @@ def train(
     fresh = clone(student)
     set_random_states(fresh, seed)
     params = {} if weights is None else {str(weight_parameter(fresh)): weights}
-    return fresh.fit(list(texts), y, **params)
+    with warnings.catch_warnings():
+        # With a text or two a class scikit-learn suspects a regression problem.
+        warnings.filterwarnings("ignore", message="The number of unique classes")
+        return fresh.fit(list(texts), y, **params)
 
 
 def predict_proba(student: Any, texts: Sequence[str], classes: LabelArray) -> FloatArray:

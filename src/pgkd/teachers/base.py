@@ -25,8 +25,8 @@ AsyncComplete: TypeAlias = Callable[[Sequence[Message], dict[str, Any]], Awaitab
 class LLMTeacher(BaseEstimator):  # type: ignore[misc]
     """Base of teachers that are LLMs: prompts, JSON schema, parsing, concurrency and retries.
 
-    A subclass writes :meth:`complete`. It may set the attributes below on the class, or take them as
-    parameters in its ``__init__``.
+    A subclass writes :meth:`complete`. It may set the attributes below on the class, or take them
+    as parameters in its ``__init__``.
 
     Attributes
     ----------
@@ -67,7 +67,8 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         ----------
         messages : sequence of ``{"role": ..., "content": ...}``
         schema : dict
-            JSON schema of the wanted answer, for LLMs that can be held to one; others may ignore it.
+            JSON schema of the wanted answer, for LLMs that can be held to one; others may ignore
+            it.
 
         Returns
         -------
@@ -137,7 +138,8 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         TeacherError
-            If the teacher cannot go on. A request that fails by itself is a generation with `error`.
+            If the teacher cannot go on. A request that fails by itself is a generation with
+            `error`.
         """
 
         @asynccontextmanager

@@ -18,8 +18,8 @@ from pgkd.teachers.base import AsyncComplete, LLMTeacher
 class CachedTeacher(LLMTeacher):
     """Keep the answers of an LLM teacher on disk, and ask it only what is new.
 
-    The key of an answer is the rendered request: the messages, the schema, and the teacher's parameters
-    that change an answer. Answers that were cut off are not kept.
+    The key of an answer is the rendered request: the messages, the schema, and the teacher's
+    parameters that change an answer. Answers that were cut off are not kept.
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ class FunctionTeacher(LLMTeacher):
     Parameters
     ----------
     function : callable
-        ``function(messages)`` gets chat messages and returns the LLM's answer, a str or, to have the
-        tokens counted, a :class:`~pgkd.records.Completion`.
+        ``function(messages)`` gets chat messages and returns the LLM's answer, a str or, to have
+        the tokens counted, a :class:`~pgkd.records.Completion`.
     max_concurrency : int, default=1
         Threads that call `function` at once.
     price : tuple of (float, float), default=None

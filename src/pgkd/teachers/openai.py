@@ -60,11 +60,11 @@ class OpenAITeacher(LLMTeacher):
     max_concurrency : int, default=8
         Requests under way at once.
     max_retries : int, default=5
-        Further tries after a rate limit, a server error or a dropped connection. Waits as the server
-        asks (``Retry-After``), else exponentially longer.
+        Further tries after a rate limit, a server error or a dropped connection. Waits as the
+        server asks (``Retry-After``), else exponentially longer.
     price : tuple of (float, float), default=None
-        US dollars for a million input and a million output tokens. ``None``: looked up by genai-prices
-        if that is installed and `base_url` is OpenAI's own, else not known.
+        US dollars for a million input and a million output tokens. ``None``: looked up by
+        genai-prices if that is installed and `base_url` is OpenAI's own, else not known.
     extra_body : dict, default=None
         Further parameters of the request, e.g. ``{"reasoning_effort": "low"}``.
 
@@ -109,8 +109,8 @@ class OpenAITeacher(LLMTeacher):
         """Raise if the key is missing, or the price is needed and not known."""
         if self._url() == DEFAULT_BASE_URL and not self._key():
             raise TeacherAuthenticationError(
-                f"No API key for {DEFAULT_BASE_URL}: set OPENAI_API_KEY, pass `api_key=...`, or pass "
-                "`base_url=...` of a server that needs none."
+                f"No API key for {DEFAULT_BASE_URL}: set OPENAI_API_KEY, pass `api_key=...`, or "
+                "pass `base_url=...` of a server that needs none."
             )
         super().check_ready(max_cost)
 
@@ -198,7 +198,7 @@ def _read(response: httpx.Response) -> Completion:
         text = choice["message"].get("content") or ""
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise TeacherUnavailableError(
-            f"The server answered with something else than a chat completion: {response.text[:200]!r}"
+            f"The server's answer is no chat completion: {response.text[:200]!r}"
         ) from error
     usage = body.get("usage") or {}
     return Completion(

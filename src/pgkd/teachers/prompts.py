@@ -11,15 +11,15 @@ from pgkd.records import ClassScore, GenerationRequest, Label, Message, Predicti
 MAX_NAME_LENGTH = 50
 
 SYSTEM = (
-    "You write labelled training texts for a text classifier. Write as the people who wrote the real "
-    "texts would: same length, tone and spelling. Vary the topic, the words and the sentence form. "
-    "Every text must clearly belong to its label. Never copy or merely rephrase a text you are shown. "
-    "Answer with JSON only."
+    "You write labelled training texts for a text classifier. Write as the people who wrote the "
+    "real texts would: same length, tone and spelling. Vary the topic, the words and the sentence "
+    "form. Every text must clearly belong to its label. Never copy or merely rephrase a text you "
+    "are shown. Answer with JSON only."
 )
 
 
 def answer_names(request: GenerationRequest) -> dict[str, Label]:
-    """Map what stands for a class in the answer to the class: its name, or an id if names are long."""
+    """Map what stands for a class in the answer, its name or (if names are long) an id, to it."""
     names = {str(label): label for label in request.counts}
     if max(map(len, names)) <= MAX_NAME_LENGTH:
         return names

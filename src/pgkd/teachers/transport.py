@@ -28,8 +28,8 @@ def run_concurrently(
     """Yield results as they come, with at most `max_concurrency` of them under way.
 
     The event loop lives in a thread of its own for as long as the iterator does, so this works in
-    plain scripts, notebooks (whose loop is already running), threads and forked workers alike. Closing
-    the iterator calls off what is still under way.
+    plain scripts, notebooks (whose loop is already running), threads and forked workers alike.
+    Closing the iterator calls off what is still under way.
 
     Parameters
     ----------
@@ -73,4 +73,8 @@ async def with_retries(function: Callable[[], Awaitable[R]], max_retries: int) -
         sleep=anyio.sleep,
         reraise=True,
     )
-    return await retrying(function)
+
+    async def call() -> R:  # tenacity awaits only what it knows to be a coroutine function
+        return await function()
+
+    return await retrying(call)

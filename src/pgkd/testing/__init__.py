@@ -1,4 +1,4 @@
-"""Fakes and conformance checks, for pgkd's own tests and for those of components written elsewhere."""
+"""Fakes and conformance checks, for pgkd's own tests and for components written elsewhere."""
 
 from pgkd.testing.checks import check_sampler, check_student, check_teacher
 from pgkd.testing.teachers import PoolTeacher, ScriptedTeacher

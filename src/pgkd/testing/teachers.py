@@ -56,8 +56,8 @@ class ScriptedTeacher(LLMTeacher):
         i = len(self.prompts_) - 1
         if i >= len(self.answers) and not self.repeat:
             raise TeacherError(
-                f"ScriptedTeacher has {len(self.answers)} answers, and this is request {i + 1}: give "
-                "more answers, or `repeat=True`."
+                f"ScriptedTeacher has {len(self.answers)} answers, and this is request {i + 1}: "
+                "give more answers, or `repeat=True`."
             )
         answer = self.answers[i % len(self.answers)]
         if isinstance(answer, Exception):

@@ -1,0 +1,81 @@
+"""Data, students and teachers that the tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from pgkd.records import Example, Generation, Usage
+
+# No test may reach a hub or a paid service.
+os.environ["HF_HUB_OFFLINE"] = "1"
+for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+    os.environ.pop(_name, None)
+
+WORDS = {
+    "card": ["card", "post", "delivery", "arrived", "envelope"],
+    "rate": ["exchange", "rate", "euro", "dollar", "currency"],
+    "pin": ["pin", "code", "digits", "blocked", "forgot"],
+}
+FILLERS = ["my", "please", "today", "why", "help", "again", "the", "a", "new", "still"]
+
+
+def write_text(label, i):
+    """Text number `i` of a class: two of its words among fillers, all different."""
+    words = WORDS[label]
+    return (
+        f"{FILLERS[i % 10]} {words[i % 5]} {FILLERS[(i // 5) % 10]} "
+        f"{words[(i // 2 + 1) % 5]} {FILLERS[(i * 7 + 3) % 10]} {label}{i}"
+    )
+
+
+class WordTeacher:
+    """Writes texts as the tests' data are made; ``wrong=True`` gives each the next class's label."""
+
+    def __init__(self, wrong=False):
+        self.wrong = wrong
+        self.requests = []
+        self.n_written = 1000
+
+    def generate(self, requests):
+        labels = list(WORDS)
+        for request in requests:
+            self.requests.append(request)
+            examples = []
+            for label, n in request.counts.items():
+                source = labels[(labels.index(label) + 1) % 3] if self.wrong else label
+                for _ in range(n):
+                    self.n_written += 1
+                    examples.append(Example(write_text(source, self.n_written), label))
+            yield Generation(request, tuple(examples), usage=Usage(1, 100, 10, cost=0.01))
+
+
+@pytest.fixture
+def data():
+    """60 texts of three classes and their labels."""
+    rows = [(write_text(label, i), label) for i in range(20) for label in WORDS]
+    return [text for text, _ in rows], [label for _, label in rows]
+
+
+@pytest.fixture
+def student():
+    return make_pipeline(TfidfVectorizer(), LogisticRegression())
+
+
+@pytest.fixture
+def teacher():
+    return WordTeacher()
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of the real data sets, where the machine has it."""
+    folder = Path(
+        os.environ.get("PGKD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
+    )
+    if not (folder / "banking77" / "train.csv").exists():
+        pytest.skip("the data sets are not here: set PGKD_TEST_DATA to their folder")
+    return folder

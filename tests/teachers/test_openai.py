@@ -1,0 +1,261 @@
+"""OpenAITeacher against a real HTTP server that plays a script."""
+
+import json
+import pickle
+import threading
+import time
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from sklearn.base import clone
+
+from pgkd.exceptions import TeacherAuthenticationError, TeacherError, TeacherUnavailableError
+from pgkd.records import GenerationRequest, Usage
+from pgkd.teachers import OpenAITeacher
+from pgkd.testing import check_teacher
+
+REQUEST = GenerationRequest("1-1", {"card": 1, "rate": 1})
+TEXTS = {"texts": [{"label": "card", "text": "where is it"}]}
+
+
+def completion(content=None, **choice):
+    return {
+        "choices": [
+            {
+                "message": {"role": "assistant", "content": content or json.dumps(TEXTS)},
+                "finish_reason": "stop",
+                **choice,
+            }
+        ],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 20},
+    }
+
+
+class Server(ThreadingHTTPServer):
+    """Plays `script`: each item is a body, or (status, body, headers), or a callable on the body."""
+
+    script = ()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server = self.server
+        with server.lock:
+            server.requests.append((self.path, dict(self.headers), body))
+            n = len(server.requests) - 1
+        answer = server.script[min(n, len(server.script) - 1)]
+        answer = answer(body) if callable(answer) else answer
+        if answer == "hang up":
+            self.close_connection = True
+            self.connection.close()
+            return
+        status, document, headers = answer if isinstance(answer, tuple) else (200, answer, {})
+        content = document if isinstance(document, bytes) else json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with Server(("127.0.0.1", 0), Handler) as server:
+        server.lock, server.requests, server.script = threading.Lock(), [], [completion()]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def ask(server, script=None, requests=(REQUEST,), **params):
+    if script is not None:
+        server.script = script
+    return list(OpenAITeacher("m", base_url=server.url, **params).generate(list(requests)))
+
+
+def error(status, message="no", headers=None, **fields):
+    return status, {"error": {"message": message, **fields}}, headers or {}
+
+
+def test_request_and_answer(server):
+    [generation] = ask(
+        server, api_key="sk-1", temperature=0.5, max_tokens=99, price=(1, 2),
+        extra_body={"top_p": 0.9},
+    )
+    path, headers, body = server.requests[0]
+    assert path == "/v1/chat/completions"
+    assert headers["Authorization"] == "Bearer sk-1"
+    assert (body["model"], body["temperature"], body["top_p"]) == ("m", 0.5, 0.9)
+    assert body["max_completion_tokens"] == 99
+    assert body["response_format"]["json_schema"]["schema"]["required"] == ["texts"]
+    assert generation.examples[0].text == "where is it"
+    assert generation.usage == Usage(1, 100, 20, cost=pytest.approx(140e-6))
+
+
+def test_conforms(server):
+    check_teacher(OpenAITeacher("m", base_url=server.url))
+
+
+def test_unknown_price_is_none(server):
+    assert ask(server)[0].usage.cost is None
+
+
+def test_price_of_a_known_model():
+    pytest.importorskip("genai_prices")
+    teacher = OpenAITeacher("gpt-5-mini")
+    assert 0 < teacher.cost(Usage(1, 1_000_000, 0, cost=None)) < 10
+    assert OpenAITeacher("no-such-model").cost(Usage(1, 1, 1, cost=None)) is None
+    assert not OpenAITeacher("gpt-5-mini", base_url="http://127.0.0.1:1/v1").knows_price()
+
+
+def test_server_without_schemas(server):
+    """The schema is refused once, then left out; the prompt still asks for JSON."""
+
+    def answer(body):
+        refused = "response_format" in body
+        return error(400, "response_format is not supported") if refused else completion()
+
+    generations = ask(server, [answer], [REQUEST] * 5, max_concurrency=1)
+    assert all(g.examples for g in generations)
+    assert len(server.requests) == 6
+
+
+def test_old_and_new_name_of_the_token_limit(server):
+    def answer(body):
+        if "max_completion_tokens" in body:
+            return error(400, "Unknown parameter", param="max_completion_tokens")
+        return completion()
+
+    ask(server, [answer], max_tokens=50)
+    assert server.requests[-1][2]["max_tokens"] == 50
+
+
+def test_reasoning_models_refuse_a_temperature(server):
+    def answer(body):
+        if "temperature" in body:
+            return error(400, "'temperature' does not support 0.5 with this model")
+        return completion()
+
+    assert ask(server, [answer], temperature=0.5)[0].examples
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 529])
+def test_passing_faults(server, status):
+    later = error(status, headers={"Retry-After": "0"})
+    [generation] = ask(server, [later, "hang up", completion()])
+    assert generation.examples
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"retry-after-ms": "1100"},
+        {"Retry-After": "1.1"},
+        {"Retry-After": lambda: formatdate(time.time() + 2.2, usegmt=True)},
+    ],
+)
+def test_waits_as_the_server_asks(server, headers):
+    headers = {k: v() if callable(v) else v for k, v in headers.items()}
+    start = time.perf_counter()
+    ask(server, [error(429, headers=headers), completion()])
+    assert 1 < time.perf_counter() - start < 4
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "fix"),
+    [
+        (401, TeacherAuthenticationError, "Check OPENAI_API_KEY"),
+        (403, TeacherAuthenticationError, "Check OPENAI_API_KEY"),
+        (404, TeacherError, "Check the model 'm' and `base_url`"),
+        (402, TeacherError, "no credit left"),
+    ],
+)
+def test_lasting_faults_fail_at_once(server, status, kind, fix):
+    with pytest.raises(kind, match=fix):
+        ask(server, [error(status)])
+    assert len(server.requests) == 1
+
+
+def test_exhausted_quota_is_no_rate_limit(server):
+    with pytest.raises(TeacherError, match="no credit left"):
+        ask(server, [error(429, code="insufficient_quota")])
+    assert len(server.requests) == 1
+
+
+def test_a_prompt_that_is_too_long_fails_alone(server):
+    def answer(body):
+        if "Request 1-2" in body["messages"][1]["content"]:
+            return error(400, "the request exceeds the available context size")
+        return completion()
+
+    requests = [GenerationRequest(f"1-{i}", {"card": 1}) for i in range(1, 5)]
+    generations = {g.request.id: g for g in ask(server, [answer], requests)}
+    assert "exceeds the available context" in generations["1-2"].error
+    assert sum(bool(g.examples) for g in generations.values()) == 3
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", {"choices": []}, {"choices": [{"message": None}]}, [], {}]
+)
+def test_no_chat_completion(server, body):
+    with pytest.raises(TeacherUnavailableError, match="no chat completion"):
+        ask(server, [body], max_retries=0)
+
+
+def test_empty_content_and_truncation(server):
+    null = completion()
+    null["choices"][0]["message"]["content"] = None
+    assert ask(server, [null])[0].rejected == {"unreadable answer": 1}
+    cut = completion(json.dumps(TEXTS) + ', {"la', finish_reason="length")
+    server.requests.clear()
+    [generation] = ask(server, [cut])
+    assert len(generation.examples) == 1
+    assert generation.rejected == {"answer cut off": 1}
+
+
+def test_no_server():
+    with pytest.raises(TeacherUnavailableError, match="Is the server up"):
+        ask(type("", (), {"url": "http://127.0.0.1:9/v1"}), max_retries=0)
+
+
+def test_stalled_server_times_out(server):
+    def stall(body):
+        time.sleep(1)
+        return completion()
+
+    with pytest.raises(TeacherUnavailableError, match="ReadTimeout"):
+        ask(server, [stall], timeout=0.1, max_retries=1)
+    assert len(server.requests) == 2
+
+
+def test_key_from_the_environment_at_call_time(server, monkeypatch):
+    teacher = OpenAITeacher("m", base_url=server.url)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-late")
+    list(teacher.generate([REQUEST]))
+    assert server.requests[0][1]["Authorization"] == "Bearer sk-late"
+
+
+def test_key_stays_in_memory(server):
+    teacher = OpenAITeacher("m", base_url=server.url, api_key="sk-canary")
+    copies = clone(clone(teacher))
+    list(copies.generate([REQUEST]))
+    assert server.requests[0][1]["Authorization"] == "Bearer sk-canary"
+    shown = [repr(teacher), str(teacher.get_params()), str(vars(teacher)), repr(copies)]
+    assert "sk-canary" not in "".join(shown)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert b"sk-canary" not in pickle.dumps(teacher, protocol)
+    restored = pickle.loads(pickle.dumps(teacher))
+    list(restored.generate([REQUEST]))
+    assert "Authorization" not in server.requests[1][1]

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+from pgkd.evaluation import GateScorer, make_predictions, make_report
+
+CLASSES = np.array(["a", "b", "c"])
+Y = np.array(["a", "a", "b", "b", "b"])  # none of class c
+P = np.array(
+    [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.9, 0.0], [0.5, 0.2, 0.3], [0.6, 0.3, 0.1]]
+)
+
+
+def test_report_agrees_with_sklearn():
+    report = make_report(Y, P, CLASSES)
+    predicted = CLASSES[P.argmax(axis=1)]
+    assert report.accuracy == accuracy_score(Y, predicted)
+    assert report.f1_macro == pytest.approx(f1_score(Y, predicted, average="macro"))
+    assert report.log_loss == pytest.approx(log_loss(Y, P, labels=CLASSES))
+    assert list(report.classes) == ["a", "b", "c"]
+    assert report.classes["b"].recall == pytest.approx(1 / 3)
+    assert report.classes["c"].support == 0
+    assert report.confusions == {("b", "a"): 2, ("a", "b"): 1}
+    assert list(report.confusions) == [("b", "a"), ("a", "b")]
+
+
+def test_predictions():
+    predictions = make_predictions(list("vwxyz"), Y, P, CLASSES)
+    wrong = [(p.text, p.predicted, p.confidence) for p in predictions if not p.correct]
+    assert wrong == [("w", "b", 0.7), ("y", "a", 0.5), ("z", "a", 0.6)]
+
+
+@pytest.mark.parametrize(
+    ("scoring", "expected"),
+    [
+        ("accuracy", 0.4),
+        ("neg_log_loss", -log_loss(Y, P, labels=CLASSES)),
+        ("f1_macro", f1_score(Y, CLASSES[P.argmax(axis=1)], average="macro")),
+        (lambda estimator, X, y: float(len(X)), 5.0),
+    ],
+)
+def test_scoring(scoring, expected):
+    assert GateScorer(scoring, CLASSES, Y).score(P) == pytest.approx(expected)
+
+
+def test_standard_error_is_that_of_a_paired_difference():
+    rng = np.random.RandomState(0)
+    y = rng.choice(CLASSES, size=400)
+    a = rng.dirichlet(np.ones(3), size=400)
+    b = a.copy()
+    b[:40] = rng.dirichlet(np.ones(3), size=40)
+    scorer = GateScorer("neg_log_loss", CLASSES, y)
+    rows = np.arange(400), np.searchsorted(CLASSES, y)
+    expected = np.std(np.log(a[rows]) - np.log(b[rows])) / np.sqrt(400)
+    assert scorer.standard_error(a, b, rng, 500) == pytest.approx(expected, rel=0.15)
+    assert scorer.standard_error(a, a, rng) == 0

@@ -1,0 +1,45 @@
+"""What importing costs, and that the public names are the documented ones."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import pgkd
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_import_is_light():
+    out = run(
+        "import time; t = time.perf_counter(); import pgkd; print(time.perf_counter() - t)\n"
+        "import sys; print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
+    )
+    seconds, heavy = out.splitlines()
+    assert float(seconds) < 0.3
+    assert heavy == "[]"
+
+
+def test_students_are_lazy():
+    out = run("import pgkd.students, pgkd.teachers, sys; print('torch' in sys.modules)")
+    assert out.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    "module", ["pgkd", "pgkd.samplers", "pgkd.students", "pgkd.teachers", "pgkd.testing"]
+)
+def test_exported_names_exist_and_are_documented(module):
+    module = importlib.import_module(module)
+    for name in set(module.__all__) - {"__version__"}:
+        assert getattr(module, name).__doc__
+    assert set(module.__all__) <= set(dir(module))
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        pgkd.Nothing

@@ -1,0 +1,169 @@
+"""Bad input gets a clear error before the teacher is asked."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
+
+from pgkd import PGKDClassifier
+from pgkd.exceptions import InvalidInputError, TeacherAuthenticationError
+from pgkd.samplers import UnguidedSampler
+from pgkd.teachers import FunctionTeacher, OpenAITeacher
+
+X = ["aa bb", "aa cc", "dd ee", "dd ff"] * 3
+Y = ["x", "x", "y", "y"] * 3
+
+
+class Untouchable(BaseEstimator):
+    def generate(self, requests):
+        raise AssertionError("the teacher was asked")
+
+
+def classifier(**params):
+    student = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    return PGKDClassifier(**{"teacher": Untouchable(), "student": student, **params})
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ("aa bb", r"Got a single str instead: pass \[text\]"),
+        (pd.DataFrame({"text": X}), r"Got a DataFrame instead: pass its text column"),
+        ({"text": X}, "Got a dict instead"),
+        (np.array([X, X]), r"array of shape \(2, 12\)"),
+        ([*X[:-1], 3], "Got 3 at position 11 instead: convert X with str"),
+        ([*X[:-1], None], "Got None at position 11 instead: drop the missing texts"),
+        ([*X[:-1], pd.NA], "Got <NA> at position 11 instead: drop the missing texts"),
+        ([*X[:-1], float("nan")], "Got nan at position 11 instead: drop the missing texts"),
+        ([X], r"Got \['aa bb'.*at position 0"),
+        ([], "Got no text"),
+        (iter(X), "pass list"),
+        (7, "pass list"),
+    ],
+)
+def test_texts(X, message):
+    with pytest.raises(InvalidInputError, match=message):
+        classifier().fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (None, "y is None"),
+        (Y[:-1], "Got 12 texts and 11 labels"),
+        (["x"] * 12, "Got one class, 'x'"),
+        ([*Y[:-1], None], "1 missing label.*position 11"),
+        ([*Y[:-1], float("nan")], "1 missing label.*position 11"),
+        (pd.Series([*Y[:-1], pd.NA]), "1 missing label.*position 11"),
+        (pd.Series([*Y[:-1], None], dtype="string"), "1 missing label"),
+        (np.linspace(0, 1, 12), "Unknown label type"),
+        (np.eye(12), "must be one class label a text"),
+        ([*Y[:-1], 3], "labels of one type"),
+    ],
+)
+def test_labels(y, message):
+    with pytest.raises(InvalidInputError, match=message):
+        classifier().fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"patience": 0}, r"The 'patience' parameter of PGKDClassifier must be an int"),
+        ({"max_cycles": -1}, "'max_cycles'"),
+        ({"samples_per_cycle": 1.5}, "'samples_per_cycle'"),
+        ({"validation_fraction": 1.0}, "'validation_fraction'"),
+        ({"feedback": "oof"}, "'feedback'"),
+        ({"scoring": 3}, "'scoring'"),
+        ({"scoring": "acuracy"}, "acuracy"),
+        ({"synthetic_weight": 0}, "'synthetic_weight'"),
+        ({"max_cost": -1}, "'max_cost'"),
+        ({"random_state": "zero"}, "'random_state'"),
+        ({"class_descriptions": {"x": "about x"}}, "no description of 'y'"),
+        ({"class_descriptions": {"x": "a", "y": "b", "z": "c"}}, "the unknown 'z'"),
+        ({"class_descriptions": ["a", "b"]}, "'class_descriptions'"),
+        ({"teacher": None}, "`teacher` parameter of PGKDClassifier must be given"),
+        ({"teacher": FunctionTeacher}, "Got the class FunctionTeacher instead"),
+        ({"teacher": "gpt-5"}, "must have a method `generate`"),
+        ({"student": LogisticRegression}, r"write `student=LogisticRegression\(...\)`"),
+        ({"student": LinearSVC()}, "must have a method `predict_proba`"),
+        ({"sampler": UnguidedSampler}, "Got the class UnguidedSampler"),
+        ({"sampler": object()}, "must have a method `propose`"),
+        ({"callbacks": [print]}, "must have a method `on_event`"),
+    ],
+)
+def test_parameters(params, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(**params).fit(X, Y)
+
+
+def test_unknown_parameter():
+    with pytest.raises(TypeError, match="max_cycle"):
+        PGKDClassifier(max_cycle=3)
+    with pytest.raises(ValueError, match="Invalid parameter 'max_cycle'"):
+        classifier().set_params(max_cycle=3)
+
+
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        ({"X_val": ["a"]}, "`X_val` was given without `y_val`"),
+        ({"y_val": ["x"]}, "`y_val` was given without `X_val`"),
+        ({"X_val": ["a", "b"], "y_val": ["x"]}, "Got 2 texts and 1 labels"),
+        ({"X_val": ["a", "b"], "y_val": ["x", "z"]}, r"y_val has 1 label.*'z'"),
+        ({"X_val": "a", "y_val": ["x"]}, "X_val must be a list"),
+    ],
+)
+def test_validation_data(validation, message):
+    with pytest.raises(InvalidInputError, match=message):
+        classifier().fit(X, Y, **validation)
+
+
+def test_weights_that_the_student_does_not_take():
+    class Plain(LogisticRegression):
+        def fit(self, X, y):
+            raise AssertionError("trained")
+
+    student = make_pipeline(TfidfVectorizer(), Plain())
+    with pytest.raises(InvalidInputError, match="takes no `sample_weight`"):
+        classifier(student=student).fit(X, Y, sample_weight=[1] * 12)
+    with pytest.raises(InvalidInputError, match="`synthetic_weight` is not 1"):
+        classifier(student=student, synthetic_weight=0.5).fit(X, Y)
+
+
+def test_missing_key_and_price_are_said_at_once(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(TeacherAuthenticationError, match="set OPENAI_API_KEY"):
+        classifier(teacher=OpenAITeacher("gpt-5-mini")).fit(X, Y)
+    local = OpenAITeacher("qwen", base_url="http://127.0.0.1:9/v1")
+    with pytest.raises(InvalidInputError, match=r"max_cost=1.0 cannot be held.*Pass `price="):
+        classifier(teacher=local, max_cost=1.0).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [tuple(X), np.array(X), np.array(X, dtype=object), pd.Series(X, index=range(50, 62))],
+)
+@pytest.mark.parametrize(
+    "labels",
+    [Y, np.array(Y, dtype=object), pd.Series(Y), [y == "x" for y in Y], [len(t) % 2 for t in Y]],
+)
+def test_what_is_accepted(texts, labels):
+    if len(set(labels)) < 2:
+        labels = [3, 3, 10, 10] * 3
+    clf = classifier(max_cycles=0).fit(texts, labels)
+    assert clf.score(X, labels) == 1
+    assert clf.predict(X).dtype == clf.classes_.dtype
+    assert set(clf.predict(X).tolist()) == set(labels)
+
+
+def test_predict_checks_its_texts_too():
+    clf = classifier(max_cycles=0).fit(X, Y)
+    with pytest.raises(InvalidInputError, match="single str"):
+        clf.predict("a b")
+    assert clf.predict([]).shape == (0,)
+    assert clf.predict_proba([]).shape == (0, 2)
