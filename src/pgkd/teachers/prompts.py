@@ -11,9 +11,9 @@ from pgkd.records import ClassScore, GenerationRequest, Label, Message, Predicti
 MAX_NAME_LENGTH = 50
 
 SYSTEM = (
-    "You write labelled training texts for a text classifier. Write as the people who wrote the "
-    "real texts would: same length, tone and spelling. Vary the topic, the words and the sentence "
-    "form. Every text must clearly belong to its label. Never copy or merely rephrase a text you "
+    "You write labelled training texts for a text classifier. Each text is a new one, as its users "
+    "would send it: same style and length as the real texts, other content and other words. It "
+    "clearly belongs to its label and to no other. Never copy, extend or rephrase a text that you "
     "are shown. Answer with JSON only."
 )
 
@@ -119,9 +119,19 @@ def _order(request: GenerationRequest, names: Mapping[Label, str]) -> str:
         aim = " that teach it what it gets wrong: the difference between the labels it confuses"
     # The id makes two requests with the same content two requests, for the LLM and for the cache.
     return (
-        f"Request {request.id}: write {request.n_texts} new texts{aim}. Write {wanted}. "
+        f"Request {request.id}: write {request.n_texts} new texts{aim}. Write {wanted}."
+        f"{_length(request)} "
         'Answer as {"texts": [{"label": "...", "text": "..."}, ...]}.'
     )
+
+
+def _length(request: GenerationRequest) -> str:
+    """Tell the usual length: LLMs left to themselves write longer texts than people do."""
+    lengths = sorted(len(e.text.split()) for e in request.examples)
+    if not lengths or lengths[-1] < 2:  # no spaces between words in this script
+        return ""
+    low, high = lengths[len(lengths) // 8], lengths[-1 - len(lengths) // 8]
+    return f" Each has {low} to {high} words." if low < high else f" Each has about {high} words."
 
 
 def _quote(text: str) -> str:

@@ -1,0 +1,205 @@
+"""Pretrained models: where they come from, where they run, and what they may not change."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from huggingface_hub import get_hf_file_metadata, hf_hub_url
+from huggingface_hub.utils import (  # type: ignore[attr-defined]
+    are_progress_bars_disabled,
+    disable_progress_bars,
+    enable_progress_bars,
+)
+from numpy.typing import NDArray
+from transformers import AutoTokenizer
+from transformers.utils import logging
+
+from pgkd.exceptions import ModelNotFoundError, StudentError
+
+#: Seconds in which the hub has to answer at all.
+HUB_TIMEOUT = 10.0
+
+_globals_lock = threading.RLock()
+
+
+def load_pretrained(
+    auto_class: Any, name: str | os.PathLike[str], **options: Any
+) -> tuple[Any, Any]:
+    """Load a model in float32, and its tokenizer.
+
+    Parameters
+    ----------
+    auto_class : class
+        E.g. ``transformers.AutoModel``.
+    name : str or path
+        A directory, or an id on the hub. What the hub's cache has is not downloaded again.
+    **options
+        Further arguments of ``auto_class.from_pretrained``.
+
+    Returns
+    -------
+    model, tokenizer
+
+    Raises
+    ------
+    ModelNotFoundError
+        If `name` is neither a directory with a saved model nor reachable on the hub.
+    StudentError
+        If the model is there and is of no use.
+
+    References
+    ----------
+    https://huggingface.co/docs/transformers/model_doc/auto
+    """
+    name = os.fspath(name)
+    with preserve_globals():
+        try:
+            return _load(auto_class, name, local_files_only=True, **options)
+        except Exception as error:
+            if os.path.isdir(name):
+                raise _translate(error, name) from error
+        try:
+            # One request without retries: `from_pretrained` would try for minutes.
+            get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=HUB_TIMEOUT)
+            return _load(auto_class, name, **options)
+        except Exception as error:
+            raise _translate(error, name, on_hub=True) from error
+
+
+def _load(
+    auto_class: Any, name: str, *, local_files_only: bool = False, **options: Any
+) -> tuple[Any, Any]:
+    model = auto_class.from_pretrained(name, local_files_only=local_files_only, **options)
+    tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local_files_only)
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise ValueError("its tokenizer has neither a padding nor an end token")
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model.float(), tokenizer
+
+
+def save_pretrained(model: Any, tokenizer: Any, directory: Path) -> None:
+    """Write what `load_pretrained` reads: safetensors and JSON."""
+    with preserve_globals():
+        model.save_pretrained(directory)
+        tokenizer.save_pretrained(directory)
+
+
+def _translate(error: Exception, name: str, on_hub: bool = False) -> StudentError:
+    reason = f"{type(error).__name__}: {str(error).strip()[:300]}"
+    if on_hub:
+        return ModelNotFoundError(
+            f"The model {name!r} is no directory, is not in the hub's cache and cannot be had from "
+            f"the hub ({reason}). Pass a local directory with a saved model, e.g. "
+            f"model='models/minilm', or check the name and the network."
+        )
+    if isinstance(error, OSError):
+        return ModelNotFoundError(
+            f"The directory {name!r} has no complete model ({reason}). Pass one that was written "
+            "by `save_pretrained` of both model and tokenizer: config.json, model.safetensors, "
+            "tokenizer.json."
+        )
+    return StudentError(
+        f"The model {name!r} cannot be used ({reason}). Pass an encoder with its tokenizer, e.g. "
+        "model='bert-base-uncased'."
+    )
+
+
+def available_devices() -> list[str]:
+    """Name the kinds of device that torch can use here, the fastest first."""
+    backends = {"cuda": torch.cuda, "mps": torch.backends.mps}
+    return [name for name, backend in backends.items() if backend.is_available()] + ["cpu"]
+
+
+def pick_device(wanted: str | None) -> str:
+    """Return the wanted device, or the fastest one if it is not here.
+
+    A student trained on a GPU then also predicts where there is none.
+    """
+    available = available_devices()
+    return wanted if wanted in available else available[0]
+
+
+def has_fast_bf16(device: str) -> bool:
+    """Whether bfloat16 is faster than float32 on this device, not merely emulated."""
+    if device == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return device == "cpu" and bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+
+
+def run_in_batches(
+    compute: Callable[[Any, Any], torch.Tensor],
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    *,
+    max_length: int,
+    batch_size: int,
+    device: str,
+) -> NDArray[np.float32]:
+    """Return the rows that ``compute(model, batch)`` gives for `texts`, in their order.
+
+    Texts of like length share a batch, so that little of it is padding.
+    """
+    model.to(device).eval()
+    # The longest first: if memory is too small, it shows at once.
+    order = np.argsort([-len(text) for text in texts], kind="stable")
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(order), batch_size):
+            batch = tokenizer(
+                [texts[i] for i in order[start : start + batch_size]],
+                padding=True,
+                truncation=True,
+                max_length=min(max_length, tokenizer.model_max_length),
+                return_tensors="pt",
+            ).to(device)
+            parts.append(compute(model, batch).float().cpu().numpy())
+    in_order: NDArray[np.float32] = np.concatenate(parts)[np.argsort(order)]
+    return in_order
+
+
+@contextmanager
+def preserve_globals() -> Iterator[None]:
+    """Silence transformers and, at the end, put back what it changes in the whole process.
+
+    These are its log level and progress bars, the states of the random generators, and accelerate's
+    environment variables. Only one thread at a time may be inside.
+    """
+    with _globals_lock, ExitStack() as at_exit:
+        at_exit.callback(random.setstate, random.getstate())
+        at_exit.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002
+        at_exit.callback(torch.set_rng_state, torch.get_rng_state())
+        if torch.cuda.is_available():
+            at_exit.callback(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
+        if torch.backends.mps.is_available():
+            at_exit.callback(torch.mps.set_rng_state, torch.mps.get_rng_state())
+        at_exit.callback(_set_accelerate_variables, _get_accelerate_variables())
+        at_exit.callback(logging.set_verbosity, logging.get_verbosity())
+        at_exit.callback(
+            disable_progress_bars if are_progress_bars_disabled() else enable_progress_bars
+        )
+        if logging.is_progress_bar_enabled():
+            at_exit.callback(logging.enable_progress_bar)  # the hub's as well, hence before it
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        yield
+
+
+def _get_accelerate_variables() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("ACCELERATE_")}
+
+
+def _set_accelerate_variables(variables: dict[str, str]) -> None:
+    for name in _get_accelerate_variables().keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update(variables)

@@ -1,0 +1,159 @@
+"""What both students have in common: scikit-learn's contract for texts, and a JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
+
+import pgkd
+from pgkd.exceptions import PersistenceError
+from pgkd.records import FloatArray, LabelArray
+from pgkd.validation import check_texts
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+FILE = "student.json"
+
+
+class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A scikit-learn classifier whose samples are texts.
+
+    A subclass has `fit`, `_predict_proba`, `_save` and `_load`.
+    """
+
+    classes_: LabelArray
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        X : list, 1-D array or Series of str, of shape (n_texts,)
+
+        Returns
+        -------
+        probabilities : array of shape (n_texts, n_classes)
+            Float64; columns in the order of ``classes_``; each row sums to 1.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        InvalidInputError
+            If `X` is no sequence of str.
+        """
+        check_is_fitted(self)
+        texts = check_texts(X, allow_empty=True)
+        if not texts:
+            return np.empty((0, len(self.classes_)))
+        return self._predict_proba(texts)
+
+    def predict(self, X: Any) -> LabelArray:
+        """Return the most probable class of each text, shape (n_texts,)."""
+        probabilities = self.predict_proba(X)
+        labels: LabelArray = self.classes_[probabilities.argmax(axis=1)]
+        return labels
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Save the fitted student to a directory, pretrained weights included, without pickle.
+
+        Parameters
+        ----------
+        directory : str or path
+            Created if need be; a student saved there before is overwritten.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        PersistenceError
+            If a part cannot be saved without pickle.
+        """
+        check_is_fitted(self)
+        path = Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        self._save(path)
+        document = {
+            "class": type(self).__name__,
+            "pgkd": pgkd.__version__,
+            "params": _jsonable(self.get_params(deep=False)),
+            "classes": self.classes_.tolist(),
+            "classes_dtype": self.classes_.dtype.str,
+        }
+        text = json.dumps(document, ensure_ascii=False, indent=1)
+        (path / FILE).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> Self:
+        """Load a student that `save` wrote; needs neither the hub nor the original model.
+
+        Parameters
+        ----------
+        directory : str or path
+
+        Returns
+        -------
+        student
+            Fitted; it predicts the same probabilities as before.
+
+        Raises
+        ------
+        PersistenceError
+            If `directory` holds no student of this class, or a damaged one.
+        """
+        path = Path(directory)
+        if not (path / FILE).is_file():
+            raise PersistenceError(
+                f"{str(directory)!r} is no saved student: it has no {FILE}. Pass the directory "
+                "given to `save`."
+            )
+        try:
+            document = json.loads((path / FILE).read_text(encoding="utf-8"))
+            if document["class"] != cls.__name__:
+                raise PersistenceError(
+                    f"{str(directory)!r} holds a student of class {document['class']}: use "
+                    f"{document['class']}.load."
+                )
+            student = cls(**document["params"])
+            student._load(path, document)
+            student.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
+        except (LookupError, TypeError, ValueError, OSError) as error:
+            if isinstance(error, PersistenceError):
+                raise
+            raise PersistenceError(
+                f"The student in {str(directory)!r} is damaged ({error}): save it again."
+            ) from error
+        return student
+
+    def _predict_proba(self, texts: list[str]) -> FloatArray:
+        raise NotImplementedError
+
+    def _save(self, directory: Path) -> None:
+        raise NotImplementedError
+
+    def _load(self, directory: Path, document: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def _jsonable(params: dict[str, Any]) -> dict[str, Any]:
+    """Keep what JSON can hold: a `RandomState` is left out, and the head has its own file."""
+    kept = {}
+    for name, value in params.items():
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if isinstance(value, np.generic):
+            value = value.item()
+        if value is None or isinstance(value, (str, bool, int, float)):
+            kept[name] = value
+    return kept

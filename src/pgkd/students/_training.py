@@ -1,0 +1,134 @@
+"""Fine-tuning by transformers' Trainer: per-text weights, and the best epoch's weights kept."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from transformers import (
+    DataCollatorWithPadding,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from pgkd.students._pretrained import has_fast_bf16
+
+#: transformers 5 has another name for it than 4.
+GROUP_BY_LENGTH: dict[str, Any] = (
+    {"train_sampling_strategy": "group_by_length"}
+    if "train_sampling_strategy" in TrainingArguments.__dataclass_fields__
+    else {"group_by_length": True}
+)
+
+
+def fine_tune(
+    model: Any,
+    tokenizer: Any,
+    rows: list[dict[str, Any]],
+    *,
+    n_epochs: int,
+    learning_rate: float,
+    batch_size: int,
+    weight_decay: float,
+    warmup_ratio: float,
+    seed: int,
+    device: str,
+    verbose: bool,
+    validation_loss: Callable[[Any], float] | None,
+) -> list[float]:
+    """Train `model` in place.
+
+    Parameters
+    ----------
+    model, tokenizer
+        As `load_pretrained` returns them.
+    rows : list of dict
+        What the tokenizer made of a text, its class number "labels", and its "weight".
+    n_epochs, learning_rate, batch_size, weight_decay, warmup_ratio, seed, device, verbose
+        As in `TransformerStudent`.
+    validation_loss : callable or None
+        ``validation_loss(model)`` is called after each epoch; the weights with the least are kept.
+
+    Returns
+    -------
+    losses : list of float
+        What `validation_loss` gave.
+    """
+    n_steps = n_epochs * math.ceil(len(rows) / batch_size)
+    keep_best = None if validation_loss is None else _KeepBest(validation_loss)
+    with tempfile.TemporaryDirectory() as directory:  # must be given, and stays empty
+        arguments = TrainingArguments(
+            directory,
+            num_train_epochs=n_epochs,
+            learning_rate=learning_rate,
+            per_device_train_batch_size=batch_size,
+            weight_decay=weight_decay,
+            warmup_steps=int(warmup_ratio * n_steps),
+            optim="adamw_torch" if device == "mps" else "adamw_torch_fused",
+            bf16=has_fast_bf16(device),
+            use_cpu=device == "cpu",
+            seed=seed,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            log_level="error",
+            disable_tqdm=not verbose,
+            remove_unused_columns=False,
+            **GROUP_BY_LENGTH,
+        )
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # each further one would add to the batch size
+        trainer = _WeightedTrainer(
+            model,
+            arguments,
+            data_collator=DataCollatorWithPadding(tokenizer),
+            train_dataset=rows,
+            processing_class=tokenizer,
+            callbacks=[keep_best] if keep_best else [],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    # Mixed precision has wrapped `forward`, and the wrapper cannot be pickled.
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    if keep_best is None:
+        return []
+    model.load_state_dict(keep_best.weights)
+    return keep_best.losses
+
+
+class _WeightedTrainer(Trainer):  # type: ignore[misc]
+    """A trainer whose rows have a "weight"."""
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        labels, weights = inputs.pop("labels"), inputs.pop("weight")
+        outputs = model(**inputs)
+        losses = torch.nn.functional.cross_entropy(outputs.logits, labels, reduction="none")
+        loss = (losses * weights).mean()
+        return (loss, outputs) if return_outputs else loss
+
+
+class _KeepBest(TrainerCallback):  # type: ignore[misc]
+    """Measures the validation loss after each epoch, and keeps the weights with the least."""
+
+    def __init__(self, validation_loss: Callable[[Any], float]) -> None:
+        self.validation_loss = validation_loss
+        self.losses: list[float] = []
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def on_epoch_end(
+        self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any
+    ) -> None:
+        loss = self.validation_loss(model)
+        if not self.losses or loss < min(self.losses):
+            # Copies: a state_dict refers to the weights that training goes on to change.
+            self.weights = {
+                name: tensor.detach().to("cpu", copy=True)
+                for name, tensor in model.state_dict().items()
+            }
+        self.losses.append(loss)

@@ -1,0 +1,154 @@
+"""A frozen encoder and a linear head: trained in seconds."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils._param_validation import HasMethods, Interval
+from transformers import AutoModel
+
+from pgkd.exceptions import PersistenceError
+from pgkd.records import FloatArray
+from pgkd.students._encoder import Encoder, get_encoder
+from pgkd.students._pretrained import load_pretrained, save_pretrained
+from pgkd.students._text_classifier import TextClassifier
+from pgkd.students.base import check_takes_weights, weight_parameter
+from pgkd.validation import check_classes, check_labels, check_texts
+
+
+class EmbeddingStudent(TextClassifier):
+    """A linear classifier over the text embeddings of a frozen, pretrained encoder.
+
+    The embedding is the mean of the token vectors, scaled to length 1, as sentence-transformers'
+    models are made for. In one process, each text is embedded once for all students with the same
+    `model` and `max_length`: the cycles and folds of a distillation only pay for new texts.
+
+    Parameters
+    ----------
+    model : str or path, default="sentence-transformers/all-MiniLM-L6-v2"
+        An encoder: an id on the Hugging Face hub, or a directory.
+    head : classifier, default=None
+        Any scikit-learn classifier with `predict_proba`. ``None``:
+        ``LogisticRegression(C=100, tol=1e-5, max_iter=1000)``.
+    max_length : int, default=128
+        Tokens of a text that are read, or the model's own limit if that is less.
+    batch_size : int, default=64
+        Texts embedded at once.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+    head_ : classifier
+        The trained head.
+    encoder_ : Encoder
+        The shared encoder.
+
+    References
+    ----------
+    https://www.sbert.net/docs/package_reference/sentence_transformer/models.html
+
+    Examples
+    --------
+    >>> from pgkd.students import EmbeddingStudent
+    >>> student = EmbeddingStudent()
+    >>> student = student.fit(["good film", "dull plot"], ["pos", "neg"])  # doctest: +SKIP
+    >>> student.predict_proba(["a great film"]).shape  # doctest: +SKIP
+    (1, 2)
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        "model": [str, os.PathLike],
+        "head": [HasMethods(["fit", "predict_proba"]), None],
+        "max_length": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "sentence-transformers/all-MiniLM-L6-v2",
+        *,
+        head: Any = None,
+        max_length: int = 128,
+        batch_size: int = 64,
+    ) -> None:
+        self.model = model
+        self.head = head
+        self.max_length = max_length
+        self.batch_size = batch_size
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> EmbeddingStudent:
+        """Embed the texts and train the head.
+
+        Parameters
+        ----------
+        X : list, 1-D array or Series of str, of shape (n_texts,)
+        y : array-like of shape (n_texts,)
+            Labels: str, int or bool.
+        sample_weight : array-like of shape (n_texts,), default=None
+            Passed to the head.
+
+        Returns
+        -------
+        self : EmbeddingStudent
+
+        Raises
+        ------
+        ModelNotFoundError
+            If `model` is neither a directory nor reachable on the hub.
+        InvalidInputError
+            If texts or labels cannot work, or the head takes no weights.
+        """
+        self._validate_params()
+        texts = check_texts(X)
+        labels = check_labels(y, len(texts))
+        classes = check_classes(labels)
+        # The tolerance bounds each class's gradient, which the number of classes makes small.
+        head = LogisticRegression(C=100, tol=1e-5, max_iter=1000)
+        if self.head is not None:
+            head = clone(self.head)
+        params = {}
+        if sample_weight is not None:
+            check_takes_weights(head)
+            params = {str(weight_parameter(head)): sample_weight}
+        encoder = get_encoder(self.model, self.max_length)
+        head.fit(encoder.encode(texts, self.batch_size), labels, **params)
+
+        self.classes_ = classes
+        self.head_ = head
+        self.encoder_ = encoder
+        return self
+
+    def _predict_proba(self, texts: list[str]) -> FloatArray:
+        embeddings = self.encoder_.encode(texts, self.batch_size)
+        found = np.asarray(self.head_.predict_proba(embeddings), dtype=np.float64)
+        probabilities: FloatArray = found / found.sum(axis=1, keepdims=True)
+        return probabilities
+
+    def _save(self, directory: Path) -> None:
+        import skops.io
+
+        skops.io.dump(self.head_, directory / "head.skops")
+        unknown = skops.io.get_untrusted_types(file=directory / "head.skops")
+        if unknown:
+            (directory / "head.skops").unlink()
+            raise PersistenceError(
+                f"The head {self.head_!r} has types that skops does not trust by default: "
+                f"{unknown}. Use a head of scikit-learn's own, e.g. LogisticRegression(), or "
+                "pickle the student."
+            )
+        save_pretrained(self.encoder_.model, self.encoder_.tokenizer, directory / "encoder")
+
+    def _load(self, directory: Path, document: dict[str, Any]) -> None:
+        import skops.io
+
+        self.head_ = skops.io.load(directory / "head.skops")
+        if "head" not in document["params"]:  # it was not the default
+            self.head = clone(self.head_)
+        encoder = load_pretrained(AutoModel, directory / "encoder")
+        self.encoder_ = Encoder(*encoder, self.max_length)

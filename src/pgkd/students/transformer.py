@@ -1,0 +1,275 @@
+"""A pretrained transformer, fine-tuned whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from sklearn.metrics import log_loss
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_sample_weight
+from transformers import AutoModelForSequenceClassification, set_seed
+
+from pgkd.exceptions import InvalidInputError
+from pgkd.records import FloatArray, LabelArray
+from pgkd.students._pretrained import (
+    available_devices,
+    load_pretrained,
+    pick_device,
+    preserve_globals,
+    run_in_batches,
+    save_pretrained,
+)
+from pgkd.students._text_classifier import TextClassifier
+from pgkd.students._training import fine_tune
+from pgkd.validation import check_classes, check_known, check_labels, check_texts
+
+
+class TransformerStudent(TextClassifier):
+    """A pretrained transformer with a classification head, fine-tuned whole.
+
+    Parameters
+    ----------
+    model : str or path, default="bert-base-uncased"
+        An id on the Hugging Face hub, or a directory.
+    n_epochs : int, default=20
+        Passes over the training texts.
+    learning_rate : float, default=1e-4
+        Peak of the rate, which then falls linearly to 0.
+    batch_size : int, default=16
+    max_length : int, default=128
+        Tokens of a text that are read, or the model's own limit if that is less.
+    weight_decay : float, default=0.01
+    warmup_ratio : float, default=0.1
+        Share of the training steps, in [0, 1], in which the rate rises.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the head's first weights, the order of the texts and the dropout.
+    device : {"cpu", "cuda", "mps"}, default=None
+        ``None``: the fastest there is. One of several GPUs is chosen by ``CUDA_VISIBLE_DEVICES``.
+    verbose : bool, default=False
+        Whether to show a progress bar.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+    model_ : transformers.PreTrainedModel
+    tokenizer_ : transformers.PreTrainedTokenizer
+    validation_loss_ : list of float
+        Loss on the validation texts after each epoch, in nats a text; empty without such texts.
+
+    References
+    ----------
+    https://huggingface.co/docs/transformers/main_classes/trainer; for the many epochs and the
+    warm-up: Mosbach et al., On the Stability of Fine-tuning BERT, https://arxiv.org/abs/2006.04884
+
+    Examples
+    --------
+    >>> from pgkd.students import TransformerStudent
+    >>> student = TransformerStudent("bert-base-uncased", random_state=0)
+    >>> student = student.fit(["good film", "dull plot"], ["pos", "neg"])  # doctest: +SKIP
+    >>> student.predict_proba(["a great film"]).shape  # doctest: +SKIP
+    (1, 2)
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        "model": [str, os.PathLike],
+        "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_length": [Interval(Integral, 1, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "warmup_ratio": [Interval(Real, 0, 1, closed="both")],
+        "random_state": ["random_state"],
+        "device": [StrOptions({"cpu", "cuda", "mps"}), None],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] = "bert-base-uncased",
+        *,
+        n_epochs: int = 20,
+        learning_rate: float = 1e-4,
+        batch_size: int = 16,
+        max_length: int = 128,
+        weight_decay: float = 0.01,
+        warmup_ratio: float = 0.1,
+        random_state: Any = None,
+        device: str | None = None,
+        verbose: bool | int = False,
+    ) -> None:
+        self.model = model
+        self.n_epochs = n_epochs
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_length = max_length
+        self.weight_decay = weight_decay
+        self.warmup_ratio = warmup_ratio
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+    ) -> TransformerStudent:
+        """Fine-tune the model.
+
+        Parameters
+        ----------
+        X : list, 1-D array or Series of str, of shape (n_texts,)
+        y : array-like of shape (n_texts,)
+            Labels: str, int or bool.
+        sample_weight : array-like of shape (n_texts,), default=None
+            Weights of the texts in the loss; only their ratios count.
+        X_val, y_val : default=None
+            Validation texts and labels. If given, the weights of the epoch with the least loss on
+            them are kept, instead of the last ones.
+
+        Returns
+        -------
+        self : TransformerStudent
+
+        Raises
+        ------
+        ModelNotFoundError
+            If `model` is neither a directory nor reachable on the hub.
+        StudentError
+            If the model cannot be used.
+        InvalidInputError
+            If texts, labels or weights cannot work, or there is no such `device`.
+        """
+        self._validate_params()
+        texts = check_texts(X)
+        labels = check_labels(y, len(texts))
+        classes = check_classes(labels)
+        weights = _normalise_weights(sample_weight, labels)
+        validation = _check_validation(X_val, y_val, classes)
+        if self.device not in (None, *available_devices()):
+            raise InvalidInputError(
+                f"The `device` parameter of TransformerStudent is {self.device!r}, and this "
+                f"machine has {available_devices()}: pass one of these, or None for the first."
+            )
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+        with preserve_globals():
+            set_seed(seed)  # for the new head
+            model, tokenizer = load_pretrained(
+                AutoModelForSequenceClassification,
+                self.model,
+                num_labels=len(classes),
+                id2label={i: str(label) for i, label in enumerate(classes)},
+                label2id={str(label): i for i, label in enumerate(classes)},
+                ignore_mismatched_sizes=True,  # a head for other classes is replaced
+            )
+            encoded = tokenizer(
+                texts,
+                truncation=True,
+                max_length=min(self.max_length, tokenizer.model_max_length),
+            )
+            codes = np.searchsorted(classes, labels)
+            rows = [
+                {**{name: encoded[name][i] for name in encoded}, "labels": code, "weight": weight}
+                for i, (code, weight) in enumerate(zip(codes.tolist(), weights.tolist()))
+            ]
+            losses = fine_tune(
+                model,
+                tokenizer,
+                rows,
+                n_epochs=self.n_epochs,
+                learning_rate=self.learning_rate,
+                batch_size=self.batch_size,
+                weight_decay=self.weight_decay,
+                warmup_ratio=self.warmup_ratio,
+                seed=seed,
+                device=pick_device(self.device),
+                verbose=bool(self.verbose),
+                validation_loss=self._make_validation_loss(tokenizer, validation),
+            )
+
+        self.classes_ = classes
+        self.model_ = model
+        self.tokenizer_ = tokenizer
+        self.validation_loss_ = losses
+        return self
+
+    def _make_validation_loss(
+        self, tokenizer: Any, validation: tuple[list[str], LabelArray] | None
+    ) -> Callable[[Any], float] | None:
+        if validation is None:
+            return None
+        texts, codes = validation
+
+        def validation_loss(model: Any) -> float:
+            probabilities = self._apply(model, tokenizer, texts)
+            return float(log_loss(codes, probabilities, labels=range(probabilities.shape[1])))
+
+        return validation_loss
+
+    def _predict_proba(self, texts: list[str]) -> FloatArray:
+        return self._apply(self.model_, self.tokenizer_, texts)
+
+    def _apply(self, model: Any, tokenizer: Any, texts: list[str]) -> FloatArray:
+        logits = run_in_batches(
+            lambda model, batch: model(**batch).logits,
+            model,
+            tokenizer,
+            texts,
+            max_length=self.max_length,
+            batch_size=4 * self.batch_size,  # without gradients, more fit into memory
+            device=pick_device(self.device),
+        )
+        probabilities: FloatArray = softmax(logits.astype(np.float64), axis=1)
+        return probabilities
+
+    def _save(self, directory: Path) -> None:
+        save_pretrained(self.model_, self.tokenizer_, directory)
+
+    def _load(self, directory: Path, document: dict[str, Any]) -> None:
+        self.model_, self.tokenizer_ = load_pretrained(
+            AutoModelForSequenceClassification, directory
+        )
+        self.validation_loss_ = []
+
+    def __getstate__(self) -> Any:
+        """Pickle the weights on the CPU, for machines without this one's GPU."""
+        if hasattr(self, "model_"):
+            self.model_.to("cpu")
+        return super().__getstate__()
+
+
+def _normalise_weights(sample_weight: Any, labels: LabelArray) -> FloatArray:
+    """Return weights with mean 1, so that they do not change the learning rate."""
+    weights = _check_sample_weight(
+        sample_weight, labels, dtype=np.float64, ensure_non_negative=True
+    )
+    if not weights.any():
+        raise InvalidInputError("sample_weight is 0 for every text: give some text a weight.")
+    normalised: FloatArray = weights / weights.mean()
+    return normalised
+
+
+def _check_validation(
+    X_val: Any, y_val: Any, classes: LabelArray
+) -> tuple[list[str], LabelArray] | None:
+    """Return validation texts and their class numbers."""
+    if X_val is None and y_val is None:
+        return None
+    if X_val is None or y_val is None:
+        given, lacking = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+        raise InvalidInputError(f"`{given}` was given without `{lacking}`: pass both.")
+    texts = check_texts(X_val, "X_val")
+    labels = check_labels(y_val, len(texts), "y_val")
+    check_known(labels, classes, "y_val")
+    return texts, np.searchsorted(classes, labels)

@@ -1,0 +1,49 @@
+"""Documentation cannot drift: snippets and docstring examples are run."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+import pgkd
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
+MODULES = sorted(m.name for m in pkgutil.walk_packages(pgkd.__path__, "pgkd."))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_snippets(page, monkeypatch):
+    """The ``python`` blocks of a page are one program, except those marked as not to be run."""
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+    module = types.ModuleType("snippet")  # a real one, so that its classes can be pickled
+    monkeypatch.setitem(sys.modules, "snippet", module)
+    for block in blocks:
+        if not block.startswith("# not run"):
+            exec(compile(block, page.name, "exec"), vars(module))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_docstring_examples(module):
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.testmod(importlib.import_module(module), optionflags=flags).failed == 0
+
+
+def test_no_path_of_one_machine_and_no_registry():
+    """What is checked is text that git tracks; the words are put together here, not written."""
+    forbidden = re.compile(
+        "|".join(["(?<![.\\w])/" + w + "/" for w in ("root", "work", "home", "opt")])
+        + "|" + "pypi" + r"\.org|index" + "-url"
+    )
+    suffixes = {".py", ".md", ".toml", ".yaml", ""}
+    for path in ROOT.rglob("*"):
+        relative = path.relative_to(ROOT)
+        hidden = any(part.startswith((".", "_build")) for part in relative.parts)
+        if path.is_file() and path.suffix in suffixes and not hidden:
+            match = forbidden.search(path.read_text(encoding="utf-8", errors="ignore"))
+            assert match is None, f"{relative}: {match.group()}"

@@ -1,0 +1,221 @@
+"""The public checks pass on what is right, and find what is broken."""
+
+import threading
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from pgkd.records import Example, Generation, GenerationRequest, Usage
+from pgkd.samplers import UnguidedSampler
+from pgkd.testing import (
+    PoolTeacher,
+    ScriptedTeacher,
+    check_sampler,
+    check_student,
+    check_teacher,
+)
+
+
+class Good(BaseEstimator):
+    def generate(self, requests):
+        for request in requests:
+            label = next(iter(request.counts))
+            yield Generation(request, (Example("a text", label),))
+
+
+class Twice(Good):
+    def generate(self, requests):
+        for generation in super().generate(requests):
+            yield generation
+            yield generation
+
+
+class InventsLabels(Good):
+    def generate(self, requests):
+        for request in requests:
+            yield Generation(request, (Example("a text", "other"),))
+
+
+class InventsRequests(Good):
+    def generate(self, requests):
+        yield from super().generate(requests)
+        if requests:
+            yield from super().generate([GenerationRequest("x", {"card": 1})])
+
+
+class NotText(Good):
+    def generate(self, requests):
+        for request in requests:
+            yield Generation(request, (Example(3, "card"),))
+
+
+class Silent(Good):
+    def generate(self, requests):
+        yield from (Generation(request) for request in requests)
+
+
+class WrongType(Good):
+    def generate(self, requests):
+        yield from ({"text": "x"} for request in requests)
+
+
+class NegativeCost(Good):
+    def generate(self, requests):
+        for generation in super().generate(requests):
+            yield Generation(generation.request, generation.examples, usage=Usage(cost=-1))
+
+
+class KeepsALock(Good):
+    def generate(self, requests):
+        self.lock = threading.Lock()
+        return super().generate(requests)
+
+
+class ChangesRequests(Good):
+    def generate(self, requests):
+        for generation in super().generate(requests):
+            generation.request.counts["card"] = 9
+            yield generation
+
+
+def test_good_teachers():
+    check_teacher(Good())
+    check_teacher(PoolTeacher(["a", "b"], ["card", "pin"]))
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (Twice(), "answered twice"),
+        (InventsLabels(), "none of the request's"),
+        (InventsRequests(), "request not made"),
+        (NotText(), "must be a str"),
+        (Silent(), "no request gave a text"),
+        (WrongType(), "must yield Generation"),
+        (NegativeCost(), "below zero"),
+        (KeepsALock(), "cannot be pickled"),
+        (ChangesRequests(), "must not change"),
+        (ScriptedTeacher(["no json"], repeat=True), "unreadable answer"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_broken_teachers(broken, message):
+    with pytest.raises(AssertionError, match=message):
+        check_teacher(broken)
+
+
+class Constant(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X):
+        return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
+
+
+class Unnormalised(Constant):
+    def predict_proba(self, X):
+        return super().predict_proba(X) * 2
+
+
+class Disordered(Constant):
+    def predict_proba(self, X):
+        return np.linspace([1.0, 0, 0], [0, 0, 1.0], len(X))
+
+
+class Unseeded(Constant):
+    def fit(self, X, y):
+        self.p = np.random.default_rng().dirichlet(np.ones(3))
+        return super().fit(X, y)
+
+    def predict_proba(self, X):
+        return np.tile(self.p, (len(X), 1))
+
+
+class IgnoresWeights(Constant):
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y)
+
+
+class Mutates(Constant):
+    def fit(self, X, y):
+        X.sort()
+        return super().fit(X, y)
+
+
+def test_good_students():
+    check_student(Constant())
+    check_student(make_pipeline(TfidfVectorizer(), LogisticRegression()))
+    check_student(DummyClassifier())
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (Unnormalised(), "sum to 1"),
+        (Disordered(), "keep the order"),
+        (Unseeded(), "same seed"),
+        (IgnoresWeights(), "no effect"),
+        (Mutates(), "must not change its texts"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_broken_students(broken, message):
+    with pytest.raises(AssertionError, match=message):
+        check_student(broken)
+
+
+class TooFew(UnguidedSampler):
+    def propose(self, state, n_samples, rng):
+        return super().propose(state, n_samples + 1, rng)
+
+
+class Unseeded2(UnguidedSampler):
+    def propose(self, state, n_samples, rng):
+        return super().propose(state, n_samples, np.random.default_rng())
+
+
+class SameIds(UnguidedSampler):
+    def propose(self, state, n_samples, rng):
+        requests = super().propose(state, n_samples, rng)
+        return [GenerationRequest("1", request.counts) for request in requests]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (TooFew(), "texts wanted, but"),
+        (Unseeded2(), "same requests"),
+        (SameIds(), "ids must be unique"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_broken_samplers(broken, message):
+    with pytest.raises(AssertionError, match=message):
+        check_sampler(broken)
+
+
+def test_pool_teacher_serves_each_text_once():
+    texts = [f"t{i}" for i in range(20)]
+    teacher = PoolTeacher(texts, ["a", "b"] * 10)
+    requests = [GenerationRequest(f"1-{i}", {"a": 3, "b": 1}) for i in range(5)]
+    served = [e for g in teacher.generate(requests) for e in g.examples]
+    assert len({e.text for e in served}) == len(served) == 15
+    assert all(e.label == "ab"[int(e.text[1:]) % 2] for e in served)
+
+
+def test_pool_teacher_nearest():
+    from pgkd.records import Prediction
+
+    texts = ["blue sky", "red car", "green tree", "blue car"]
+    teacher = PoolTeacher(texts, ["a"] * 4, strategy="nearest")
+    hard = (Prediction("a green tree house", "a", "b", 0.9),)
+    [generation] = teacher.generate([GenerationRequest("1", {"a": 1}, hard_negatives=hard)])
+    assert generation.examples[0].text == "green tree"
+    with pytest.raises(ValueError, match="'random' or 'nearest'. Got 'far'"):
+        list(PoolTeacher(texts, ["a"] * 4, strategy="far").generate([]))
