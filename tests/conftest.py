@@ -73,9 +73,7 @@ def teacher():
 @pytest.fixture(scope="session")
 def shared_data():
     """The folder of the real data sets, where the machine has it."""
-    folder = Path(
-        os.environ.get("PGKD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
-    )
+    folder = Path(os.environ.get("PGKD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not (folder / "banking77" / "train.csv").exists():
         pytest.skip("the data sets are not here: set PGKD_TEST_DATA to their folder")
     return folder

@@ -56,7 +56,10 @@ def test_contrasts_are_no_duplicates(curator):
 def test_other_scripts():
     curator = Curator([0], ["今日の為替レートはいくらですか"], ["забыл пин-код от карты"])
     judged = judge(
-        curator, "今日の為替レートはいくらですか？", "забыл ПИН-код от карты", "カードが届きません",
+        curator,
+        "今日の為替レートはいくらですか？",
+        "забыл ПИН-код от карты",
+        "カードが届きません",
         label=0,
     )
     assert [t.reason for t in judged] == ["near duplicate", "close to a gate text", None]

@@ -20,9 +20,7 @@ def shown_texts(requests):
     return {
         item.text
         for request in requests
-        for item in (
-            *request.examples, *request.hard_negatives, *request.correct, *request.wrong
-        )
+        for item in (*request.examples, *request.hard_negatives, *request.correct, *request.wrong)
     }
 
 
@@ -68,7 +66,8 @@ def test_wrong_labels_do_no_harm(student, data, scoring):
     assert all(c.gate_score <= clf.history_[clf.best_cycle_].gate_score for c in clf.history_)
     assert any(not c.kept for c in clf.history_)
     assert {t.verdict for t in clf.synthetic_ if t.cycle > clf.best_cycle_} <= {
-        "rolled back", "rejected",
+        "rolled back",
+        "rejected",
     }
 
 
@@ -83,8 +82,13 @@ def test_gate_is_not_shown_unless_asked_for(student, data, feedback, gate_shown)
     sampler = PerformanceGuidedSampler(n_hard_negatives=50, n_samples=50, n_examples=50)
     teacher = WordTeacher()
     PGKDClassifier(
-        KeepsRequests(teacher), student, sampler, max_cycles=2, samples_per_cycle=12,
-        feedback=feedback, random_state=0,
+        KeepsRequests(teacher),
+        student,
+        sampler,
+        max_cycles=2,
+        samples_per_cycle=12,
+        feedback=feedback,
+        random_state=0,
     ).fit(X, y, X_val=X_val, y_val=y_val)
     shown = shown_texts(teacher.requests)
     assert bool(shown & set(X_val)) == gate_shown
@@ -243,7 +247,9 @@ def test_counts_and_events(student, data):
             for generation in super().generate(requests):
                 extra = (Example("", "pin"), Example(data[0][0], "card"), Example("x y", "?"))
                 yield Generation(
-                    generation.request, generation.examples + extra, {"malformed": 2},
+                    generation.request,
+                    generation.examples + extra,
+                    {"malformed": 2},
                     generation.usage,
                 )
 

@@ -38,7 +38,10 @@ def test_no_path_of_one_machine_and_no_registry():
     """What is checked is text that git tracks; the words are put together here, not written."""
     forbidden = re.compile(
         "|".join(["(?<![.\\w])/" + w + "/" for w in ("root", "work", "home", "opt")])
-        + "|" + "pypi" + r"\.org|index" + "-url"
+        + "|"
+        + "pypi"
+        + r"\.org|index"
+        + "-url"
     )
     suffixes = {".py", ".md", ".toml", ".yaml", ""}
     for path in ROOT.rglob("*"):

@@ -6,9 +6,7 @@ from pgkd.evaluation import GateScorer, make_predictions, make_report
 
 CLASSES = np.array(["a", "b", "c"])
 Y = np.array(["a", "a", "b", "b", "b"])  # none of class c
-P = np.array(
-    [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.9, 0.0], [0.5, 0.2, 0.3], [0.6, 0.3, 0.1]]
-)
+P = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.9, 0.0], [0.5, 0.2, 0.3], [0.6, 0.3, 0.1]])
 
 
 def test_report_agrees_with_sklearn():

@@ -35,7 +35,9 @@ def test_round_trip(fitted, data, tmp_path):
 
 def test_files_are_no_pickles(fitted, tmp_path):
     fitted.save(tmp_path / "model")
-    files = sorted(p.relative_to(tmp_path / "model").as_posix() for p in tmp_path.rglob("*.*") if p.is_file())
+    files = sorted(
+        p.relative_to(tmp_path / "model").as_posix() for p in tmp_path.rglob("*.*") if p.is_file()
+    )
     assert files == ["pgkd.json", "student/student.skops", "synthetic.jsonl"]
 
 
@@ -51,7 +53,10 @@ def test_in_a_new_process_without_the_teachers_module(fitted, data, tmp_path):
     )
     out = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "model"), json.dumps(data[0])],
-        capture_output=True, text=True, check=True, cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
     ).stdout
     np.testing.assert_allclose(json.loads(out), fitted.predict_proba(data[0]), atol=1e-12)
 
@@ -131,8 +136,11 @@ def test_untrusted_types_are_named(teacher, data, tmp_path):
 def test_no_key_is_saved(student, data, tmp_path):
     teacher = OpenAITeacher("m", base_url="http://127.0.0.1:9/v1", api_key="sk-canary")
     clf = PGKDClassifier(
-        teacher, make_pipeline(TfidfVectorizer(), LogisticRegression()), max_cycles=0,
-        run_dir=tmp_path / "run", random_state=0,
+        teacher,
+        make_pipeline(TfidfVectorizer(), LogisticRegression()),
+        max_cycles=0,
+        run_dir=tmp_path / "run",
+        random_state=0,
     ).fit(*data)
     clf.save(tmp_path / "model")
     for path in tmp_path.rglob("*"):

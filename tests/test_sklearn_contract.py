@@ -179,9 +179,7 @@ def test_check_estimator(estimator, check):
 
 @pytest.fixture
 def clf(teacher, student):
-    return PGKDClassifier(
-        teacher, student, max_cycles=1, samples_per_cycle=6, random_state=0
-    )
+    return PGKDClassifier(teacher, student, max_cycles=1, samples_per_cycle=6, random_state=0)
 
 
 def test_clone_and_nested_parameters(clf):
@@ -297,7 +295,9 @@ def test_a_failed_fit_stays_unfitted(clf, data):
 
 
 def test_same_seed_same_probabilities(clf, data):
-    clf.set_params(random_state=3, student=make_pipeline(TfidfVectorizer(), LogisticRegression(solver="saga")))
+    clf.set_params(
+        random_state=3, student=make_pipeline(TfidfVectorizer(), LogisticRegression(solver="saga"))
+    )
     first = clone(clf).fit(*data).predict_proba(data[0])
     second = clone(clf).fit(*data).predict_proba(data[0])
     np.testing.assert_array_equal(first, second)

@@ -76,7 +76,9 @@ def test_confused_classes_share_a_request():
     quota = dict.fromkeys("abcdef", 2)
     groups = list(group(quota, 4, 2, {("a", "e"): 5, ("f", "b"): 3, ("d", "c"): 1}))
     assert {frozenset(counts) for counts in groups} == {
-        frozenset("ae"), frozenset("bf"), frozenset("cd"),
+        frozenset("ae"),
+        frozenset("bf"),
+        frozenset("cd"),
     }
 
 
@@ -143,7 +145,11 @@ def test_unguided_shows_no_feedback():
 
 @pytest.mark.parametrize(
     "sampler",
-    [UnguidedSampler(), PerformanceGuidedSampler(), PerformanceGuidedSampler(classes_per_request=1)],
+    [
+        UnguidedSampler(),
+        PerformanceGuidedSampler(),
+        PerformanceGuidedSampler(classes_per_request=1),
+    ],
 )
 def test_conforms(sampler):
     check_sampler(sampler)

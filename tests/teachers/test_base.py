@@ -16,7 +16,7 @@ from pgkd.records import Completion, Example, GenerationRequest, Usage
 from pgkd.teachers import FunctionTeacher, LLMTeacher
 from pgkd.testing import ScriptedTeacher
 
-ANSWER = '{"texts": [{"label": "a", "text": "one"}, {"label": "b", "text": "two"}]}'
+ANSWER = '{"a": ["one"], "b": ["two"]}'
 REQUESTS = [GenerationRequest(f"1-{i}", {"a": 1, "b": 1}) for i in range(1, 9)]
 
 
@@ -141,7 +141,7 @@ def test_wrong_return_type():
 
 
 def test_a_cut_off_answer_is_counted():
-    teacher = FunctionTeacher(lambda messages: Completion(ANSWER[:45], truncated=True))
+    teacher = FunctionTeacher(lambda messages: Completion(ANSWER[:-4], truncated=True))
     generation = next(teacher.generate(REQUESTS))
     assert generation.examples == (Example("one", "a"),)
     assert generation.rejected == {"answer cut off": 1}

@@ -5,7 +5,7 @@ from pgkd.records import Completion, GenerationRequest, Usage
 from pgkd.teachers import CachedTeacher, LLMTeacher
 from pgkd.testing import check_teacher
 
-ANSWER = '{"texts": [{"label": "card", "text": "one"}]}'
+ANSWER = '{"card": ["one"]}'
 REQUESTS = [GenerationRequest(f"1-{i}", {"card": 1, "rate": 1}) for i in range(1, 4)]
 
 
@@ -28,7 +28,9 @@ def ask(tmp_path, monkeypatch):
     monkeypatch.setattr(Counting, "asked", 0)
 
     def ask(requests=REQUESTS, **params):
-        return list(CachedTeacher(Counting(**params), tmp_path / "run" / "a.sqlite").generate(requests))
+        return list(
+            CachedTeacher(Counting(**params), tmp_path / "run" / "a.sqlite").generate(requests)
+        )
 
     return ask
 

@@ -16,7 +16,7 @@ from pgkd.teachers import OpenAITeacher
 from pgkd.testing import check_teacher
 
 REQUEST = GenerationRequest("1-1", {"card": 1, "rate": 1})
-TEXTS = {"texts": [{"label": "card", "text": "where is it"}]}
+TEXTS = {"card": ["where is it"]}
 
 
 def completion(content=None, **choice):
@@ -90,7 +90,11 @@ def error(status, message="no", headers=None, **fields):
 
 def test_request_and_answer(server):
     [generation] = ask(
-        server, api_key="sk-1", temperature=0.5, max_tokens=99, price=(1, 2),
+        server,
+        api_key="sk-1",
+        temperature=0.5,
+        max_tokens=99,
+        price=(1, 2),
         extra_body={"top_p": 0.9},
     )
     path, headers, body = server.requests[0]
@@ -98,7 +102,7 @@ def test_request_and_answer(server):
     assert headers["Authorization"] == "Bearer sk-1"
     assert (body["model"], body["temperature"], body["top_p"]) == ("m", 0.5, 0.9)
     assert body["max_completion_tokens"] == 99
-    assert body["response_format"]["json_schema"]["schema"]["required"] == ["texts"]
+    assert body["response_format"]["json_schema"]["schema"]["required"] == ["card", "rate"]
     assert generation.examples[0].text == "where is it"
     assert generation.usage == Usage(1, 100, 20, cost=pytest.approx(140e-6))
 
@@ -218,7 +222,7 @@ def test_empty_content_and_truncation(server):
     null = completion()
     null["choices"][0]["message"]["content"] = None
     assert ask(server, [null])[0].rejected == {"unreadable answer": 1}
-    cut = completion(json.dumps(TEXTS) + ', {"la', finish_reason="length")
+    cut = completion(json.dumps(TEXTS)[:-1] + ', "rate": ["wh', finish_reason="length")
     server.requests.clear()
     [generation] = ask(server, [cut])
     assert len(generation.examples) == 1

@@ -8,18 +8,24 @@ from pgkd.records import Example
 from pgkd.teachers.parsing import parse
 
 NAMES = {"card": "card", "1": 1, "Long name, with comma": "Long name, with comma"}
-A, B = {"label": "card", "text": "where is it"}, {"label": "1", "text": "how {much}?"}
-EXAMPLES = (Example("where is it", "card"), Example("how {much}?", 1))
+WHOLE = {"card": ["where is it", "it never came"], "1": ["how {much}?"]}
+EXAMPLES = (
+    Example("where is it", "card"),
+    Example("it never came", "card"),
+    Example("how {much}?", 1),
+)
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        json.dumps({"texts": [A, B]}),
-        json.dumps([A, B]),
-        json.dumps({"card": [A], "1": [B]}),
-        json.dumps({"texts": [A, {**B, "label": 1}]}),
-        json.dumps({"texts": [{**A, "label": " CARD "}, B]}),
+        json.dumps(WHOLE),
+        json.dumps(WHOLE, indent=2),
+        json.dumps({" CARD ": WHOLE["card"], "1": WHOLE["1"]}),
+        json.dumps({"card": WHOLE["card"], "1": WHOLE["1"][0]}),
+        "Sure, here you go:\n```json\n" + json.dumps(WHOLE, indent=2) + "\n```\nAnything else?",
+        str(WHOLE),
+        '{"card": ["where is it", "it never came",], "1": ["how {much}?"],}',
     ],
 )
 def test_whole_answers(answer):
@@ -29,20 +35,21 @@ def test_whole_answers(answer):
 @pytest.mark.parametrize(
     "answer",
     [
-        'Sure, here you go:\n```json\n{"texts": [{"label": "card", "text": "where is it"}]}\n```',
-        '{"texts": [{"label": "card", "text": "where is it"}, {"label": "1", "text": "how mu',
-        '{"texts": [{"label": "card", "text": "where is it"}, {"label": "1"',
-        "{'label': 'card', 'text': 'where is it',}",
-        '{"label": "card", "text": "where is it"}\n{"label": "1", "tex',
+        '{"card": ["where is it", "it never came"], "1": ["how mu',
+        '{"card": ["where is it", "it never came"], "1": [',
+        '{"card": ["where is it", "it never came"',
+        '{"card": ["where is it", "it never came", "wh',
+        '{"card": ["where is it", "it never came", "wh\\',
+        'Well: {"card": ["where is it", "it never came"] and so on',
     ],
 )
-def test_whole_items_of_broken_answers_are_kept(answer):
-    assert parse(answer, NAMES) == (EXAMPLES[:1], {})
+def test_whole_texts_of_broken_answers_are_kept(answer):
+    assert parse(answer, NAMES) == (EXAMPLES[:2], {})
 
 
 def test_a_cut_off_text_is_never_taken():
     """One of json-repair's services would be to close the open string."""
-    whole = json.dumps({"texts": [A, B]})
+    whole = json.dumps(WHOLE)
     for end in range(len(whole)):
         examples, _ = parse(whole[:end], NAMES)
         assert set(examples) <= set(EXAMPLES)
@@ -51,12 +58,13 @@ def test_a_cut_off_text_is_never_taken():
 @pytest.mark.parametrize(
     ("answer", "rejected"),
     [
-        ('{"texts": [{"label": "cards", "text": "x"}]}', {"unknown label": 1}),
-        ('{"texts": [{"label": null, "text": "x"}, {"text": "y"}]}', {"malformed": 2}),
-        ('{"texts": [{"label": "card", "text": 3}]}', {"malformed": 1}),
+        ('{"cards": ["x", "y"]}', {"unknown label": 2}),
+        ('{"card": [3, null]}', {"malformed": 2}),
         ("I cannot help with that.", {"unreadable answer": 1}),
         ("", {"unreadable answer": 1}),
         ("[]", {"unreadable answer": 1}),
+        ("{}", {"unreadable answer": 1}),
+        ('{"card": []}', {"unreadable answer": 1}),
     ],
 )
 def test_what_cannot_be_used_is_counted(answer, rejected):
@@ -70,10 +78,9 @@ def test_never_fails_on_any_text(answer):
     assert examples or rejected
 
 
-@given(st.lists(st.tuples(st.sampled_from(list(NAMES)), st.text())), st.text(max_size=20))
-def test_round_trip(items, noise):
-    answer = json.dumps({"texts": [{"label": n, "text": t} for n, t in items]})
-    expected = tuple(Example(text, NAMES[name]) for name, text in items)
+@given(st.dictionaries(st.sampled_from(list(NAMES)), st.lists(st.text())))
+def test_round_trip(texts):
+    answer = json.dumps(texts)
+    expected = tuple(Example(t, NAMES[name]) for name in texts for t in texts[name])
     assert parse(answer, NAMES)[0] == expected
-    if "{" not in noise and not any("{" in t or "}" in t for _, t in items):
-        assert parse(noise + "\n" + answer, NAMES)[0] == expected
+    assert parse("Here: " + answer + " !", NAMES)[0] == expected

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,8 @@ from pgkd.records import (
     Prediction,
     StudentReport,
 )
-from pgkd.teachers.prompts import MAX_NAME_LENGTH, answer_names, answer_schema, render
+from pgkd.teachers.parsing import parse
+from pgkd.teachers.prompts import answer_names, answer_schema, render
 
 REPORT = StudentReport(
     0.61, 0.5, 1.2, {"card": ClassScore(0.5, 0.4, 0.44, 10)}, {("card", "pin"): 3}
@@ -35,17 +37,17 @@ def text(request):
 @pytest.mark.parametrize(
     "part",
     [
-        "Messages to a bank.",
-        "* card: delivery of cards",
-        '- "where is my card"',
-        "accuracy 0.61, 0.55 before your last texts",
-        "* card: precision 0.50, recall 0.40, F1 0.44 (F1 0.44 before your last texts)",
-        "* 3 of card taken for pin",
-        '"it never came" is card, taken for pin with confidence 0.93',
-        '"post me it" is card, taken for rate with confidence 0.40',
-        '* "a good rate" is rate',
-        "Request 2-7: write 3 new texts",
-        "Write 2 of card, 1 of rate.",
+        "Task of the classifier: Messages to a bank.",
+        "Its accuracy: 0.61 (0.55 before your last texts)",
+        'Label "card": delivery of cards\n',
+        'Precision 0.50, recall 0.40, F1 0.44 (0.44 before your last texts); 10 texts; 3 taken for "pin"',
+        '- "where is my card"\n',
+        '- "it never came" (wrongly taken for "pin", confidence 0.93)',
+        '- "post me it" (wrongly taken for "rate", confidence 0.40)',
+        '- "a good rate" (recognised)',
+        'Request 2-7: write 3 new texts, 2 for "card", 1 for "rate".',
+        "Each has 2 to 4 words.",
+        'Answer as {"card": ["...", "..."], "rate": ["..."]}',
     ],
 )
 def test_prompt_carries_the_evidence(part):
@@ -55,33 +57,37 @@ def test_prompt_carries_the_evidence(part):
 def test_what_is_not_there_leaves_no_heading():
     bare = GenerationRequest("1-1", {"card": 2})
     assert len(text(bare)) < 700
-    assert "Mistakes" not in text(bare)
-    assert "report" not in text(bare)
+    for word in ("Task", "accuracy", "Real texts", "Precision", "confuses", "words."):
+        assert word not in render(bare)[1]["content"]
 
 
 def test_same_content_other_request():
     assert render(REQUEST) != render(replace(REQUEST, id="2-8"))
 
 
-def test_schema_holds_the_labels():
-    item = answer_schema(REQUEST)["properties"]["texts"]["items"]
-    assert item["properties"]["label"]["enum"] == ["card", "rate"]
-    assert list(item["properties"]) == ["label", "text"]
+def test_a_text_is_shown_once():
+    example = Example("it never came", "card")
+    assert text(replace(REQUEST, examples=(example,))).count("it never came") == 1
 
 
-def test_long_names_become_ids():
-    long = "Diseases; of many, kinds " * 3
-    assert len(long) > MAX_NAME_LENGTH
-    request = GenerationRequest("1-1", {long: 1, "short": 1}, examples=(Example("x", long),))
-    assert answer_names(request) == {"c1": long, "c2": "short"}
-    assert f"* c1 = {long}" in text(request)
-    assert "Write 1 of c1, 1 of c2." in text(request)
+def test_schema_holds_classes_and_counts():
+    schema = answer_schema(REQUEST)
+    assert schema["required"] == ["card", "rate"]
+    assert schema["properties"]["card"]["minItems"] == 2
+    assert schema["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("labels", [(0, 1), (True, False)])
-def test_labels_that_are_no_str(labels):
+@pytest.mark.parametrize(
+    "labels", [(0, 1), (True, False), ('of "many", kinds; and\nlong' * 9, "b")]
+)
+def test_labels_of_any_kind(labels):
     request = GenerationRequest("1-1", dict.fromkeys(labels, 1))
     assert list(answer_names(request).values()) == list(labels)
-    assert answer_schema(request)["properties"]["texts"]["items"]["properties"]["label"][
-        "enum"
-    ] == [str(label) for label in labels]
+    assert answer_schema(request)["required"] == [str(label) for label in labels]
+    answer = json.dumps({str(label): ["x"] for label in labels})
+    assert [e.label for e in parse(answer, answer_names(request))[0]] == list(labels)
+
+
+def test_no_word_count_where_words_have_no_spaces():
+    request = GenerationRequest("1-1", {"a": 1}, examples=(Example("為替レートはいくら", "a"),))
+    assert "words" not in render(request)[1]["content"].replace("other words", "")

@@ -28,9 +28,9 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
     ----------
     texts_per_request : int, default=10
         Texts asked for at once.
-    classes_per_request : int, default=5
+    classes_per_request : int, default=2
         Classes that share a request.
-    n_examples : int, default=3
+    n_examples : int, default=2
         Real texts shown of each class, for the style.
     n_hard_negatives : int, default=2
         Hard negatives shown of each class; 0 leaves them out.
@@ -50,8 +50,8 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
         self,
         *,
         texts_per_request: int = 10,
-        classes_per_request: int = 5,
-        n_examples: int = 3,
+        classes_per_request: int = 2,
+        n_examples: int = 2,
         n_hard_negatives: int = 2,
         n_samples: int = 1,
         report: bool = True,

@@ -19,7 +19,7 @@ class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
     ----------
     texts_per_request : int, default=10
         Texts asked for at once.
-    classes_per_request : int, default=5
+    classes_per_request : int, default=2
         Classes that share a request.
     n_examples : int, default=3
         Real texts shown of each class.
@@ -38,7 +38,7 @@ class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
     needs_feedback = False
 
     def __init__(
-        self, *, texts_per_request: int = 10, classes_per_request: int = 5, n_examples: int = 3
+        self, *, texts_per_request: int = 10, classes_per_request: int = 2, n_examples: int = 3
     ) -> None:
         self.texts_per_request = texts_per_request
         self.classes_per_request = classes_per_request

@@ -75,16 +75,9 @@ class Encoder:
             device=pick_device(None),
         )
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the weights on the CPU, for machines without this one's GPU; not the cache."""
-        return {
-            "model": self.model.to("cpu"),
-            "tokenizer": self.tokenizer,
-            "max_length": self.max_length,
-        }
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+        return Encoder, (self.model.to("cpu"), self.tokenizer, self.max_length)
 
 
 def _pool(model: Any, batch: Any) -> torch.Tensor:

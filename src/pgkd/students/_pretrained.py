@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from huggingface_hub import get_hf_file_metadata, hf_hub_url
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from huggingface_hub import HfApi
 from huggingface_hub.utils import (  # type: ignore[attr-defined]
     are_progress_bars_disabled,
     disable_progress_bars,
@@ -68,7 +69,7 @@ def load_pretrained(
                 raise _translate(error, name) from error
         try:
             # One request without retries: `from_pretrained` would try for minutes.
-            get_hf_file_metadata(hf_hub_url(name, "config.json"), timeout=HUB_TIMEOUT)
+            HfApi().model_info(name, timeout=HUB_TIMEOUT)
             return _load(auto_class, name, **options)
         except Exception as error:
             raise _translate(error, name, on_hub=True) from error
@@ -84,6 +85,9 @@ def _load(
             raise ValueError("its tokenizer has neither a padding nor an end token")
         tokenizer.pad_token = tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
+    # Not every tokenizer knows the limit of its model.
+    if (limit := getattr(model.config, "max_position_embeddings", None) or 0) > 0:
+        tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
     return model.float(), tokenizer
 
 
@@ -102,7 +106,7 @@ def _translate(error: Exception, name: str, on_hub: bool = False) -> StudentErro
             f"the hub ({reason}). Pass a local directory with a saved model, e.g. "
             f"model='models/minilm', or check the name and the network."
         )
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or not os.path.exists(os.path.join(name, "config.json")):
         return ModelNotFoundError(
             f"The directory {name!r} has no complete model ({reason}). Pass one that was written "
             "by `save_pretrained` of both model and tokenizer: config.json, model.safetensors, "
@@ -173,7 +177,7 @@ def preserve_globals() -> Iterator[None]:
     """Silence transformers and, at the end, put back what it changes in the whole process.
 
     These are its log level and progress bars, the states of the random generators, and accelerate's
-    environment variables. Only one thread at a time may be inside.
+    state and environment variables. Only one thread at a time may be inside.
     """
     with _globals_lock, ExitStack() as at_exit:
         at_exit.callback(random.setstate, random.getstate())
@@ -184,6 +188,8 @@ def preserve_globals() -> Iterator[None]:
         if torch.backends.mps.is_available():
             at_exit.callback(torch.mps.set_rng_state, torch.mps.get_rng_state())
         at_exit.callback(_set_accelerate_variables, _get_accelerate_variables())
+        for state in (PartialState, AcceleratorState, GradientState):  # singletons
+            at_exit.callback(_set_items, state._shared_state, dict(state._shared_state))
         at_exit.callback(logging.set_verbosity, logging.get_verbosity())
         at_exit.callback(
             disable_progress_bars if are_progress_bars_disabled() else enable_progress_bars
@@ -193,6 +199,11 @@ def preserve_globals() -> Iterator[None]:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         yield
+
+
+def _set_items(shared: dict[str, Any], items: dict[str, Any]) -> None:
+    shared.clear()
+    shared.update(items)
 
 
 def _get_accelerate_variables() -> dict[str, str]:

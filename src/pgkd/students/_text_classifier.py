@@ -122,7 +122,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             student = cls(**document["params"])
             student._load(path, document)
             student.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
-        except (LookupError, TypeError, ValueError, OSError) as error:
+        except Exception as error:
             if isinstance(error, PersistenceError):
                 raise
             raise PersistenceError(

@@ -43,7 +43,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
     >>> from pgkd.teachers import LLMTeacher
     >>> class EchoTeacher(LLMTeacher):
     ...     def complete(self, messages, *, schema):
-    ...         answer = '{"texts": [{"label": "spam", "text": "Win a prize!"}]}'
+    ...         answer = '{"spam": ["Win a prize!"]}'
     ...         return Completion(answer, Usage(n_requests=1, input_tokens=90, output_tokens=20))
     >>> from pgkd.records import GenerationRequest
     >>> [generation] = EchoTeacher().generate([GenerationRequest("1-1", {"spam": 1, "ham": 1})])

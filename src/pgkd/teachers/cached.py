@@ -35,7 +35,7 @@ class CachedTeacher(LLMTeacher):
     >>> path = tempfile.mkdtemp() + "/answers.sqlite"
     >>> def my_llm(messages):
     ...     print("asked")
-    ...     return '{"texts": [{"label": "ham", "text": "See you at noon."}]}'
+    ...     return '{"ham": ["See you at noon."]}'
     >>> teacher = CachedTeacher(FunctionTeacher(my_llm), path)
     >>> request = GenerationRequest("1-1", {"ham": 1})
     >>> generations = [*teacher.generate([request]), *teacher.generate([request])]

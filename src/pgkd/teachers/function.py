@@ -27,7 +27,7 @@ class FunctionTeacher(LLMTeacher):
     >>> from pgkd.records import GenerationRequest
     >>> from pgkd.teachers import FunctionTeacher
     >>> def my_llm(messages):
-    ...     return '{"texts": [{"label": "ham", "text": "See you at noon."}]}'
+    ...     return '{"ham": ["See you at noon."]}'
     >>> [generation] = FunctionTeacher(my_llm).generate([GenerationRequest("1-1", {"ham": 1})])
     >>> generation.examples
     (Example(text='See you at noon.', label='ham'),)

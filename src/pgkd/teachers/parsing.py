@@ -1,4 +1,4 @@
-"""From an LLM's answer to labelled texts: every whole item is kept, nothing is invented."""
+"""From an LLM's answer to labelled texts: every whole text is kept, nothing is invented."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ import json_repair
 
 from pgkd.records import Example, Label
 
-#: An innermost JSON object; its braces are there, so it is whole.
-_OBJECT = re.compile(r"\{[^{}]*\}")
+_DECODER = json.JSONDecoder()
+#: A key, and the beginning of its list of texts.
+_LIST = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*\[')
+#: A text in such a list, after the comma if it is not the first.
+_ITEM = re.compile(r'\s*,?\s*(?=")')
 
 
 def parse(answer: str, names: Mapping[str, Label]) -> tuple[tuple[Example, ...], dict[str, int]]:
@@ -22,6 +25,7 @@ def parse(answer: str, names: Mapping[str, Label]) -> tuple[tuple[Example, ...],
     Parameters
     ----------
     answer : str
+        Meant to be ``{"<class>": ["<text>", ...], ...}``.
     names : mapping of str to label
         What stands for each class in the answer.
 
@@ -29,53 +33,61 @@ def parse(answer: str, names: Mapping[str, Label]) -> tuple[tuple[Example, ...],
     -------
     examples : tuple of Example
     rejected : dict of str to int
-        Items that cannot be used, by reason. A label that is none of `names`, but for case and
-        white space, is never mapped to one that is.
+        Items that cannot be used, by reason. A name that is none of `names`, but for case and white
+        space, is never mapped to one that is.
 
     Examples
     --------
     >>> from pgkd.teachers.parsing import parse
-    >>> parse('Sure! {"texts": [{"label": "a", "text": "x"}, {"label": "b", "te', {"a": 0, "b": 1})
-    ((Example(text='x', label=0),), {})
+    >>> parse('Sure! {"a": ["one", "two"], "b": ["thr', {"a": 0, "b": 1})
+    ((Example(text='one', label=0), Example(text='two', label=0)), {})
     """
-    folded = {_fold(name): label for name, label in names.items()}
+    folded = {_fold(name): label for name, label in names.items()} | dict(names)
     examples: list[Example] = []
     rejected: Counter[str] = Counter()
-    n_items = 0
-    for item in _items(answer):
-        n_items += 1
-        text, name = item.get("text"), item.get("label")
-        if not isinstance(text, str) or not isinstance(name, (str, int, bool)):
+    for name, text in _items(answer):
+        key = name if name in names else _fold(name)
+        if not isinstance(text, str):
             rejected["malformed"] += 1
-        elif str(name) not in names and _fold(str(name)) not in folded:
+        elif key not in folded:
             rejected["unknown label"] += 1
         else:
-            label = names[str(name)] if str(name) in names else folded[_fold(str(name))]
-            examples.append(Example(text, label))
-    if n_items == 0:
+            examples.append(Example(text, folded[key]))
+    if not examples and not rejected:
         rejected["unreadable answer"] = 1
     return tuple(examples), dict(rejected)
 
 
-def _items(answer: str) -> Iterator[dict[str, Any]]:
+def _items(answer: str) -> Iterator[tuple[str, Any]]:
+    """Yield pairs of a class's name and a text."""
     try:
         document = json.loads(answer)
     except ValueError:
-        for match in _OBJECT.finditer(answer):
-            item = json_repair.loads(match.group())
-            if isinstance(item, dict) and item:
-                yield item
-    else:
-        yield from _walk(document)
+        document = None
+        salvaged = list(_salvage(answer))
+        if salvaged:
+            yield from salvaged
+        elif answer.rstrip("`\n ").endswith("}"):
+            # Whole but no JSON: single quotes, a comma too many. What was cut off must not come here,
+            # where its last text would be taken for whole.
+            document = json_repair.loads(answer)
+    if isinstance(document, dict):
+        for name, texts in document.items():
+            for text in texts if isinstance(texts, list) else [texts]:
+                yield name, text
 
 
-def _walk(node: Any) -> Iterator[dict[str, Any]]:
-    """Find the items wherever a model has put them: in a list, under another key, one by one."""
-    if isinstance(node, dict) and "text" in node:
-        yield node
-    elif isinstance(node, (dict, list)):
-        for child in node.values() if isinstance(node, dict) else node:
-            yield from _walk(child)
+def _salvage(answer: str) -> Iterator[tuple[str, str]]:
+    """Find the lists of texts in an answer that is no JSON as a whole; take their whole texts."""
+    for start in _LIST.finditer(answer):
+        name = json_repair.loads(f'"{start.group(1)}"')
+        end = start.end()
+        while item := _ITEM.match(answer, end):
+            try:
+                text, end = _DECODER.raw_decode(answer, item.end())
+            except ValueError:
+                break
+            yield str(name), text
 
 
 def _fold(name: str) -> str:

@@ -2,126 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping
 from typing import Any
 
-from pgkd.records import ClassScore, GenerationRequest, Label, Message, Prediction
-
-#: Class names longer than this are replaced by ids in the answer: cheaper, and easier to get right.
-MAX_NAME_LENGTH = 50
+from pgkd.records import GenerationRequest, Label, Message
 
 SYSTEM = (
-    "You write labelled training texts for a text classifier. Each text is a new one, as its users "
-    "would send it: same style and length as the real texts, other content and other words. It "
-    "clearly belongs to its label and to no other. Never copy, extend or rephrase a text that you "
-    "are shown. Answer with JSON only."
+    "You write training texts for a text classifier, label by label. Each text is a new one, as its "
+    "users would send it: same style and length as the real texts, other content and other words. "
+    "It clearly belongs to its label and to no other. Never copy, extend or rephrase a text that "
+    "you are shown. Answer with JSON only."
 )
 
 
 def answer_names(request: GenerationRequest) -> dict[str, Label]:
-    """Map what stands for a class in the answer, its name or (if names are long) an id, to it."""
-    names = {str(label): label for label in request.counts}
-    if max(map(len, names)) <= MAX_NAME_LENGTH:
-        return names
-    return {f"c{i}": label for i, label in enumerate(request.counts, start=1)}
+    """Map the name that stands for a class in the answer to the class."""
+    return {str(label): label for label in request.counts}
 
 
 def answer_schema(request: GenerationRequest) -> dict[str, Any]:
-    """JSON schema of the answer: ``{"texts": [{"label": ..., "text": ...}, ...]}``."""
-    item = {
-        "type": "object",
-        "properties": {
-            # The label first: an LLM writes from left to right, so the text follows the label.
-            "label": {"type": "string", "enum": list(answer_names(request))},
-            "text": {"type": "string"},
-        },
-        "required": ["label", "text"],
-        "additionalProperties": False,
+    """JSON schema of the answer: ``{"<class>": ["<text>", ...], ...}``.
+
+    A class's name is written once, not with each text: that saves tokens, and leaves no room for a
+    label that was not asked for.
+    """
+    properties = {
+        str(label): {"type": "array", "items": {"type": "string"}, "minItems": n, "maxItems": n}
+        for label, n in request.counts.items()
     }
     return {
         "type": "object",
-        "properties": {"texts": {"type": "array", "items": item}},
-        "required": ["texts"],
+        "properties": properties,
+        "required": list(properties),
         "additionalProperties": False,
     }
 
 
 def render(request: GenerationRequest) -> list[Message]:
     """Render a request as chat messages."""
-    names = {label: name for name, label in answer_names(request).items()}
-    parts = [
-        f"Task of the classifier: {request.task_description}" if request.task_description else "",
-        _classes(request, names),
-        _report(request, names),
-        _mistakes("Mistakes it is most confident of", request.hard_negatives, names),
-        _mistakes("Other mistakes", request.wrong, names),
-        _correct(request.correct, names),
-        _order(request, names),
-    ]
+    parts = [_task(request), *(_label(label, request) for label in request.counts), _order(request)]
     return [
         {"role": "system", "content": SYSTEM},
         {"role": "user", "content": "\n\n".join(part for part in parts if part)},
     ]
 
 
-def _classes(request: GenerationRequest, names: Mapping[Label, str]) -> str:
-    lines = ["Labels, each with real texts:"]
-    for label, name in names.items():
-        title = name if name == str(label) else f"{name} = {label}"
-        description = request.class_descriptions.get(label)
-        lines.append(f"* {title}: {description}" if description else f"* {title}")
-        lines += [f"  - {_quote(e.text)}" for e in request.examples if e.label == label]
+def _task(request: GenerationRequest) -> str:
+    lines = []
+    if request.task_description:
+        lines.append(f"Task of the classifier: {request.task_description}")
+    if request.report:
+        before = request.previous_report
+        change = f" ({before.accuracy:.2f} before your last texts)" if before else ""
+        lines.append(f"Its accuracy: {request.report.accuracy:.2f}{change}")
     return "\n".join(lines)
 
 
-def _report(request: GenerationRequest, names: Mapping[Label, str]) -> str:
-    report, previous = request.report, request.previous_report
-    if report is None:
-        return ""
-    lines = [
-        f"The classifier's validation report (accuracy {report.accuracy:.2f}"
-        + (f", {previous.accuracy:.2f} before your last texts" if previous else "")
-        + "):"
-    ]
-    for label, score in report.classes.items():
-        before = previous.classes.get(label) if previous else None
-        lines.append(f"* {names[label]}: {_score(score, before)}")
-    for (label, predicted), n in report.confusions.items():
-        lines.append(
-            f"* {n} of {names.get(label, label)} taken for {names.get(predicted, predicted)}"
-        )
+def _label(label: Label, request: GenerationRequest) -> str:
+    """All about one class: what it is, how the student does on it, real texts."""
+    description = request.class_descriptions.get(label)
+    lines = [f"Label {_quote(label)}" + (f": {description}" if description else "")]
+    if request.report and label in request.report.classes:
+        lines.append(_score(label, request))
+    texts = _texts(label, request)
+    if texts:
+        lines.append("Real texts:")
+        lines += [f"- {_quote(text)}{note}" for text, note in texts.items()]
     return "\n".join(lines)
 
 
-def _score(score: ClassScore, before: ClassScore | None) -> str:
-    line = f"precision {score.precision:.2f}, recall {score.recall:.2f}, F1 {score.f1:.2f}"
-    return f"{line} (F1 {before.f1:.2f} before your last texts)" if before else line
-
-
-def _mistakes(title: str, predictions: Iterable[Prediction], names: Mapping[Label, str]) -> str:
-    lines = [
-        f"* {_quote(p.text)} is {names.get(p.label, p.label)}, taken for "
-        f"{names.get(p.predicted, p.predicted)} with confidence {p.confidence:.2f}"
-        for p in predictions
+def _score(label: Label, request: GenerationRequest) -> str:
+    assert request.report is not None
+    score = request.report.classes[label]
+    line = f"Precision {score.precision:.2f}, recall {score.recall:.2f}, F1 {score.f1:.2f}"
+    if request.previous_report and label in request.previous_report.classes:
+        line += f" ({request.previous_report.classes[label].f1:.2f} before your last texts)"
+    taken = [
+        f"{n} taken for {_quote(predicted)}"
+        for (true, predicted), n in request.report.confusions.items()
+        if true == label
     ]
-    return "\n".join([f"{title}:", *lines]) if lines else ""
+    return "; ".join([line, f"{score.support} texts", *taken])
 
 
-def _correct(predictions: Iterable[Prediction], names: Mapping[Label, str]) -> str:
-    lines = [f"* {_quote(p.text)} is {names.get(p.label, p.label)}" for p in predictions]
-    return "\n".join(["It gets right:", *lines]) if lines else ""
+def _texts(label: Label, request: GenerationRequest) -> Mapping[str, str]:
+    """Real texts of a class, each once, with what the student makes of them."""
+    texts = {
+        p.text: f" (wrongly taken for {_quote(p.predicted)}, confidence {p.confidence:.2f})"
+        for p in (*request.hard_negatives, *request.wrong)
+        if p.label == label
+    }
+    texts |= {p.text: " (recognised)" for p in request.correct if p.label == label}
+    return {e.text: "" for e in request.examples if e.label == label} | texts
 
 
-def _order(request: GenerationRequest, names: Mapping[Label, str]) -> str:
-    wanted = ", ".join(f"{n} of {names[label]}" for label, n in request.counts.items())
+def _order(request: GenerationRequest) -> str:
+    wanted = ", ".join(f"{n} for {_quote(label)}" for label, n in request.counts.items())
     aim = ""
     if request.hard_negatives:
-        aim = " that teach it what it gets wrong: the difference between the labels it confuses"
+        aim = " They must show the classifier how the labels that it confuses differ."
+    answer = {str(label): ["..."] * min(n, 2) for label, n in request.counts.items()}
     # The id makes two requests with the same content two requests, for the LLM and for the cache.
     return (
-        f"Request {request.id}: write {request.n_texts} new texts{aim}. Write {wanted}."
-        f"{_length(request)} "
-        'Answer as {"texts": [{"label": "...", "text": "..."}, ...]}.'
+        f"Request {request.id}: write {request.n_texts} new texts, {wanted}.{_length(request)}{aim} "
+        f"Answer as {json.dumps(answer, ensure_ascii=False)}"
     )
 
 
@@ -134,5 +119,5 @@ def _length(request: GenerationRequest) -> str:
     return f" Each has {low} to {high} words." if low < high else f" Each has about {high} words."
 
 
-def _quote(text: str) -> str:
-    return '"' + " ".join(text.split()) + '"'
+def _quote(text: Any) -> str:
+    return json.dumps(" ".join(str(text).split()), ensure_ascii=False)

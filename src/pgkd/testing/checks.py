@@ -52,7 +52,7 @@ def check_teacher(teacher: Any) -> None:
     Examples
     --------
     >>> from pgkd.testing import ScriptedTeacher, check_teacher
-    >>> answer = '{"texts": [{"label": "card", "text": "where is it"}]}'
+    >>> answer = '{"card": ["where is it"]}'
     >>> check_teacher(ScriptedTeacher([answer], repeat=True))
     """
     examples = tuple(map(Example, TEXTS, LABELS))

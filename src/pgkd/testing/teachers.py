@@ -33,7 +33,7 @@ class ScriptedTeacher(LLMTeacher):
     --------
     >>> from pgkd.records import GenerationRequest
     >>> from pgkd.testing import ScriptedTeacher
-    >>> teacher = ScriptedTeacher(['{"texts": [{"label": "ham", "text": "See you at noon."}]}'])
+    >>> teacher = ScriptedTeacher(['{"ham": ["See you at noon."]}'])
     >>> [generation] = teacher.generate([GenerationRequest("1-1", {"ham": 1})])
     >>> generation.examples
     (Example(text='See you at noon.', label='ham'),)

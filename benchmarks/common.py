@@ -1,0 +1,46 @@
+"""What the benchmarks share: data, splits, intervals."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+
+
+def read(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [row["text"] for row in rows], np.array([row["label"] for row in rows])
+
+
+def split_train(texts, y, n_labelled, seed):
+    """Draw the labelled texts, one a class first and the rest uniformly; hide the others.
+
+    Returns
+    -------
+    labelled, hidden : tuples of (texts, labels)
+    """
+    order = np.random.default_rng(seed).permutation(len(y))
+    first = order[np.unique(y[order], return_index=True)[1]]
+    rest = order[~np.isin(order, first)]
+    chosen = np.concatenate([first, rest[: n_labelled - len(first)]])
+    hidden = rest[n_labelled - len(first) :]
+    return tuple(([texts[i] for i in rows], y[rows]) for rows in (chosen, hidden))
+
+
+def interval(values):
+    """Mean and half width of the 95 % interval over seeds (Student's t)."""
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return float(values.mean()), float("nan")
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return float(values.mean()), float(half)
+
+
+def save(path, document):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
