@@ -1,9 +1,10 @@
-"""What the loop is worth with a teacher that makes no mistake, and what one does that is always wrong.
+"""What the loop gains from a teacher without mistakes, and loses by one that is always wrong.
 
     python benchmarks/ideal_teacher.py DATA [--dataset banking77] [--seeds 3] [--student embedding]
 
-DATA has a folder a data set with train.csv and test.csv (columns text, label). 800 labelled texts, 6 cycles
-of 100. The ideal teacher serves hidden real texts; the wrong one gives each of them another class's label.
+DATA has a folder a data set with train.csv and test.csv (columns text, label). 800 labelled texts,
+6 cycles of 100. The ideal teacher serves hidden real texts; the wrong one gives each of them another
+class's label.
 The test file is read once, after all fitting.
 """
 

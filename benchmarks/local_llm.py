@@ -2,8 +2,8 @@
 
     python benchmarks/local_llm.py DATA RUN_DIR [--dataset banking77] [--seeds 3]
 
-800 labelled texts; MiniLM embeddings with a linear head. Every answer is kept in RUN_DIR, so that a run that
-was cut off goes on where it was. The test file is read once, after all fitting.
+800 labelled texts; MiniLM embeddings with a linear head. Every answer is kept in RUN_DIR, so that a
+run that was cut off goes on where it was. The test file is read once, after all fitting.
 """
 
 import argparse

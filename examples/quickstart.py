@@ -1,8 +1,8 @@
 """Distil an LLM into a small classifier of diagnoses: the main job, end to end, on real data.
 
 Without further ado this takes an embedded LLM (Qwen2.5-Coder-1.5B, a weak teacher) and an embedded
-student (all-MiniLM-L6-v2). With OPENAI_API_KEY or OPENAI_BASE_URL set, it takes that teacher; PGKD_MODEL
-names the model.
+student (all-MiniLM-L6-v2). With OPENAI_API_KEY or OPENAI_BASE_URL set, it takes that teacher;
+PGKD_MODEL names the model.
 """
 
 import contextlib
@@ -63,8 +63,8 @@ def main():
     usage = clf.usage_
     cost = "unknown" if usage.cost is None else f"${usage.cost:.2f}"
     print(
-        f"\n{usage.n_requests} requests, {usage.input_tokens} tokens in, {usage.output_tokens} out, "
-        f"cost {cost}; {time.perf_counter() - start:.0f} s in all"
+        f"\n{usage.n_requests} requests, {usage.input_tokens} tokens in, "
+        f"{usage.output_tokens} out, cost {cost}; {time.perf_counter() - start:.0f} s in all"
     )
 
 

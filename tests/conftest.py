@@ -3,12 +3,17 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from pgkd.records import Example, Generation, Usage
+
+# A shared machine is slow at times; that is no failure.
+hypothesis.settings.register_profile("pgkd", deadline=None)
+hypothesis.settings.load_profile("pgkd")
 
 # No test may reach a hub or a paid service.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -33,7 +38,7 @@ def write_text(label, i):
 
 
 class WordTeacher:
-    """Writes texts as the tests' data are made; ``wrong=True`` gives each the next class's label."""
+    """Writes texts as the tests' data are made; ``wrong``: with the next class's label."""
 
     def __init__(self, wrong=False):
         self.wrong = wrong

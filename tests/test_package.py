@@ -42,4 +42,4 @@ def test_exported_names_exist_and_are_documented(module):
 
 def test_unknown_name():
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        pgkd.Nothing
+        pgkd.Nothing  # noqa: B018

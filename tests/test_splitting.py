@@ -42,7 +42,9 @@ def test_small_classes_share_the_gate_at_random():
 
 
 def test_singletons_cannot_spare_a_text():
-    with pytest.raises(InvalidInputError, match="leave none to hold out: validation_fraction=0.2"):
+    with pytest.raises(
+        InvalidInputError, match=r"leave none to hold out: validation_fraction=0\.2"
+    ):
         hold_out(np.arange(10), 0.2, np.random.RandomState(0))
 
 

@@ -14,7 +14,7 @@ CLASSES = np.array([f"c{i:02}" for i in range(20)])
 
 
 def make_state(n=200, seed=0, skill=None):
-    """A student that is good at some classes (`skill`, probability to be right) and bad at others."""
+    """A student that is right with probability `skill`, class by class."""
     rng = np.random.default_rng(seed)
     y = np.repeat(CLASSES, n // len(CLASSES))
     skill = np.linspace(0, 1, len(CLASSES)) if skill is None else skill

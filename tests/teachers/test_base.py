@@ -59,7 +59,7 @@ class Slow(LLMTeacher):
         with self.lock:
             self.under_way += 1
             self.most = max(self.most, self.under_way)
-        time.sleep(0.1)
+        time.sleep(0.3)
         with self.lock:
             self.under_way -= 1
         return Completion(ANSWER)
@@ -70,7 +70,7 @@ def test_concurrency():
     start = time.perf_counter()
     assert len(list(teacher.generate(REQUESTS))) == 8
     assert teacher.most == 4
-    assert time.perf_counter() - start < 0.6  # 0.2 s of waiting, 0.8 s in turn
+    assert time.perf_counter() - start < 2  # 0.6 s of waiting; 2.4 s one after the other
 
 
 def test_closing_calls_off_what_is_left():
@@ -79,7 +79,7 @@ def test_closing_calls_off_what_is_left():
     answers = teacher.generate(REQUESTS * 20)
     next(answers)
     answers.close()
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 6  # all of them would take 12 s
 
 
 def test_inside_a_running_event_loop():
@@ -136,7 +136,7 @@ def test_a_bug_in_complete_is_shown_as_it_is():
 
 
 def test_wrong_return_type():
-    with pytest.raises(TeacherError, match="must return a Completion. Got dict"):
+    with pytest.raises(TeacherError, match=r"must return a Completion\. Got dict"):
         list(FunctionTeacher(lambda messages: {}).generate(REQUESTS))
 
 

@@ -71,7 +71,7 @@ def test_failures_are_not_kept(tmp_path):
     teacher = CachedTeacher(Failing(max_concurrency=1), tmp_path / "a.sqlite")
     with pytest.raises(TeacherError, match="down"):
         list(teacher.generate(REQUESTS[:1]))
-    assert len(list(teacher.generate(REQUESTS[:1]))[0].examples) == 1
+    assert len(next(teacher.generate(REQUESTS[:1])).examples) == 1
 
 
 def test_conforms(tmp_path):

@@ -33,7 +33,7 @@ def completion(content=None, **choice):
 
 
 class Server(ThreadingHTTPServer):
-    """Plays `script`: each item is a body, or (status, body, headers), or a callable on the body."""
+    """Plays `script`: bodies, (status, body, headers), or functions of the request."""
 
     script = ()
 

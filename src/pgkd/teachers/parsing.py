@@ -68,8 +68,8 @@ def _items(answer: str) -> Iterator[tuple[str, Any]]:
         if salvaged:
             yield from salvaged
         elif answer.rstrip("`\n ").endswith("}"):
-            # Whole but no JSON: single quotes, a comma too many. What was cut off must not come here,
-            # where its last text would be taken for whole.
+            # Whole but no JSON: single quotes, a comma too many. What was cut off must not come
+            # here, where its last text would be taken for whole.
             document = json_repair.loads(answer)
     if isinstance(document, dict):
         for name, texts in document.items():

@@ -9,10 +9,10 @@ from typing import Any
 from pgkd.records import GenerationRequest, Label, Message
 
 SYSTEM = (
-    "You write training texts for a text classifier, label by label. Each text is a new one, as its "
-    "users would send it: same style and length as the real texts, other content and other words. "
-    "It clearly belongs to its label and to no other. Never copy, extend or rephrase a text that "
-    "you are shown. Answer with JSON only."
+    "You write training texts for a text classifier, label by label. Each text is a new one, as "
+    "its users would send it: same style and length as the real texts, other content and other "
+    "words. It clearly belongs to its label and to no other. Never copy, extend or rephrase a text "
+    "that you are shown. Answer with JSON only."
 )
 
 
@@ -105,8 +105,8 @@ def _order(request: GenerationRequest) -> str:
     answer = {str(label): ["..."] * min(n, 2) for label, n in request.counts.items()}
     # The id makes two requests with the same content two requests, for the LLM and for the cache.
     return (
-        f"Request {request.id}: write {request.n_texts} new texts, {wanted}.{_length(request)}{aim} "
-        f"Answer as {json.dumps(answer, ensure_ascii=False)}"
+        f"Request {request.id}: write {request.n_texts} new texts, {wanted}."
+        f"{_length(request)}{aim} Answer as {json.dumps(answer, ensure_ascii=False)}"
     )
 
 
