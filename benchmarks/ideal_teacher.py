@@ -3,7 +3,7 @@
     python benchmarks/ideal_teacher.py DATA [--dataset banking77] [--seeds 3] [--student embedding]
 
 DATA has a folder a data set with train.csv and test.csv (columns text, label). 800 labelled texts,
-6 cycles of 100. The ideal teacher serves hidden real texts; the wrong one gives each of them another
+6 cycles of 100. The ideal teacher serves hidden real texts; the wrong one gives each another
 class's label.
 The test file is read once, after all fitting.
 """

@@ -30,9 +30,9 @@ def main():
     parser.add_argument("--dataset", default="banking77")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--n-labelled", type=int, default=800)
-    parser.add_argument("--cycles", type=int, default=3)
+    parser.add_argument("--cycles", type=int, default=2)
     parser.add_argument("--samples-per-cycle", type=int, default=77)
-    parser.add_argument("--synthetic-weight", type=float, default=0.3)
+    parser.add_argument("--synthetic-weight", type=float, default=1.0)
     parser.add_argument("--unguided", action="store_true", help="also run the control")
     args = parser.parse_args()
 

@@ -10,7 +10,7 @@ import os
 import time
 
 from icd10 import load_icd10
-from local_models import fetch_minilm, fetch_qwen, serve
+from local_models import cache_dir, fetch_minilm, fetch_qwen, serve
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, f1_score
 
@@ -40,10 +40,10 @@ def main():
         clf = PGKDClassifier(
             teacher,
             student,
-            max_cycles=3,
+            max_cycles=2,
             samples_per_cycle=66,
-            synthetic_weight=0.3,  # the embedded teacher is a weak one
             task_description="Diagnoses in a clinician's words, by chapter of ICD-10-CM.",
+            run_dir=cache_dir() / "quickstart",  # run again, it pays for no answer twice
             random_state=0,
             verbose=1,
         )

@@ -71,6 +71,26 @@ def test_wrong_labels_do_no_harm(student, data, scoring):
     }
 
 
+class HalfWrong(WordTeacher):
+    """Every second text has the next class's label."""
+
+    def generate(self, requests):
+        wrong = WordTeacher(wrong=True)
+        for a, b in zip(super().generate(requests), wrong.generate(requests)):
+            yield Generation(a.request, a.examples[::2] + b.examples[1::2], usage=a.usage)
+
+
+def test_implausible_labels_are_left_out_where_that_is_better(student, data):
+    clf = fit(HalfWrong(), student, data, samples_per_cycle=60, max_cycles=2)
+    verdicts = {"right": [], "wrong": []}
+    for text in clf.synthetic_:
+        right = text.text.split()[-1].startswith(text.label)
+        verdicts["right" if right else "wrong"].append(text.verdict)
+    assert clf.history_[1].rejected["implausible label"] > 10
+    assert verdicts["wrong"].count("accepted") < 0.2 * len(verdicts["wrong"])
+    assert verdicts["right"].count("accepted") > 0.8 * len(verdicts["right"])
+
+
 @pytest.mark.parametrize(
     ("feedback", "gate_shown"),
     [("out_of_fold", False), ("holdout", False), ("train", False), ("validation", True)],

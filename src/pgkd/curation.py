@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from pgkd.records import Example, Generation, Label, SyntheticText
+from pgkd.records import Example, FloatArray, Generation, Label, LabelArray, SyntheticText
 
 #: Cosine similarity of character trigrams from which two texts count as the same.
 NEAR_DUPLICATE = 0.9
+#: A label is plausible from this share of the probability of the student's own choice.
+PLAUSIBLE = 0.1
 
 
 class Curator:
@@ -94,6 +97,28 @@ class Curator:
 
     def _too_close(self, vector: csr_matrix, others: csr_matrix) -> bool:
         return bool(others.shape[0]) and (others @ vector.T).max() >= self._threshold
+
+
+def find_plausible(
+    labels: Sequence[Label], probabilities: FloatArray, classes: LabelArray
+) -> list[bool]:
+    """Tell which labels a student finds plausible, compared with the label it would give itself.
+
+    Parameters
+    ----------
+    labels : sequence of labels, of length n_texts
+        The teacher's.
+    probabilities : array of shape (n_texts, n_classes)
+        The student's, which has not learnt these texts.
+    classes : array of shape (n_classes,)
+
+    References
+    ----------
+    The idea is that of confident learning: Northcutt et al., https://arxiv.org/abs/1911.00068
+    """
+    own = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
+    plausible: list[bool] = (own >= PLAUSIBLE * probabilities.max(axis=1)).tolist()
+    return plausible
 
 
 def count_reasons(texts: Iterable[SyntheticText]) -> dict[str, int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pgkd.curation import Curator, count_reasons
+from pgkd.curation import Curator, count_reasons, find_plausible
 from pgkd.evaluation import GateScorer, make_predictions, make_report
 from pgkd.exceptions import TeacherError
 from pgkd.protocols import Sampler, Teacher
@@ -170,15 +170,10 @@ class Distillation:
             reason = "teacher_error"
             self._warn(f"The teacher failed: {error}")
         # What was learnt after the best cycle is not in the student that is returned.
-        self.synthetic = [
-            self._roll_back(t) if t.cycle > self.best.cycle else t for t in self.synthetic
-        ]
+        best = self.best.cycle
+        self.synthetic = [_roll_back(t) if t.cycle > best else t for t in self.synthetic]
         self.emit(Event("end", reason))
         return reason
-
-    @staticmethod
-    def _roll_back(text: SyntheticText) -> SyntheticText:
-        return replace(text, verdict="rolled back") if text.verdict == "accepted" else text
 
     def _warn(self, what: str) -> None:
         warnings.warn(
@@ -218,11 +213,11 @@ class Distillation:
         requests = self.sampler.propose(self.state, self.samples_per_cycle, rng)
         generations = self._ask(requests)
         judged = self.curator.judge(generations, number)
-        batch = tuple(Example(t.text, t.label) for t in judged if t.verdict == "accepted")
+        batch = [Example(t.text, t.label) for t in judged if t.verdict == "accepted"]
         # ... the student learns it, and the gate says whether it may stay.
-        candidate = self.current
-        if batch:
-            candidate = self._train_candidate(number, self.current.synthetic + batch)
+        candidate = self._learn(batch)
+        learnt = candidate.synthetic[len(self.current.synthetic) :]
+        judged = [_judge_plausibility(text, learnt) for text in judged]
         kept = self._gate_lets_pass(candidate)
         if kept:
             self.current = candidate
@@ -230,7 +225,7 @@ class Distillation:
             if candidate.gate_score > self.best.gate_score:
                 self.best = candidate
         else:
-            judged = [self._roll_back(text) for text in judged]
+            judged = [_roll_back(text) for text in judged]
         self.synthetic += judged
         self._record(
             Cycle(
@@ -241,7 +236,7 @@ class Distillation:
                 feedback_report=self.state.feedback.report if self.state.feedback else None,
                 n_requested=sum(request.n_texts for request in requests),
                 n_generated=len(judged),
-                n_accepted=len(batch),
+                n_accepted=len(learnt),
                 rejected=dict(
                     sum((Counter(g.rejected) for g in generations), Counter(count_reasons(judged)))
                 ),
@@ -249,6 +244,25 @@ class Distillation:
                 seconds=time.perf_counter() - start,
             )
         )
+
+    def _learn(self, batch: Sequence[Example]) -> Candidate:
+        """Learn the whole batch, or only what is plausible: whichever the gate likes better.
+
+        The texts that surprise the student are worth most from a good teacher, and from a weak one
+        they are mostly mistakes. The gate tells which of the two this teacher is.
+        """
+        if not batch:
+            return self.current
+        texts, labels = [e.text for e in batch], [e.label for e in batch]
+        probabilities = predict_proba(self.best.student, texts, self.classes)
+        mask = find_plausible(labels, probabilities, self.classes)
+        plausible = [example for example, keep in zip(batch, mask) if keep]
+        versions = [batch, plausible] if 0 < len(plausible) < len(batch) else [batch]
+        before = self.current.synthetic
+        candidates = [
+            self._train_candidate(self.state.cycle, (*before, *version)) for version in versions
+        ]
+        return max(candidates, key=lambda candidate: candidate.gate_score)
 
     def _train_candidate(self, cycle: int, synthetic: tuple[Example, ...]) -> Candidate:
         student = self.fit_student(self.train, synthetic)
@@ -349,3 +363,13 @@ class Distillation:
     def _record(self, cycle: Cycle) -> None:
         self.history.append(cycle)
         self.emit(Event("cycle", cycle))
+
+
+def _judge_plausibility(text: SyntheticText, learnt: Sequence[Example]) -> SyntheticText:
+    if text.verdict == "accepted" and Example(text.text, text.label) not in learnt:
+        return replace(text, verdict="rejected", reason="implausible label")
+    return text
+
+
+def _roll_back(text: SyntheticText) -> SyntheticText:
+    return replace(text, verdict="rolled back") if text.verdict == "accepted" else text

@@ -41,7 +41,8 @@ class TransformerStudent(TextClassifier):
     n_epochs : int, default=20
         Passes over the training texts.
     learning_rate : float, default=1e-4
-        Peak of the rate, which then falls linearly to 0.
+        Peak of the rate, which then falls linearly to 0. Meant for BERT's size; a small model such
+        as MiniLM learns better with 5e-4.
     batch_size : int, default=16
     max_length : int, default=128
         Tokens of a text that are read, or the model's own limit if that is less.
