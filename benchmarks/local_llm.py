@@ -38,9 +38,10 @@ def main():
 
     texts, y = read(args.data / args.dataset / "train.csv")
     student = EmbeddingStudent(fetch_minilm())
-    samplers = {"guided": PerformanceGuidedSampler()}
+    # With 77 classes few texts are wanted of each: five classes a request save reading prompts.
+    samplers = {"guided": PerformanceGuidedSampler(classes_per_request=5)}
     if args.unguided:
-        samplers["unguided"] = UnguidedSampler()
+        samplers["unguided"] = UnguidedSampler(classes_per_request=5)
     models = []
     with serve(fetch_qwen()) as base_url:
         for seed in range(args.seeds):

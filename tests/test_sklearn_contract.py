@@ -163,7 +163,6 @@ EXPECTED_FAILED_CHECKS = {
     "check_sample_weight_equivalence_on_dense_data": (
         "a text of weight 0 still takes part in the split into training texts and gate"
     ),
-    "check_sample_weights_pandas_series": "too few texts for a gate of every class",
 }
 
 
