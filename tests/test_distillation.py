@@ -1,5 +1,7 @@
 """The loop, through the public estimator."""
 
+import threading
+
 import numpy as np
 import pytest
 from conftest import WORDS, WordTeacher, write_text
@@ -153,6 +155,27 @@ def test_max_cost(student, data):
     clf = fit(WordTeacher(), student, data, max_cycles=10, max_cost=0.03, patience=10)
     assert clf.stop_reason_ == "max_cost"
     assert clf.usage_.cost == pytest.approx(0.03)
+
+
+def test_budget_without_known_cost(student, data):
+    class Free(WordTeacher):
+        def generate(self, requests):
+            for generation in super().generate(requests):
+                yield Generation(generation.request, generation.examples, usage=Usage(cost=None))
+
+    with pytest.warns(UserWarning, match="does not say what its answers cost"):
+        clf = fit(Free(), student, data, max_cycles=5, max_cost=1.0)
+    assert clf.stop_reason_ == "max_cost"
+    assert clf.n_cycles_ == 1
+
+
+def test_a_teacher_that_cannot_be_copied(student, data):
+    class Client(WordTeacher):
+        def __init__(self):
+            super().__init__()
+            self.lock = threading.Lock()
+
+    assert fit(Client(), student, data).best_cycle_ > 0
 
 
 def test_zero_cycles_is_the_baseline(student, data):

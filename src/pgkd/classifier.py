@@ -370,7 +370,10 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_component(sampler, "sampler", ("propose",))
         for callback in self.callbacks or ():
             check_component(callback, "callbacks", ("on_event",))
-        teacher = clone(self.teacher, safe=False)
+        try:
+            teacher = clone(self.teacher, safe=False)
+        except Exception:  # a stranger's may hold what cannot be copied, such as an open client
+            teacher = self.teacher
         if hasattr(teacher, "check_ready"):
             teacher.check_ready(max_cost=self.max_cost)
         if self.run_dir is not None and hasattr(teacher, "connect"):

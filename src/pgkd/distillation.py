@@ -149,6 +149,7 @@ class Distillation:
         self.history: list[Cycle] = []
         self.synthetic: list[SyntheticText] = []
         self.usage = Usage()
+        self._evaluated: Candidate | None = None  # whose feedback `state` has
 
     def run(self) -> str:
         """Train the baseline, then cycle until nothing is left to gain or to spend.
@@ -184,11 +185,22 @@ class Distillation:
 
     def _reason_to_stop(self) -> str | None:
         done = self.history[-1].number
-        if self.max_cost is not None and (self.usage.cost or 0.0) >= self.max_cost:
+        if self._is_budget_spent():
             return "max_cost"
         if done - self.best.cycle >= self.patience:
             return "patience"
         return "max_cycles" if done >= self.max_cycles else None
+
+    def _is_budget_spent(self) -> bool:
+        if self.max_cost is None:
+            return False
+        if self.usage.cost is None:
+            self._warn(
+                "The teacher does not say what its answers cost, so `max_cost` cannot be held and "
+                "no more are bought."
+            )
+            return True
+        return self.usage.cost >= self.max_cost
 
     def _train_baseline(self) -> None:
         start = time.perf_counter()
@@ -284,8 +296,9 @@ class Distillation:
         if not getattr(self.sampler, "needs_feedback", True):
             return None
         last = self.state.feedback
-        if last is not None and not self.history[-1].kept:
-            return last  # rolled back: the student is the same
+        if last is not None and self._evaluated is self.current:
+            return last  # nothing was learnt since
+        self._evaluated = self.current
         shown = self.train if self.feedback is None else self.feedback
         if self.feedback is None:
             probabilities = self._predict_out_of_fold()
@@ -320,7 +333,7 @@ class Distillation:
                 generations.append(generation)
                 self.usage += generation.usage
                 self.emit(Event("generation", generation))
-                if self.max_cost is not None and (self.usage.cost or 0.0) >= self.max_cost:
+                if self._is_budget_spent():
                     break
         except Exception as error:  # a stranger's teacher may raise anything
             if not generations:
