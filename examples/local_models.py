@@ -169,8 +169,8 @@ def serve(
         with open(log, "wb") as log_file:
             server = subprocess.Popen(
                 [sys.executable, __file__, str(address), *options],
-                # Threads that spin while they wait make it 3 to 10 times slower if another
-                # process is busy too.
+                # Threads that spin while they wait cost a factor of 3 as soon as another
+                # process is busy.
                 env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
                 stdin=subprocess.PIPE,
                 stdout=log_file,
