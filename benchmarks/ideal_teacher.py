@@ -1,6 +1,7 @@
 """What the loop gains from a teacher without mistakes, and loses by one that is always wrong.
 
     python benchmarks/ideal_teacher.py DATA [--dataset banking77] [--seeds 3] [--student embedding]
+        [--arms guided unguided wrong]
 
 DATA has a folder a data set with train.csv and test.csv (columns text, label). 800 labelled texts,
 6 cycles of 100. The ideal teacher serves hidden real texts; the wrong one gives each another
@@ -26,6 +27,9 @@ from pgkd.samplers import PerformanceGuidedSampler, UnguidedSampler
 from pgkd.students import EmbeddingStudent
 from pgkd.testing import PoolTeacher
 
+#: An ideal teacher, guided or not; and one that is always wrong, guided.
+ARMS = ["guided", "unguided", "wrong"]
+
 
 class WrongTeacher(BaseEstimator):
     """Serves real texts, each under the label of another class."""
@@ -50,6 +54,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--student", choices=["embedding", "tfidf"], default="embedding")
     parser.add_argument("--n-labelled", type=int, default=800)
+    parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
     args = parser.parse_args()
 
     texts, y = read(args.data / args.dataset / "train.csv")
@@ -66,11 +71,9 @@ def main():
         labelled, hidden = split_train(texts, y, args.n_labelled, seed)
         pool = PoolTeacher(*hidden, random_state=seed)
         models.append((seed, "baseline", clone(student).fit(*labelled)))
-        for arm, teacher, sampler in [
-            ("ideal, guided", pool, PerformanceGuidedSampler()),
-            ("ideal, unguided", pool, UnguidedSampler()),
-            ("wrong, guided", WrongTeacher(pool), PerformanceGuidedSampler()),
-        ]:
+        for arm in args.arms:
+            teacher = WrongTeacher(pool) if arm == "wrong" else pool
+            sampler = UnguidedSampler() if arm == "unguided" else PerformanceGuidedSampler()
             clf = PGKDClassifier(
                 teacher, student, sampler, max_cycles=6, samples_per_cycle=100, random_state=seed
             ).fit(*labelled)
