@@ -41,7 +41,7 @@ def main():
             teacher,
             student,
             max_cycles=2,
-            samples_per_cycle=40,
+            samples_per_cycle=30,
             task_description="Diagnoses in a clinician's words, by chapter of ICD-10-CM.",
             run_dir=cache_dir() / "quickstart",  # run again, it pays for no answer twice
             random_state=0,
