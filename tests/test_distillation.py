@@ -83,14 +83,14 @@ class HalfWrong(WordTeacher):
 
 
 def test_implausible_labels_are_left_out_where_that_is_better(student, data):
+    # A student that commits itself: of one that is unsure everywhere, every label is plausible.
+    student.set_params(logisticregression__C=100)
     clf = fit(HalfWrong(), student, data, samples_per_cycle=60, max_cycles=2)
-    verdicts = {"right": [], "wrong": []}
-    for text in clf.synthetic_:
-        right = text.text.split()[-1].startswith(text.label)
-        verdicts["right" if right else "wrong"].append(text.verdict)
-    assert clf.history_[1].rejected["implausible label"] > 10
-    assert verdicts["wrong"].count("accepted") < 0.2 * len(verdicts["wrong"])
-    assert verdicts["right"].count("accepted") > 0.8 * len(verdicts["right"])
+    implausible = [t for t in clf.synthetic_ if t.reason == "implausible label"]
+    accepted = [t for t in clf.synthetic_ if t.verdict == "accepted"]
+    assert len(implausible) == clf.history_[1].rejected["implausible label"] > 10
+    assert not any(text.text.split()[-1].startswith(text.label) for text in implausible)
+    assert sum(text.text.split()[-1].startswith(text.label) for text in accepted) > 30
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,10 @@ def test_check_estimator(estimator, check):
 # 3. What users put around it
 
 
+def with_pool(clf):
+    return clf.set_params(teacher=PoolTeacher(["pin x"], [1]))
+
+
 @pytest.fixture
 def clf(teacher, student):
     return PGKDClassifier(teacher, student, max_cycles=1, samples_per_cycle=6, random_state=0)
@@ -226,9 +230,10 @@ def test_validation_data_through_cross_validation(clf, data):
     "wrap",
     [
         lambda clf: CalibratedClassifierCV(clf, cv=2),
-        lambda clf: VotingClassifier([("a", clf), ("b", clone(clf))], voting="soft"),
-        lambda clf: StackingClassifier([("a", clf)], cv=2),
-        lambda clf: OneVsRestClassifier(clf.set_params(teacher=PoolTeacher(["x"], [1]))),
+        # These two turn labels into numbers before the classifier, and so the teacher, sees them.
+        lambda clf: VotingClassifier([("a", with_pool(clf)), ("b", clf)], voting="soft"),
+        lambda clf: StackingClassifier([("a", with_pool(clf))], cv=2),
+        lambda clf: OneVsRestClassifier(with_pool(clf)),
     ],
     ids=["calibrated", "voting", "stacking", "one-vs-rest"],
 )

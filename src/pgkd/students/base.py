@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
@@ -54,7 +55,8 @@ def train(
     fresh = clone(student)
     set_random_states(fresh, seed)
     params = {} if weights is None else {str(weight_parameter(fresh)): weights}
-    with warnings.catch_warnings():
+    # The weights' way is known here; a user's metadata routing would ask for it to be declared.
+    with warnings.catch_warnings(), config_context(enable_metadata_routing=False):
         # With a text or two a class scikit-learn suspects a regression problem.
         warnings.filterwarnings("ignore", message="The number of unique classes")
         return fresh.fit(list(texts), y, **params)
