@@ -49,7 +49,7 @@ def main():
             models.append((seed, "baseline", clone(student).fit(*labelled)))
             for arm, sampler in samplers.items():
                 clf = PGKDClassifier(
-                    OpenAITeacher("qwen", base_url=base_url, max_tokens=300, price=(0, 0)),
+                    OpenAITeacher("qwen", base_url=base_url, max_tokens=800, price=(0, 0)),
                     student,
                     sampler,
                     max_cycles=args.cycles,
