@@ -3,20 +3,23 @@
 ::
 
     PGKDError
-    ├── InvalidInputError (ValueError)             texts, labels or parameters that cannot work
+    ├── InvalidInputError (ValueError)        texts, labels or parameters that cannot work
     ├── StudentError (RuntimeError)
-    │   └── ModelNotFoundError (OSError)           neither a directory nor reachable on the hub
-    ├── PersistenceError (ValueError)              a directory that is not a saved model, or is
-    damaged └── TeacherError (RuntimeError)                ends the generation of texts
-        ├── TeacherAuthenticationError             key missing or refused
-        ├── TeacherUnavailableError                overloaded or unreachable: tried again first
-        └── TeacherRequestError                    this one request was refused; the others go on
+    │   └── ModelNotFoundError (OSError)      neither a directory nor reachable on the hub
+    ├── PersistenceError (ValueError)         not a saved model, or a damaged one
+    └── TeacherError (RuntimeError)           ends the generation of texts
+        ├── TeacherAuthenticationError        key missing or refused
+        ├── TeacherBudgetError                the budget does not allow this request
+        ├── TeacherUnavailableError           overloaded or unreachable: tried again first
+        └── TeacherRequestError               this one request was refused; the others go on
 
 Every message names the cause, the value given and the fix. Each error also inherits the built-in
 one that a caller would expect, so ``except ValueError`` keeps working.
 """
 
 from __future__ import annotations
+
+from pgkd.records import Usage
 
 
 class PGKDError(Exception):
@@ -40,11 +43,23 @@ class PersistenceError(PGKDError, ValueError):
 
 
 class TeacherError(PGKDError, RuntimeError):
-    """The teacher cannot go on."""
+    """The teacher cannot go on.
+
+    Attributes
+    ----------
+    usage : Usage
+        What the failed request took.
+    """
+
+    usage: Usage = Usage()
 
 
 class TeacherAuthenticationError(TeacherError):
     """The teacher's key is missing or was refused."""
+
+
+class TeacherBudgetError(TeacherError):
+    """The budget does not allow this request; it was not sent."""
 
 
 class TeacherUnavailableError(TeacherError):
@@ -56,12 +71,21 @@ class TeacherUnavailableError(TeacherError):
         What happened.
     retry_after : float, default=None
         Seconds the server asked to wait.
+    overloaded : bool, default=False
+        Whether there were too many requests, so that fewer should be under way.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    usage = Usage(n_requests=1)
+
+    def __init__(
+        self, message: str, retry_after: float | None = None, *, overloaded: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.overloaded = overloaded
 
 
 class TeacherRequestError(TeacherError):
     """One request was refused (too long, filtered, malformed); other requests are not affected."""
+
+    usage = Usage(n_requests=1)

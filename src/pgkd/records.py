@@ -29,18 +29,21 @@ class Usage:
         Tokens read and written by the teacher, as its server counted them.
     cost : float or None
         US dollars. ``None`` when a price is not known, never 0 for want of one.
+    cached_tokens : int
+        Those of the input tokens that the server had in its prompt cache, at a lower price.
 
     Examples
     --------
     >>> from pgkd.records import Usage
     >>> Usage(1, 100, 20, cost=0.5) + Usage(1, 50, 10, cost=None)
-    Usage(n_requests=2, input_tokens=150, output_tokens=30, cost=None)
+    Usage(n_requests=2, input_tokens=150, output_tokens=30, cost=None, cached_tokens=0)
     """
 
     n_requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = 0.0
+    cached_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         known = self.cost is not None and other.cost is not None
@@ -49,6 +52,7 @@ class Usage:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.cost + other.cost if known else None,  # type: ignore[operator]
+            self.cached_tokens + other.cached_tokens,
         )
 
 

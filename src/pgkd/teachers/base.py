@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,14 +13,25 @@ from typing import Any, TypeAlias
 import anyio.to_thread
 from sklearn.base import BaseEstimator
 
-from pgkd.exceptions import InvalidInputError, TeacherError, TeacherRequestError
-from pgkd.records import Completion, Generation, GenerationRequest, Message, Usage
+from pgkd.exceptions import (
+    InvalidInputError,
+    TeacherBudgetError,
+    TeacherError,
+    TeacherRequestError,
+    TeacherUnavailableError,
+)
+from pgkd.records import Completion, Example, Generation, GenerationRequest, Message, Usage
 from pgkd.teachers import prompts
 from pgkd.teachers.parsing import parse
-from pgkd.teachers.transport import run_concurrently, with_retries
+from pgkd.teachers.transport import Limits, run_concurrently, with_retries
 
 #: ``await complete(messages, schema)``
 AsyncComplete: TypeAlias = Callable[[Sequence[Message], dict[str, Any]], Awaitable[Completion]]
+
+#: Characters of English in a token, about; to expect tokens, never to count what was paid for.
+CHARACTERS_PER_TOKEN = 4
+#: Output tokens that are reserved for an answer without a limit of its own.
+MAX_OUTPUT_TOKENS = 4096
 
 
 class LLMTeacher(BaseEstimator):  # type: ignore[misc]
@@ -31,11 +43,22 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     max_concurrency : int, default=8
-        Requests under way at once. `complete` is called in that many threads.
+        Requests under way at once, fewer when the teacher is overloaded. `complete` is called in
+        that many threads.
+    requests_per_minute : int or None, default=None
+    tokens_per_minute : int, tuple of (int, int) or None, default=None
+        Input and output tokens together, or apart.
     max_retries : int, default=5
         Further tries when `complete` raises :class:`~pgkd.exceptions.TeacherUnavailableError`.
-    price : tuple of (float, float) or None, default=None
-        US dollars for a million input and a million output tokens.
+    deadline : float, default=600
+        Seconds after which a request is not tried again.
+    max_followups : int, default=1
+        Times that the texts which a broken answer lacks are asked for again.
+    max_tokens : int or None, default=None
+        Limit of an answer's tokens, where the LLM takes one.
+    price : tuple of float or None, default=None
+        US dollars for a million input and a million output tokens; a third number is the price of
+        input tokens that the provider had in its cache.
 
     Examples
     --------
@@ -52,12 +75,28 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
     """
 
     max_concurrency: int = 8
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | tuple[int, int] | None = None
     max_retries: int = 5
-    price: tuple[float, float] | None = None
+    deadline: float = 600.0
+    max_followups: int = 1
+    max_tokens: int | None = None
+    price: tuple[float, ...] | None = None
 
-    #: Parameters that do not change an answer, and so are no part of a cache's key.
+    #: Parameters that do not change a whole answer, and so are no part of a cache's key.
     _without_effect: frozenset[str] = frozenset(
-        {"api_key", "max_concurrency", "max_retries", "price", "timeout"}
+        {
+            "api_key",
+            "max_concurrency",
+            "requests_per_minute",
+            "tokens_per_minute",
+            "max_retries",
+            "deadline",
+            "max_followups",
+            "max_tokens",  # an answer that was cut off is no whole one
+            "price",
+            "timeout",
+        }
     )
 
     def complete(self, messages: Sequence[Message], *, schema: dict[str, Any]) -> Completion:
@@ -87,7 +126,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncComplete]:
-        """Yield ``await complete(messages, schema)`` for one batch of requests.
+        """Yield ``await complete(messages, schema)``, which asks the LLM once.
 
         To be overridden by teachers that have an async client; this one runs :meth:`complete` in
         threads.
@@ -99,6 +138,62 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             return await anyio.to_thread.run_sync(call, limiter=limiter)
 
         yield complete
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncComplete]:
+        """Yield ``await complete(messages, schema)``, held to the limits, with retries and cost.
+
+        The seam of wrappers: a cache, a budget or a recording puts itself around it.
+        """
+        limits = Limits(self.max_concurrency, self.requests_per_minute, self.tokens_per_minute)
+        async with self.connect() as connected:
+
+            async def complete(messages: Sequence[Message], schema: dict[str, Any]) -> Completion:
+                expected = self.expect(messages, schema)
+                completion = await with_retries(
+                    lambda: limits.call(lambda: self._ask(connected, messages, schema), expected),
+                    self.max_retries,
+                    self.deadline,
+                )
+                usage = completion.usage
+                return replace(completion, usage=replace(usage, cost=self.cost(usage)))
+
+            yield complete
+
+    async def _ask(
+        self, complete: AsyncComplete, messages: Sequence[Message], schema: dict[str, Any]
+    ) -> Completion:
+        """Map what a stranger's `complete` may do to our errors."""
+        try:
+            completion = await complete(messages, schema)
+        except TeacherError:
+            raise
+        except Exception as error:
+            raise TeacherError(f"{type(self).__name__}.complete raised {error!r}.") from error
+        if not isinstance(completion, Completion):
+            raise TeacherError(
+                f"{type(self).__name__}.complete must return a Completion. Got "
+                f"{type(completion).__name__} instead: return Completion(text)."
+            )
+        return completion
+
+    def expect(self, messages: Sequence[Message], schema: dict[str, Any]) -> Usage:
+        """Estimate the tokens of a request from its length, and the most that its answer may take.
+
+        Returns
+        -------
+        usage : Usage
+            With the cost in US dollars, if the price is known.
+        """
+        n_characters = sum(len(message["content"]) for message in messages)
+        n_characters += len(json.dumps(schema))
+        usage = Usage(
+            1,
+            n_characters // CHARACTERS_PER_TOKEN + 1,
+            self.max_tokens or MAX_OUTPUT_TOKENS,
+            cost=None,
+        )
+        return replace(usage, cost=self.cost(usage))
 
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if the teacher cannot serve, before anything is spent or trained.
@@ -127,7 +222,9 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         """US dollars for `usage`, ``None`` if the price is not known."""
         if usage.cost is not None or self.price is None:
             return usage.cost
-        return (usage.input_tokens * self.price[0] + usage.output_tokens * self.price[1]) / 1e6
+        read, written, cached = (*self.price, self.price[0])[:3]
+        fresh = usage.input_tokens - usage.cached_tokens
+        return (fresh * read + usage.output_tokens * written + usage.cached_tokens * cached) / 1e6
 
     def render(self, request: GenerationRequest) -> list[Message]:
         """Render a request as chat messages; override it for prompts of your own."""
@@ -145,28 +242,33 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
 
         @asynccontextmanager
         async def connect() -> AsyncIterator[Callable[[GenerationRequest], Awaitable[Generation]]]:
-            async with self.connect() as complete:
+            async with self.session() as complete:
                 yield partial(self._serve, complete)
 
-        yield from run_concurrently(connect, requests, self.max_concurrency)
+        # More workers than requests under way: one that waits for its next try holds up no other.
+        yield from run_concurrently(connect, requests, 2 * self.max_concurrency)
 
     async def _serve(self, complete: AsyncComplete, request: GenerationRequest) -> Generation:
-        messages, schema = self.render(request), prompts.answer_schema(request)
-        try:
-            completion = await with_retries(lambda: complete(messages, schema), self.max_retries)
-        except TeacherRequestError as error:
-            return Generation(request, usage=Usage(n_requests=1), error=str(error))
-        except TeacherError:
-            raise
-        except Exception as error:
-            raise TeacherError(f"{type(self).__name__}.complete raised {error!r}.") from error
-        if not isinstance(completion, Completion):
-            raise TeacherError(
-                f"{type(self).__name__}.complete must return a Completion. Got "
-                f"{type(completion).__name__} instead: return Completion(text)."
-            )
-        examples, rejected = parse(completion.text, prompts.answer_names(request))
-        if completion.truncated:
-            rejected = dict(Counter(rejected) + Counter({"answer cut off": 1}))
-        usage = replace(completion.usage, cost=self.cost(completion.usage))
-        return Generation(request, examples, rejected, usage)
+        """Ask for the texts of a request, and again for those that a broken answer lacks."""
+        examples: list[Example] = []
+        rejected: Counter[str] = Counter()
+        usage = Usage()
+        asked = request
+        for number in range(1 + self.max_followups):
+            try:
+                completion = await complete(self.render(asked), prompts.answer_schema(asked))
+            except (TeacherRequestError, TeacherUnavailableError, TeacherBudgetError) as error:
+                usage += error.usage
+                if not examples:
+                    return Generation(request, (), dict(rejected), usage, error=str(error))
+                break
+            usage += completion.usage
+            texts, reasons = parse(completion.text, prompts.answer_names(asked))
+            examples += texts
+            rejected.update(reasons)
+            rejected["answer cut off"] += completion.truncated
+            counts = Counter(request.counts) - Counter(example.label for example in examples)
+            if not counts or not (reasons or completion.truncated):
+                break  # an answer that is whole, with fewer texts, is all that the LLM has to say
+            asked = replace(request, id=f"{request.id}-{number + 2}", counts=counts)
+        return Generation(request, tuple(examples), dict(+rejected), usage)

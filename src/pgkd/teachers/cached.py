@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pgkd.records import Completion, GenerationRequest, Message, Usage
+from pgkd.records import Completion, Message, Usage
 from pgkd.run_store import AnswerStore
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
+from pgkd.teachers.wrapper import WrapperTeacher
 
 
-class CachedTeacher(LLMTeacher):
+class CachedTeacher(WrapperTeacher):
     """Keep the answers of an LLM teacher on disk, and ask it only what is new.
 
     The key of an answer is the rendered request: the messages, the schema, and the teacher's
@@ -45,39 +46,17 @@ class CachedTeacher(LLMTeacher):
     """
 
     def __init__(self, teacher: LLMTeacher, path: str | Path) -> None:
-        self.teacher = teacher
+        super().__init__(teacher)
         self.path = path
 
-    @property
-    def max_concurrency(self) -> int:  # type: ignore[override]
-        """The wrapped teacher's."""
-        return self.teacher.max_concurrency
-
-    @property
-    def max_retries(self) -> int:  # type: ignore[override]
-        """The wrapped teacher's."""
-        return self.teacher.max_retries
-
-    def check_ready(self, max_cost: float | None = None) -> None:
-        """Raise if the wrapped teacher cannot serve."""
-        self.teacher.check_ready(max_cost)
-
-    def cost(self, usage: Usage) -> float | None:
-        """US dollars for `usage`, as the wrapped teacher counts."""
-        return self.teacher.cost(usage)
-
-    def render(self, request: GenerationRequest) -> list[Message]:
-        """Render a request as the wrapped teacher does."""
-        return self.teacher.render(request)
-
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[AsyncComplete]:
+    async def session(self) -> AsyncIterator[AsyncComplete]:
         """Look each request up before the wrapped teacher is asked."""
         store = AnswerStore(Path(self.path))
-        async with self.teacher.connect() as ask:
+        async with self.teacher.session() as ask:
 
             async def complete(messages: Sequence[Message], schema: dict[str, Any]) -> Completion:
-                key = self._key(messages, schema)
+                key = hash_request(self.teacher, messages, schema)
                 if (stored := store.get(key)) is not None:
                     return replace(stored, usage=Usage())  # paid for already
                 completion = await ask(messages, schema)
@@ -87,16 +66,32 @@ class CachedTeacher(LLMTeacher):
 
             yield complete
 
-    def _key(self, messages: Sequence[Message], schema: dict[str, Any]) -> str:
-        teacher = self.teacher
-        params = {
-            name: value
-            for name, value in teacher.get_params(deep=False).items()
-            if name not in teacher._without_effect
-        }
-        document = [type(teacher).__qualname__, params, list(messages), schema]
-        text = json.dumps(document, sort_keys=True, default=_name, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+
+def hash_request(teacher: LLMTeacher, messages: Sequence[Message], schema: dict[str, Any]) -> str:
+    """Hash a rendered request and what changes the answer to it."""
+    text = json.dumps(describe_request(teacher, messages, schema), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def describe_request(
+    teacher: LLMTeacher, messages: Sequence[Message], schema: dict[str, Any]
+) -> dict[str, Any]:
+    """Describe a rendered request and what changes the answer to it, in what JSON can hold."""
+    while isinstance(teacher, WrapperTeacher):
+        teacher = teacher.teacher
+    params = {
+        name: value
+        for name, value in teacher.get_params(deep=False).items()
+        if name not in teacher._without_effect
+    }
+    document = {
+        "teacher": type(teacher).__qualname__,
+        "params": params,
+        "messages": list(messages),
+        "schema": schema,
+    }
+    described: dict[str, Any] = json.loads(json.dumps(document, default=_name))
+    return described
 
 
 def _name(value: Any) -> str:

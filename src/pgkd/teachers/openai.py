@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import time
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
 
-from pgkd.exceptions import (
-    TeacherAuthenticationError,
-    TeacherError,
-    TeacherRequestError,
-    TeacherUnavailableError,
-)
+from pgkd.exceptions import TeacherRequestError
 from pgkd.records import Completion, Message, Usage
 from pgkd.secret import Secret
-from pgkd.teachers.base import AsyncComplete, LLMTeacher
-from pgkd.teachers.pricing import look_up_cost
+from pgkd.teachers.http import HTTPTeacher, unreadable
 
-DEFAULT_BASE_URL = "https://api.openai.com/v1"
-#: Statuses that say "later": time-out, conflict, too early, rate limit. 5xx are added.
-RETRY_STATUSES = frozenset({408, 409, 425, 429})
 #: What to send instead of a parameter that a server refuses; ``None``: leave it out.
 FALL_BACKS: Mapping[str, str | None] = {
     "max_completion_tokens": "max_tokens",
@@ -36,7 +22,7 @@ FALL_BACKS: Mapping[str, str | None] = {
 }
 
 
-class OpenAITeacher(LLMTeacher):
+class OpenAITeacher(HTTPTeacher):
     """An LLM behind an OpenAI-compatible chat completions API.
 
     OpenAI itself and, by `base_url`, vLLM, llama.cpp, Ollama, LM Studio, OpenRouter, Together, Groq
@@ -58,13 +44,17 @@ class OpenAITeacher(LLMTeacher):
     timeout : float, default=120
         Seconds to wait for an answer to begin or go on.
     max_concurrency : int, default=8
-        Requests under way at once.
+        Requests under way at once; fewer while the server answers that there are too many.
+    requests_per_minute : int, default=None
+    tokens_per_minute : int or tuple of (int, int), default=None
+        Input and output tokens together, or apart.
     max_retries : int, default=5
         Further tries after a rate limit, a server error or a dropped connection. Waits as the
         server asks (``Retry-After``), else exponentially longer.
-    price : tuple of (float, float), default=None
-        US dollars for a million input and a million output tokens. ``None``: looked up by
-        genai-prices if that is installed and `base_url` is OpenAI's own, else not known.
+    price : tuple of float, default=None
+        US dollars for a million input and a million output tokens; a third number is the price of
+        cached input tokens. ``None``: looked up by genai-prices if that is installed and
+        `base_url` is OpenAI's own, else not known.
     extra_body : dict, default=None
         Further parameters of the request, e.g. ``{"reasoning_effort": "low"}``.
 
@@ -80,6 +70,10 @@ class OpenAITeacher(LLMTeacher):
                   model='qwen')
     """
 
+    default_base_url = "https://api.openai.com/v1"
+    key_variable = "OPENAI_API_KEY"
+    url_variable = "OPENAI_BASE_URL"
+
     def __init__(
         self,
         model: str,
@@ -90,8 +84,10 @@ class OpenAITeacher(LLMTeacher):
         max_tokens: int | None = None,
         timeout: float = 120.0,
         max_concurrency: int = 8,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | tuple[int, int] | None = None,
         max_retries: int = 5,
-        price: tuple[float, float] | None = None,
+        price: tuple[float, ...] | None = None,
         extra_body: dict[str, Any] | None = None,
     ) -> None:
         self.model = model
@@ -101,42 +97,14 @@ class OpenAITeacher(LLMTeacher):
         self.max_tokens = max_tokens
         self.timeout = timeout
         self.max_concurrency = max_concurrency
+        self.requests_per_minute = requests_per_minute
+        self.tokens_per_minute = tokens_per_minute
         self.max_retries = max_retries
         self.price = price
         self.extra_body = extra_body
 
-    def check_ready(self, max_cost: float | None = None) -> None:
-        """Raise if the key is missing, or the price is needed and not known."""
-        if self._url() == DEFAULT_BASE_URL and not self._key():
-            raise TeacherAuthenticationError(
-                f"No API key for {DEFAULT_BASE_URL}: set OPENAI_API_KEY, pass `api_key=...`, or "
-                "pass `base_url=...` of a server that needs none."
-            )
-        super().check_ready(max_cost)
-
-    def knows_price(self) -> bool:
-        """Whether the cost of an answer can be told."""
-        return self.cost(Usage(1, 1, 1, cost=None)) is not None
-
-    def cost(self, usage: Usage) -> float | None:
-        """US dollars for `usage`, ``None`` if the price is not known."""
-        known = super().cost(usage)
-        if known is None and self._url() == DEFAULT_BASE_URL:
-            return look_up_cost(self.model, usage)
-        return known
-
-    @asynccontextmanager
-    async def connect(self) -> AsyncIterator[AsyncComplete]:
-        """Open one connection pool for a batch of requests."""
-        key = self._key()
-        async with httpx.AsyncClient(
-            base_url=self._url().rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(self.timeout, connect=10.0, pool=None),
-            limits=httpx.Limits(max_connections=self.max_concurrency),
-        ) as client:
-            # Parameters that this server has refused, learnt once for all requests of the batch.
-            yield partial(self._complete, client, set())
+    def _headers(self, key: str | None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {key}"} if key else {}
 
     async def _complete(
         self,
@@ -147,18 +115,12 @@ class OpenAITeacher(LLMTeacher):
     ) -> Completion:
         while True:
             body = self._body(messages, schema, refused)
-            try:
-                response = await client.post("chat/completions", json=body)
-            except httpx.TransportError as error:
-                raise TeacherUnavailableError(
-                    f"No answer from {self._url()}: {error!r}. Is the server up, and is `base_url` "
-                    "right?"
-                ) from error
+            response = await self._post(client, "chat/completions", body)
             if response.is_success:
                 return _read(response)
             parameter = _refused_parameter(response, body)
             if parameter is None:
-                raise _error(response, self.model, self._url())
+                raise self._error(response)
             refused.add(parameter)
 
     def _body(
@@ -183,27 +145,28 @@ class OpenAITeacher(LLMTeacher):
                 body[other] = value
         return {name: value for name, value in body.items() if value is not None}
 
-    def _url(self) -> str:
-        return self.base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
-
-    def _key(self) -> str | None:
-        given = self.api_key.reveal() if isinstance(self.api_key, Secret) else self.api_key
-        return given or os.environ.get("OPENAI_API_KEY")
-
 
 def _read(response: httpx.Response) -> Completion:
     try:
         body = response.json()
         choice = body["choices"][0]
-        text = choice["message"].get("content") or ""
+        message = choice["message"]
+        text = message.get("content") or ""
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise TeacherUnavailableError(
-            f"The server's answer is no chat completion: {response.text[:200]!r}"
-        ) from error
+        raise unreadable("chat completion", response) from error
+    if message.get("refusal"):
+        raise TeacherRequestError(f"The model refused: {message['refusal'][:200]!r}")
     usage = body.get("usage") or {}
+    details = usage.get("prompt_tokens_details") or {}
     return Completion(
         text,
-        Usage(1, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, cost=None),
+        Usage(
+            1,
+            usage.get("prompt_tokens") or 0,
+            usage.get("completion_tokens") or 0,
+            cost=None,
+            cached_tokens=details.get("cached_tokens") or 0,
+        ),
         truncated=choice.get("finish_reason") == "length",
     )
 
@@ -213,34 +176,3 @@ def _refused_parameter(response: httpx.Response, body: Mapping[str, Any]) -> str
     if response.status_code not in (400, 422):
         return None
     return next((name for name in FALL_BACKS if name in body and name in response.text), None)
-
-
-def _error(response: httpx.Response, model: str, url: str) -> TeacherError:
-    status = response.status_code
-    what = f"{url} answered {status} {response.reason_phrase}: {response.text[:300]!r}."
-    if status in (401, 403):
-        return TeacherAuthenticationError(f"{what} Check OPENAI_API_KEY or `api_key`.")
-    if status == 404:
-        return TeacherError(f"{what} Check the model {model!r} and `base_url`.")
-    if status == 402 or "insufficient_quota" in response.text:
-        return TeacherError(f"{what} The account has no credit left: top it up.")
-    if status in RETRY_STATUSES or status >= 500:
-        return TeacherUnavailableError(what, retry_after=_retry_after(response.headers))
-    return TeacherRequestError(what)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds the server asks to wait: ``retry-after-ms``, or Retry-After as seconds or a date."""
-    if (milliseconds := headers.get("retry-after-ms", "")).isdigit():
-        return int(milliseconds) / 1000
-    value = headers.get("retry-after")
-    if value is None:
-        return None
-    try:
-        return max(float(value), 0.0)
-    except ValueError:
-        pass
-    try:
-        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except ValueError:
-        return None

@@ -18,7 +18,11 @@ def look_up_cost(model: str, usage: Usage) -> float | None:
         import genai_prices
     except ImportError:
         return None
-    tokens = genai_prices.Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+    tokens = genai_prices.Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cached_tokens,
+    )
     try:
         return float(genai_prices.calc_price(tokens, model_ref=model).total_price)
     except LookupError:

@@ -1,80 +1,227 @@
-"""Many requests at once, each tried again when that can help."""
+"""Many requests at once: how many, how fast, and which are tried again."""
 
 from __future__ import annotations
 
+import queue
+import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import as_completed
 from contextlib import AbstractAsyncContextManager
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import anyio
 import tenacity
 from anyio.from_thread import start_blocking_portal
 
 from pgkd.exceptions import TeacherUnavailableError
+from pgkd.records import Completion, Usage
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 #: Longest wait between two tries, in seconds, unless the server asks for a longer one.
 MAX_WAIT = 60.0
+#: Share of "too many requests" among the last answers above which fewer are sent at once. Single
+#: ones are noise, and waiting as long as they ask is enough.
+MAX_REFUSED = 0.1
 
 
 def run_concurrently(
     connect: Callable[[], AbstractAsyncContextManager[Callable[[T], Awaitable[R]]]],
     items: Iterable[T],
-    max_concurrency: int,
+    n_workers: int,
 ) -> Iterator[R]:
-    """Yield results as they come, with at most `max_concurrency` of them under way.
+    """Yield results as they come, with at most `n_workers` items under way.
 
     The event loop lives in a thread of its own for as long as the iterator does, so this works in
     plain scripts, notebooks (whose loop is already running), threads and forked workers alike.
-    Closing the iterator calls off what is still under way.
+    Closing the iterator calls off what is still under way. Ctrl-C does not: what is under way is
+    paid for, so it is still yielded before KeyboardInterrupt is raised; a second Ctrl-C ends it.
 
     Parameters
     ----------
     connect : callable returning an async context manager
         Opened once, in the event loop; yields the coroutine function that serves an item.
     items : iterable
-    max_concurrency : int
+        Taken one by one, so that it may be endless.
+    n_workers : int
     """
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(connect()) as serve:
-        limiter = portal.call(anyio.CapacityLimiter, max_concurrency)
+    todo = iter(items)
+    done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    interrupted: list[KeyboardInterrupt] = []
+    end = object()
 
-        async def serve_in_turn(item: T) -> R:
-            async with limiter:
-                return await serve(item)
+    async def work(serve: Callable[[T], Awaitable[R]], scope: anyio.CancelScope) -> None:
+        for item in todo:  # shared: a worker takes the next one when it is free
+            try:
+                done.put((await serve(item), None))
+            except Exception as error:
+                done.put((None, error))
+                scope.cancel()
+            if interrupted:
+                return
 
-        futures = [portal.start_task_soon(serve_in_turn, item) for item in items]
+    async def run() -> None:
+        async with connect() as serve, anyio.create_task_group() as workers:
+            for _ in range(n_workers):
+                workers.start_soon(work, serve, workers.cancel_scope)
+
+    with start_blocking_portal() as portal:
+        future = portal.start_task_soon(run)
+        future.add_done_callback(lambda _: done.put((end, None)))
         try:
-            for future in as_completed(futures):
-                yield future.result()
+            while True:
+                try:
+                    result, error = done.get()
+                except KeyboardInterrupt as interrupt:
+                    if interrupted:
+                        raise
+                    interrupted.append(interrupt)
+                    warnings.warn(
+                        "Interrupted: waiting for the answers under way, which are paid for. "
+                        "Ctrl-C again calls them off.",
+                        stacklevel=2,
+                    )
+                    continue
+                if error is not None:
+                    raise error
+                if result is end:
+                    break
+                yield result
+            future.result()
         finally:
-            for future in futures:
-                future.cancel()
+            future.cancel()
+    if interrupted:
+        raise interrupted[0]
 
 
-async def with_retries(function: Callable[[], Awaitable[R]], max_retries: int) -> R:
+class Limits:
+    """How many requests may be under way, and how much may be sent in a minute.
+
+    Fewer requests are sent at once when the server refuses many of them, and more again later.
+
+    Parameters
+    ----------
+    max_concurrency : int
+    requests_per_minute : int or None
+    tokens_per_minute : int, (int, int) or None
+        Input and output tokens together, or apart.
+    """
+
+    def __init__(
+        self,
+        max_concurrency: int,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | tuple[int, int] | None = None,
+    ) -> None:
+        self._max = max_concurrency
+        self._limiter = anyio.CapacityLimiter(max_concurrency)
+        self._requests = _Pace(requests_per_minute)
+        both = tokens_per_minute if isinstance(tokens_per_minute, int) else None
+        apart = tokens_per_minute if isinstance(tokens_per_minute, tuple) else (None, None)
+        self._tokens, self._input, self._output = _Pace(both), _Pace(apart[0]), _Pace(apart[1])
+        self._n_answers = self._n_refused = 0
+
+    @property
+    def concurrency(self) -> int:
+        """Requests that may be under way at once, for now."""
+        return int(self._limiter.total_tokens)
+
+    async def call(
+        self, function: Callable[[], Awaitable[Completion]], expected: Usage
+    ) -> Completion:
+        """Await ``function()`` when its turn has come; `expected` are the tokens it may take."""
+        async with self._limiter:
+            await self._requests.wait(1)
+            await self._take(expected)
+            try:
+                completion = await function()
+            except TeacherUnavailableError as error:
+                self._adapt(error.overloaded)
+                raise
+            self._adapt(False)
+            self._correct(completion.usage, expected)
+            return completion
+
+    async def _take(self, tokens: Usage) -> None:
+        await self._tokens.wait(tokens.input_tokens + tokens.output_tokens)
+        await self._input.wait(tokens.input_tokens)
+        await self._output.wait(tokens.output_tokens)
+
+    def _correct(self, taken: Usage, expected: Usage) -> None:
+        n_input = taken.input_tokens - expected.input_tokens
+        n_output = taken.output_tokens - expected.output_tokens
+        self._tokens.add(n_input + n_output)
+        self._input.add(n_input)
+        self._output.add(n_output)
+
+    def _adapt(self, refused: bool) -> None:
+        """Halve on many refusals, grow by a quarter after a round without."""
+        self._n_answers += 1
+        self._n_refused += refused
+        n = self.concurrency
+        if self._n_refused > MAX_REFUSED * n + 1:
+            self._limiter.total_tokens = max(n // 2, 1)
+        elif self._n_answers >= n:
+            if not self._n_refused:
+                self._limiter.total_tokens = min(n + max(n // 4, 1), self._max)
+        else:
+            return
+        self._n_answers = self._n_refused = 0
+
+
+class _Pace:
+    """Let so many units a minute through, evenly."""
+
+    def __init__(self, per_minute: int | None) -> None:
+        self._seconds = 60 / per_minute if per_minute else 0.0
+        self._free_at = 0.0
+
+    async def wait(self, amount: int) -> None:
+        if self._seconds:
+            start = max(self._free_at, anyio.current_time())
+            self._free_at = start + amount * self._seconds
+            await anyio.sleep(start - anyio.current_time())
+
+    def add(self, amount: int) -> None:
+        self._free_at += amount * self._seconds
+
+
+async def with_retries(
+    function: Callable[[], Awaitable[Completion]], max_retries: int, deadline: float
+) -> Completion:
     """Await ``function()``, and again up to `max_retries` times while the teacher is unavailable.
 
-    Waits for as long as the server asks, else exponentially longer with jitter.
+    Waits for as long as the server asks, else exponentially longer with jitter, and gives up when
+    `deadline` seconds would be over. What failed tries took is in the usage of the answer or, if
+    there is none, of the error.
     """
     backoff = tenacity.wait_random_exponential(multiplier=0.5, max=MAX_WAIT)
+    failed = Usage()
 
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = getattr(error, "retry_after", None)
         return float(backoff(state) if asked is None else asked)
 
+    async def call() -> Completion:  # tenacity awaits only what it knows to be a coroutine function
+        nonlocal failed
+        try:
+            return await function()
+        except TeacherUnavailableError as error:
+            failed += error.usage
+            raise
+
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(TeacherUnavailableError),
-        stop=tenacity.stop_after_attempt(max_retries + 1),
+        stop=tenacity.stop_after_attempt(max_retries + 1) | tenacity.stop_before_delay(deadline),
         wait=wait,
         sleep=anyio.sleep,
         reraise=True,
     )
-
-    async def call() -> R:  # tenacity awaits only what it knows to be a coroutine function
-        return await function()
-
-    return await retrying(call)
+    try:
+        completion: Completion = await retrying(call)
+    except TeacherUnavailableError as error:
+        error.usage = failed
+        raise
+    return replace(completion, usage=completion.usage + failed)

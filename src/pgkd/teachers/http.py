@@ -1,0 +1,209 @@
+"""What teachers behind an HTTP API share: connections, errors, keys."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import warnings
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any
+
+import httpx
+
+from pgkd.exceptions import (
+    TeacherAuthenticationError,
+    TeacherError,
+    TeacherRequestError,
+    TeacherUnavailableError,
+)
+from pgkd.records import Completion, Message, Usage
+from pgkd.secret import Secret
+from pgkd.teachers.base import AsyncComplete, LLMTeacher
+from pgkd.teachers.pricing import look_up_cost
+
+#: The kill switch: with it set, only servers on this machine are asked.
+BLOCK_VARIABLE = "PGKD_BLOCK_PAID_CALLS"
+#: Statuses that say "later": time-out, conflict, too early, rate limit. 5xx are added.
+RETRY_STATUSES = frozenset({408, 409, 425, 429})
+#: Those that say "fewer at once": rate limit, and Anthropic's "overloaded".
+OVERLOAD_STATUSES = frozenset({429, 529})
+
+
+class HTTPTeacher(LLMTeacher):
+    """Base of teachers behind an HTTP API.
+
+    A subclass has the parameters `model`, `base_url`, `api_key`, `timeout` and those of
+    :class:`LLMTeacher`, and writes `_complete`, one request by :meth:`_post`.
+    """
+
+    default_base_url: str
+    key_variable: str
+    url_variable: str
+
+    model: str
+    base_url: str | None
+    api_key: str | Secret | None
+    timeout: float
+
+    def check_ready(self, max_cost: float | None = None) -> None:
+        """Raise if the key is missing, or the price is needed and not known."""
+        self._check_allowed()
+        if self._is_default() and not self._key():
+            raise TeacherAuthenticationError(
+                f"No API key for {self.default_base_url}: set {self.key_variable}, pass "
+                "`api_key=...`, or pass `base_url=...` of a server that needs none."
+            )
+        super().check_ready(max_cost)
+        if self._is_default() and not self.knows_price():
+            warnings.warn(
+                f"The price of {self.model!r} is not known, so costs are None: pass "
+                '`price=(input, output)`, or `pip install "pgkd[prices]"` for well-known models.',
+                stacklevel=4,
+            )
+
+    def _check_allowed(self) -> None:
+        host = httpx.URL(self._url()).host
+        if os.environ.get(BLOCK_VARIABLE, "0") not in ("", "0") and not _is_loopback(host):
+            raise TeacherError(
+                f"A call to {host} was blocked, because {BLOCK_VARIABLE} is set: unset it to spend "
+                "money, or use RecordedTeacher, ScriptedTeacher or a server on this machine."
+            )
+
+    def knows_price(self) -> bool:
+        """Whether the cost of an answer can be told."""
+        return self.cost(Usage(1, 1, 1, cost=None)) is not None
+
+    def cost(self, usage: Usage) -> float | None:
+        """US dollars for `usage`, ``None`` if the price is not known."""
+        known = super().cost(usage)
+        if known is None and self._is_default():
+            return look_up_cost(self.model, usage)
+        return known
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncComplete]:
+        """Open one connection pool for a batch of requests."""
+        self._check_allowed()
+        async with httpx.AsyncClient(
+            base_url=self._url().rstrip("/") + "/",
+            headers=self._headers(self._key()),
+            timeout=httpx.Timeout(self.timeout, connect=10.0, pool=None),
+            limits=httpx.Limits(
+                max_connections=self.max_concurrency, max_keepalive_connections=None
+            ),
+        ) as client:
+            # Parameters that this server has refused, learnt once for all requests of the batch.
+            yield partial(self._complete, client, set())
+
+    @abstractmethod
+    def _headers(self, key: str | None) -> dict[str, str]:
+        """Headers of every request, the key among them."""
+
+    @abstractmethod
+    async def _complete(
+        self,
+        client: httpx.AsyncClient,
+        refused: set[str],
+        messages: Sequence[Message],
+        schema: dict[str, Any],
+    ) -> Completion:
+        """Make one request."""
+
+    async def _post(
+        self, client: httpx.AsyncClient, path: str, body: Mapping[str, Any], **options: Any
+    ) -> httpx.Response:
+        """Send `body`; the answer may have any status."""
+        try:
+            return await client.post(path, json=body, **options)
+        except httpx.TransportError as error:
+            raise TeacherUnavailableError(
+                f"No answer from {self._url()}: {error!r}. Is the server up, and is `base_url` "
+                "right?"
+            ) from error
+
+    def _error(self, response: httpx.Response) -> TeacherError:
+        """Tell what an answer with an error status means for the request and for the others."""
+        status = response.status_code
+        what = f"{self._url()} answered {status} {response.reason_phrase}: {response.text[:300]!r}."
+        if status in (401, 403):
+            return TeacherAuthenticationError(f"{what} Check {self.key_variable} or `api_key`.")
+        if status == 404:
+            return TeacherError(f"{what} Check the model {self.model!r} and `base_url`.")
+        if status == 402 or "insufficient_quota" in response.text:
+            return TeacherError(f"{what} The account has no credit left: top it up.")
+        if status in RETRY_STATUSES or status >= 500:
+            return TeacherUnavailableError(
+                what,
+                retry_after=read_retry_after(response.headers),
+                overloaded=status in OVERLOAD_STATUSES,
+            )
+        return TeacherRequestError(what)
+
+    def _is_default(self) -> bool:
+        return self._url() == self.default_base_url
+
+    def _url(self) -> str:
+        return self.base_url or os.environ.get(self.url_variable) or self.default_base_url
+
+    def _key(self) -> str | None:
+        given = self.api_key.reveal() if isinstance(self.api_key, Secret) else self.api_key
+        return given or os.environ.get(self.key_variable)
+
+
+def unreadable(what: str, response: httpx.Response) -> TeacherUnavailableError:
+    """Error for an answer that is not of the provider's shape; another try may help."""
+    return TeacherUnavailableError(f"The server's answer is no {what}: {response.text[:200]!r}")
+
+
+def read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds the server asks to wait, ``None`` if it does not say.
+
+    Reads ``retry-after-ms``, Retry-After as seconds or as a date, and the reset times of rate
+    limits that are used up (OpenAI's ``x-ratelimit-*``, Anthropic's ``anthropic-ratelimit-*``).
+
+    References
+    ----------
+    https://platform.openai.com/docs/guides/rate-limits
+    https://docs.anthropic.com/en/api/rate-limits
+    """
+    try:
+        return float(headers["retry-after-ms"]) / 1000
+    except (KeyError, ValueError):
+        pass
+    waits = [headers.get("retry-after")]
+    for name, left in headers.items():
+        if re.fullmatch(r"(x|anthropic)-ratelimit-(.*)remaining(.*)", name) and left == "0":
+            waits.append(headers.get(name.replace("remaining", "reset")))
+    seconds = [s for s in map(_read_time, filter(None, waits)) if s is not None]
+    if headers.get("retry-after") and seconds:
+        return seconds[0]
+    return max(seconds, default=None)
+
+
+def _read_time(value: str) -> float | None:
+    """Seconds from now: "1.5", "6m0s", "120ms", an HTTP date or an ISO 8601 one."""
+    parts = re.findall(r"([\d.]+)(ms|s|m|h|d)", value)
+    if parts and "".join(map("".join, parts)) == value:
+        unit = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+        return sum(float(number) * unit[name] for number, name in parts)
+    readers: list[Callable[[str], float]] = [
+        float,
+        lambda v: parsedate_to_datetime(v).timestamp() - time.time(),
+        lambda v: datetime.fromisoformat(v.replace("Z", "+00:00")).timestamp() - time.time(),
+    ]
+    for read in readers:
+        try:
+            return max(read(value), 0.0)
+        except ValueError:
+            continue
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")

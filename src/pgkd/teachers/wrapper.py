@@ -1,0 +1,53 @@
+"""What puts itself around a teacher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pgkd.records import GenerationRequest, Message, Usage
+from pgkd.teachers.base import LLMTeacher
+
+
+class WrapperTeacher(LLMTeacher):
+    """Base of teachers that put something around another one.
+
+    A subclass overrides :meth:`~LLMTeacher.session`; prompts, limits and prices are those of the
+    wrapped teacher.
+
+    Parameters
+    ----------
+    teacher : LLMTeacher
+    """
+
+    def __init__(self, teacher: LLMTeacher) -> None:
+        self.teacher = teacher
+
+    @property
+    def max_concurrency(self) -> int:  # type: ignore[override]
+        """The wrapped teacher's."""
+        return self.teacher.max_concurrency
+
+    @property
+    def max_followups(self) -> int:  # type: ignore[override]
+        """The wrapped teacher's."""
+        return self.teacher.max_followups
+
+    def check_ready(self, max_cost: float | None = None) -> None:
+        """Raise if the wrapped teacher cannot serve."""
+        self.teacher.check_ready(max_cost)
+
+    def knows_price(self) -> bool:
+        """Whether the cost of an answer can be told."""
+        return self.teacher.knows_price()
+
+    def cost(self, usage: Usage) -> float | None:
+        """US dollars for `usage`, as the wrapped teacher counts."""
+        return self.teacher.cost(usage)
+
+    def expect(self, messages: Any, schema: dict[str, Any]) -> Usage:
+        """Estimate a request's tokens as the wrapped teacher does."""
+        return self.teacher.expect(messages, schema)
+
+    def render(self, request: GenerationRequest) -> list[Message]:
+        """Render a request as the wrapped teacher does."""
+        return self.teacher.render(request)
