@@ -17,6 +17,7 @@ hypothesis.settings.load_profile("pgkd")
 
 # No test may reach a hub or a paid service.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["PGKD_BLOCK_PAID_CALLS"] = "1"
 for _name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
     os.environ.pop(_name, None)
 

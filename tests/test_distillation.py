@@ -153,7 +153,7 @@ def test_patience(student, data):
 
 def test_max_cost(student, data):
     clf = fit(WordTeacher(), student, data, max_cycles=10, max_cost=0.03, patience=10)
-    assert clf.stop_reason_ == "max_cost"
+    assert clf.stop_reason_ == "budget"
     assert clf.usage_.cost == pytest.approx(0.03)
 
 
@@ -165,7 +165,7 @@ def test_budget_without_known_cost(student, data):
 
     with pytest.warns(UserWarning, match="does not say what its answers cost"):
         clf = fit(Free(), student, data, max_cycles=5, max_cost=1.0)
-    assert clf.stop_reason_ == "max_cost"
+    assert clf.stop_reason_ == "budget"
     assert clf.n_cycles_ == 1
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from pgkd import persistence
 from pgkd.callbacks import PrintProgress
 from pgkd.distillation import Distillation, LabelledTexts
 from pgkd.exceptions import InvalidInputError
+from pgkd.planning import Plan, make_plan
 from pgkd.protocols import Callback, Sampler, Teacher
 from pgkd.records import Event, FloatArray, Label, LabelArray
 from pgkd.splitting import hold_out
@@ -67,8 +69,7 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         longer tells the truth about the student, hence:
 
         - ``"out_of_fold"``: the training texts, each predicted by a student that has not seen it.
-        Safe;
-          trains the student five times more in each cycle.
+          Safe; trains the student five times more in each cycle.
         - ``"holdout"``: a fold of its own, `validation_fraction` of the training texts. Safe; for
           students that are dear to train.
         - ``"validation"``: the gate itself, the paper's setting. The gate score becomes optimistic.
@@ -85,8 +86,10 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     class_descriptions : dict of label to str, default=None
         What belongs to each class, for the teacher.
     max_cost : float, default=None
-        Stop when so many US dollars are spent. Requests in flight at that time are called off, but
-        may be billed. The teacher's price must be known.
+        Spend no more US dollars than that; the teacher's price must be known. Fits that share
+        `run_dir`, such as those of a grid search, share the budget as well.
+    max_tokens : int, default=None
+        Buy no more tokens than that, input and output together.
     run_dir : str or path, default=None
         Directory in which every answer of an LLM teacher is kept before it is used. The same `fit`
         with the same directory goes on where it was cut off, and pays for no answer twice.
@@ -111,7 +114,7 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_cycles_ : int
     best_cycle_ : int
         The cycle of `student_`; 0 if the baseline was not beaten.
-    stop_reason_ : {"max_cycles", "patience", "max_cost", "teacher_error", "interrupted"}
+    stop_reason_ : {"max_cycles", "patience", "budget", "teacher_error", "interrupted"}
 
     References
     ----------
@@ -149,6 +152,7 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         "task_description": [str, None],
         "class_descriptions": [Mapping, None],
         "max_cost": [Interval(Real, 0, None, closed="neither"), None],
+        "max_tokens": [Interval(Integral, 1, None, closed="left"), None],
         "run_dir": [str, os.PathLike, None],
         "callbacks": [list, tuple, None],
         "random_state": ["random_state"],
@@ -172,6 +176,7 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         task_description: str | None = None,
         class_descriptions: Mapping[Label, str] | None = None,
         max_cost: float | None = None,
+        max_tokens: int | None = None,
         run_dir: str | os.PathLike[str] | None = None,
         callbacks: Sequence[Callback] | None = None,
         random_state: Any = None,
@@ -191,6 +196,7 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.task_description = task_description
         self.class_descriptions = class_descriptions
         self.max_cost = max_cost
+        self.max_tokens = max_tokens
         self.run_dir = run_dir
         self.callbacks = callbacks
         self.random_state = random_state
@@ -231,6 +237,49 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If the teacher fails in the first cycle. Later on, `fit` warns and keeps the best
             student.
         """
+        with TemporaryDirectory(prefix="pgkd-") as scratch:
+            run, labelled = self._prepare(X, y, sample_weight, X_val, y_val, Path(scratch))
+            stop_reason = run.run()
+        best = run.best.student
+        if self.refit:
+            best = run.fit_student(labelled, run.best.synthetic)
+
+        self.classes_ = run.classes
+        self.student_ = best
+        self.history_ = run.history
+        self.synthetic_ = run.synthetic
+        self.usage_ = run.usage
+        self.n_cycles_ = run.history[-1].number
+        self.best_cycle_ = run.best.cycle
+        self.stop_reason_ = stop_reason
+        return self
+
+    def plan(self, X: Any, y: Any) -> Plan:
+        """Estimate what `fit` will buy, without a call to the teacher.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`.
+
+        Returns
+        -------
+        plan : Plan
+            Requests, tokens and US dollars, each from at least to at most.
+
+        Raises
+        ------
+        InvalidInputError
+            As `fit` does.
+        """
+        with TemporaryDirectory(prefix="pgkd-") as scratch:
+            run, _ = self._prepare(X, y, None, None, None, Path(scratch))
+            return make_plan(run)
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, scratch: Path
+    ) -> tuple[Distillation, LabelledTexts]:
+        """Check everything and split the texts; nothing is trained or spent yet."""
         self._validate_params()
         teacher, student, sampler = self._resolve_components()
         texts = check_texts(X)
@@ -254,7 +303,7 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             feedback = gate if self.feedback == "validation" else train
 
         run = Distillation(
-            teacher,
+            self._wrap(teacher, Path(self.run_dir or scratch)),
             student,
             sampler,
             classes=classes,
@@ -266,26 +315,14 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             samples_per_cycle=self.samples_per_cycle,
             patience=self.patience,
             max_cost=self.max_cost,
+            max_tokens=self.max_tokens,
             synthetic_weight=self.synthetic_weight,
             task_description=self.task_description,
             class_descriptions=descriptions,
             emit=self._emit,
             seed=int(rng.randint(np.iinfo(np.int32).max)),
         )
-        stop_reason = run.run()
-        best = run.best.student
-        if self.refit:
-            best = run.fit_student(labelled, run.best.synthetic)
-
-        self.classes_ = classes
-        self.student_ = best
-        self.history_ = run.history
-        self.synthetic_ = run.synthetic
-        self.usage_ = run.usage
-        self.n_cycles_ = run.history[-1].number
-        self.best_cycle_ = run.best.cycle
-        self.stop_reason_ = stop_reason
-        return self
+        return run, labelled
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Return the student's class probabilities.
@@ -376,11 +413,22 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             teacher = self.teacher
         if hasattr(teacher, "check_ready"):
             teacher.check_ready(max_cost=self.max_cost)
-        if self.run_dir is not None and hasattr(teacher, "connect"):
-            from pgkd.teachers.cached import CachedTeacher
-
-            teacher = CachedTeacher(teacher, Path(self.run_dir) / "answers.sqlite")
         return teacher, student, clone(sampler, safe=False)
+
+    def _wrap(self, teacher: Any, run_dir: Path) -> Any:
+        """Put the budget and the answers that were paid for around an LLM teacher."""
+        if not hasattr(teacher, "session"):
+            return teacher
+        from pgkd.run_store import FILE_NAME
+        from pgkd.teachers import BudgetedTeacher, CachedTeacher
+
+        if self.max_cost is not None or self.max_tokens is not None:
+            teacher = BudgetedTeacher(
+                teacher, run_dir / FILE_NAME, max_cost=self.max_cost, max_tokens=self.max_tokens
+            )
+        if self.run_dir is not None:
+            teacher = CachedTeacher(teacher, run_dir / FILE_NAME)
+        return teacher
 
     def _split_off_gate(
         self,

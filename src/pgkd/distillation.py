@@ -13,7 +13,7 @@ import numpy as np
 
 from pgkd.curation import Curator, count_reasons, find_plausible
 from pgkd.evaluation import GateScorer, make_predictions, make_report
-from pgkd.exceptions import TeacherError
+from pgkd.exceptions import TeacherBudgetError, TeacherError
 from pgkd.protocols import Sampler, Teacher
 from pgkd.records import (
     Cycle,
@@ -35,6 +35,8 @@ from pgkd.students.base import predict_proba, train
 
 #: Folds of the out-of-fold feedback.
 N_FOLDS = 5
+#: Reasons to stop in the middle of a cycle.
+UNFINISHED = ("interrupted", "teacher_error")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Distillation:
     max_cycles, samples_per_cycle, patience : int
     max_cost : float or None
         US dollars.
+    max_tokens : int or None
     synthetic_weight : float
         Weight of a generated text; a labelled one has 1.
     task_description : str or None
@@ -116,6 +119,7 @@ class Distillation:
         samples_per_cycle: int,
         patience: int,
         max_cost: float | None,
+        max_tokens: int | None,
         synthetic_weight: float,
         task_description: str | None,
         class_descriptions: Mapping[Label, str],
@@ -133,6 +137,7 @@ class Distillation:
         self.samples_per_cycle = samples_per_cycle
         self.patience = patience
         self.max_cost = max_cost
+        self.max_tokens = max_tokens
         self.synthetic_weight = synthetic_weight
         self.emit = emit
         self.seed = seed
@@ -150,13 +155,14 @@ class Distillation:
         self.synthetic: list[SyntheticText] = []
         self.usage = Usage()
         self._evaluated: Candidate | None = None  # whose feedback `state` has
+        self._answers: list[Generation] = []  # of the cycle under way
 
     def run(self) -> str:
         """Train the baseline, then cycle until nothing is left to gain or to spend.
 
         Returns
         -------
-        stop_reason : {"max_cycles", "patience", "max_cost", "teacher_error", "interrupted"}
+        stop_reason : {"max_cycles", "patience", "budget", "teacher_error", "interrupted"}
         """
         self._train_baseline()
         try:
@@ -164,12 +170,23 @@ class Distillation:
                 self._run_cycle()
         except KeyboardInterrupt:
             reason = "interrupted"
-            self._warn("Interrupted")
+            self._warn("Interrupted.")
+        except TeacherBudgetError as error:
+            reason = "budget"
+            self._warn(str(error))
         except TeacherError as error:
             if not self.synthetic:
                 raise  # nothing was bought yet, so nothing is lost
             reason = "teacher_error"
             self._warn(f"The teacher failed: {error}")
+        if reason in UNFINISHED:
+            self.synthetic += [
+                SyntheticText(
+                    e.text, e.label, self.state.cycle, g.request.id, "rolled back", reason
+                )
+                for g in self._answers
+                for e in g.examples
+            ]
         # What was learnt after the best cycle is not in the student that is returned.
         best = self.best.cycle
         self.synthetic = [_roll_back(t) if t.cycle > best else t for t in self.synthetic]
@@ -186,21 +203,32 @@ class Distillation:
     def _reason_to_stop(self) -> str | None:
         done = self.history[-1].number
         if self._is_budget_spent():
-            return "max_cost"
+            return "budget"
         if done - self.best.cycle >= self.patience:
             return "patience"
         return "max_cycles" if done >= self.max_cycles else None
 
     def _is_budget_spent(self) -> bool:
+        """Whether the next request must not be sent.
+
+        Teachers that are LLMs see to it themselves, request by request; what any other one has
+        taken is known afterwards.
+        """
+        if any(answer.unsent for answer in self._answers):
+            return True
+        usage = self.usage
+        n_tokens = usage.input_tokens + usage.output_tokens
+        if self.max_tokens is not None and n_tokens >= self.max_tokens:
+            return True
         if self.max_cost is None:
             return False
-        if self.usage.cost is None:
+        if usage.cost is None:
             self._warn(
                 "The teacher does not say what its answers cost, so `max_cost` cannot be held and "
                 "no more are bought."
             )
             return True
-        return self.usage.cost >= self.max_cost
+        return usage.cost >= self.max_cost
 
     def _train_baseline(self) -> None:
         start = time.perf_counter()
@@ -325,34 +353,35 @@ class Distillation:
 
     def _ask(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
         """Collect the teacher's answers until the budget is spent, in the order of the requests."""
-        generations: list[Generation] = []
+        self._answers = []
         answers: Iterator[Generation] = iter(())
         try:
             answers = iter(self.teacher.generate(requests))
             for generation in answers:
-                generations.append(generation)
+                self._answers.append(generation)
                 self.usage += generation.usage
                 self.emit(Event("generation", generation))
-                if self._is_budget_spent():
+                if not generation.unsent and self._is_budget_spent():
                     break
         except Exception as error:  # a stranger's teacher may raise anything
-            if not generations:
+            if not self._answers:
                 if isinstance(error, TeacherError):
                     raise
                 raise TeacherError(f"{type(self.teacher).__name__} raised {error!r}.") from error
             self._warn(
-                f"The teacher failed after {len(generations)} answers, which are used: {error}"
+                f"The teacher failed after {len(self._answers)} answers, which are used: {error}"
             )
         finally:
             if hasattr(answers, "close"):
                 answers.close()  # calls off what is still in flight
-        if generations and all(generation.error for generation in generations):
-            raise TeacherError(
-                f"All {len(generations)} requests failed, the first one because: "
-                f"{generations[0].error}"
+        failed = [generation for generation in self._answers if generation.error]
+        if failed and len(failed) == len(self._answers):
+            kind = TeacherBudgetError if failed[0].unsent else TeacherError
+            raise kind(
+                f"All {len(failed)} requests failed, the first one because: {failed[0].error}"
             )
         order = {request.id: i for i, request in enumerate(requests)}
-        return sorted(generations, key=lambda g: order.get(g.request.id, len(order)))
+        return sorted(self._answers, key=lambda g: order.get(g.request.id, len(order)))
 
     def _gate_lets_pass(self, candidate: Candidate) -> bool:
         """Whether a candidate is no worse than the best by more than one standard error.

@@ -243,6 +243,8 @@ class Generation:
     usage : Usage
     error : str or None
         Why the request failed, if it did.
+    unsent : bool
+        Whether it failed because the budget did not allow it to be sent.
     """
 
     request: GenerationRequest
@@ -250,6 +252,7 @@ class Generation:
     rejected: Mapping[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     error: str | None = None
+    unsent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +267,10 @@ class SyntheticText:
     request_id : str
     verdict : {"accepted", "rejected", "rolled back"}
         Accepted texts are in the training set of ``student_``. Rejected: by curation. Rolled back:
-        with its whole cycle, because the gate got worse or an earlier student was the best.
+        with its whole cycle, because the gate got worse, an earlier student was the best, or the
+        cycle was not finished.
     reason : str or None
-        Why it was rejected.
+        Why it was rejected, or its cycle not finished.
     """
 
     text: str

@@ -1,18 +1,27 @@
-"""One SQLite file a run: every answer that was paid for."""
+"""One SQLite file a run: every answer that was paid for, and what was spent."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from pgkd.records import Completion, Usage
 
+#: Name of the file in a ``run_dir``.
+FILE_NAME = "run.sqlite"
 
-class AnswerStore:
-    """Answers by key, on disk. Safe for threads and processes that share the file.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT);
+CREATE TABLE IF NOT EXISTS spending (id INTEGER PRIMARY KEY, cost REAL, tokens INTEGER);
+"""
+
+
+class RunStore:
+    """Answers by key and a ledger, on disk. Safe for threads and processes that share the file.
 
     Parameters
     ----------
@@ -27,7 +36,7 @@ class AnswerStore:
         """Return the answer stored under `key`, ``None`` if there is none."""
         if not self.path.exists():
             return None
-        with closing(self._open()) as connection:
+        with self._transaction("DEFERRED") as connection:
             row = connection.execute("SELECT answer FROM answers WHERE key = ?", [key]).fetchone()
         if row is None:
             return None
@@ -36,17 +45,60 @@ class AnswerStore:
 
     def put(self, key: str, answer: Completion) -> None:
         """Store `answer`; it is on disk when this returns."""
-        with closing(self._open()) as connection, connection:
+        with self._transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?)",
                 [key, json.dumps(asdict(answer), ensure_ascii=False)],
             )
 
-    def _open(self) -> sqlite3.Connection:
+    def reserve(
+        self, expected: Usage, max_cost: float | None, max_tokens: int | None
+    ) -> int | None:
+        """Enter what a request may take in the ledger, if the budget allows it.
+
+        Returns
+        -------
+        entry : int or None
+            To be settled when the bill is known. One that is not, because the process died, goes on
+            counting: the request may have been billed. ``None``: the budget does not allow it.
+        """
+        with self._transaction() as connection:
+            cost, tokens = connection.execute(
+                "SELECT TOTAL(cost), TOTAL(tokens) FROM spending"
+            ).fetchone()
+            if max_cost is not None and cost + (expected.cost or 0.0) > max_cost:
+                return None
+            if max_tokens is not None and tokens + _tokens(expected) > max_tokens:
+                return None
+            entry = connection.execute(
+                "INSERT INTO spending (cost, tokens) VALUES (?, ?)",
+                [expected.cost or 0.0, _tokens(expected)],
+            )
+            return entry.lastrowid
+
+    def settle(self, entry: int, usage: Usage) -> None:
+        """Replace a reservation by what the request took."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE spending SET cost = ?, tokens = ? WHERE id = ?",
+                [usage.cost or 0.0, _tokens(usage), entry],
+            )
+
+    @contextmanager
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
         # A connection a call: sqlite3's must not cross threads or forks, and a call costs far less
         # than the request it saves. WAL lets readers and a writer work side by side.
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=60)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT)")
-        return connection
+        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+            connection.execute(f"BEGIN {kind}")
+            yield connection
+            connection.execute("COMMIT")
+        finally:
+            connection.close()  # rolls back what was not committed
+
+
+def _tokens(usage: Usage) -> int:
+    return usage.input_tokens + usage.output_tokens

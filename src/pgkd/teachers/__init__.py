@@ -1,8 +1,9 @@
 """Teachers write the texts that the student learns from."""
 
 from pgkd.teachers.base import LLMTeacher
+from pgkd.teachers.budgeted import BudgetedTeacher
 from pgkd.teachers.cached import CachedTeacher
 from pgkd.teachers.function import FunctionTeacher
 from pgkd.teachers.openai import OpenAITeacher
 
-__all__ = ["CachedTeacher", "FunctionTeacher", "LLMTeacher", "OpenAITeacher"]
+__all__ = ["BudgetedTeacher", "CachedTeacher", "FunctionTeacher", "LLMTeacher", "OpenAITeacher"]

@@ -260,7 +260,8 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             except (TeacherRequestError, TeacherUnavailableError, TeacherBudgetError) as error:
                 usage += error.usage
                 if not examples:
-                    return Generation(request, (), dict(rejected), usage, error=str(error))
+                    unsent = isinstance(error, TeacherBudgetError)
+                    return Generation(request, (), dict(rejected), usage, str(error), unsent)
                 break
             usage += completion.usage
             texts, reasons = parse(completion.text, prompts.answer_names(asked))

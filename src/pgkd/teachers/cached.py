@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pgkd.records import Completion, Message, Usage
-from pgkd.run_store import AnswerStore
+from pgkd.run_store import RunStore
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
 from pgkd.teachers.wrapper import WrapperTeacher
 
@@ -33,7 +33,7 @@ class CachedTeacher(WrapperTeacher):
     >>> import tempfile
     >>> from pgkd.records import GenerationRequest
     >>> from pgkd.teachers import CachedTeacher, FunctionTeacher
-    >>> path = tempfile.mkdtemp() + "/answers.sqlite"
+    >>> path = tempfile.mkdtemp() + "/run.sqlite"
     >>> def my_llm(messages):
     ...     print("asked")
     ...     return '{"ham": ["See you at noon."]}'
@@ -42,7 +42,7 @@ class CachedTeacher(WrapperTeacher):
     >>> generations = [*teacher.generate([request]), *teacher.generate([request])]
     asked
     >>> generations[1].usage
-    Usage(n_requests=0, input_tokens=0, output_tokens=0, cost=0.0)
+    Usage(n_requests=0, input_tokens=0, output_tokens=0, cost=0.0, cached_tokens=0)
     """
 
     def __init__(self, teacher: LLMTeacher, path: str | Path) -> None:
@@ -52,7 +52,7 @@ class CachedTeacher(WrapperTeacher):
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncComplete]:
         """Look each request up before the wrapped teacher is asked."""
-        store = AnswerStore(Path(self.path))
+        store = RunStore(Path(self.path))
         async with self.teacher.session() as ask:
 
             async def complete(messages: Sequence[Message], schema: dict[str, Any]) -> Completion:

@@ -53,12 +53,12 @@ class HTTPTeacher(LLMTeacher):
 
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if the key is missing, or the price is needed and not known."""
-        self._check_allowed()
         if self._is_default() and not self._key():
             raise TeacherAuthenticationError(
                 f"No API key for {self.default_base_url}: set {self.key_variable}, pass "
                 "`api_key=...`, or pass `base_url=...` of a server that needs none."
             )
+        self._check_allowed()
         super().check_ready(max_cost)
         if self._is_default() and not self.knows_price():
             warnings.warn(
