@@ -1,0 +1,60 @@
+import pytest
+
+from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.records import Completion, GenerationRequest, Usage
+from pgkd.teachers import FunctionTeacher, RecordedTeacher
+from pgkd.testing import check_teacher
+
+REQUESTS = [GenerationRequest(f"1-{i}", {"card": 1}) for i in range(1, 4)]
+
+
+class LLM:
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self, messages):
+        self.asked += 1
+        # A line separator that is none of JSONL.
+        answer = '{"card": ["où est\u2028ma carte"]}'
+        return Completion(answer, Usage(1, 100, 10, cost=None))
+
+
+def test_replay_needs_no_teacher(tmp_path):
+    path, llm = tmp_path / "sub" / "answers.jsonl", LLM()
+    teacher = FunctionTeacher(llm, price=(1, 1))
+    recorded = list(RecordedTeacher(path, teacher).generate(REQUESTS))
+    assert llm.asked == 3
+    again = list(RecordedTeacher(path, teacher).generate(REQUESTS))
+    replayed = list(RecordedTeacher(path).generate(REQUESTS))
+    assert llm.asked == 3
+    assert recorded == again == replayed
+    assert replayed[0].usage.cost == pytest.approx(110e-6)
+    assert len(path.read_text(encoding="utf-8").rstrip("\n").split("\n")) == 3
+
+
+def test_a_miss_says_what_differs(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    list(RecordedTeacher(path, FunctionTeacher(LLM())).generate(REQUESTS))
+    request = GenerationRequest("1-2", {"card": 7})
+    with pytest.raises(TeacherError, match="has no answer") as caught:
+        list(RecordedTeacher(path).generate([request]))
+    lines = str(caught.value).splitlines()
+    assert any(line.startswith("-") and "write 1 new texts" in line for line in lines)
+    [after] = [line for line in lines if line.startswith("+") and "write 7 new texts" in line]
+    assert "Request 1-2" in after
+
+
+def test_no_recording(tmp_path):
+    with pytest.raises(InvalidInputError, match=r"No recording at .*nowhere\.jsonl"):
+        RecordedTeacher(tmp_path / "nowhere.jsonl").check_ready()
+
+
+def test_damaged_recording(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"messages": []}\n')
+    with pytest.raises(InvalidInputError, match="Line 1 of the recording"):
+        list(RecordedTeacher(path).generate(REQUESTS))
+
+
+def test_conforms(tmp_path):
+    check_teacher(RecordedTeacher(tmp_path / "answers.jsonl", FunctionTeacher(LLM())))
