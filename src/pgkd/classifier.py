@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -19,9 +19,8 @@ from pgkd import persistence
 from pgkd.callbacks import PrintProgress
 from pgkd.distillation import Distillation, LabelledTexts
 from pgkd.exceptions import InvalidInputError
-from pgkd.planning import Plan, make_plan
 from pgkd.protocols import Callback, Sampler, Teacher
-from pgkd.records import Event, FloatArray, Label, LabelArray
+from pgkd.records import Event, FloatArray, Label, LabelArray, UnlabeledTexts
 from pgkd.splitting import hold_out
 from pgkd.students.base import check_takes_weights, predict_proba
 from pgkd.validation import (
@@ -32,6 +31,9 @@ from pgkd.validation import (
     check_labels,
     check_texts,
 )
+
+if TYPE_CHECKING:
+    from pgkd.planning import Plan
 
 
 class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -210,6 +212,7 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         X_val: Any = None,
         y_val: Any = None,
+        X_unlabeled: Any = None,
     ) -> PGKDClassifier:
         """Distil the teacher into the student.
 
@@ -224,6 +227,10 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X_val, y_val : default=None
             Texts and labels for the gate; without them `validation_fraction` of `X` is held out.
             They never leave the machine and the student never trains on them.
+        X_unlabeled : list, 1-D array or Series of str, or UnlabeledTexts, default=None
+            Texts without a label, which the teacher labels as far as the sampler asks for it; with
+            `sampler=None`, :class:`~pgkd.samplers.UncertaintySampler` does. The teacher sees them.
+            Wrap them in :class:`~pgkd.UnlabeledTexts` for cross-validation.
 
         Returns
         -------
@@ -238,7 +245,9 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             student.
         """
         with TemporaryDirectory(prefix="pgkd-") as scratch:
-            run, labelled = self._prepare(X, y, sample_weight, X_val, y_val, Path(scratch))
+            run, labelled = self._prepare(
+                X, y, sample_weight, X_val, y_val, X_unlabeled, scratch=Path(scratch)
+            )
             stop_reason = run.run()
         best = run.best.student
         if self.refit:
@@ -254,12 +263,14 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.stop_reason_ = stop_reason
         return self
 
-    def plan(self, X: Any, y: Any) -> Plan:
+    def plan(
+        self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None, X_unlabeled: Any = None
+    ) -> Plan:
         """Estimate what `fit` will buy, without a call to the teacher.
 
         Parameters
         ----------
-        X, y
+        X, y, X_val, y_val, X_unlabeled
             As for `fit`.
 
         Returns
@@ -272,16 +283,26 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         InvalidInputError
             As `fit` does.
         """
+        from pgkd.planning import make_plan  # imports the teachers, which predicting does not need
+
         with TemporaryDirectory(prefix="pgkd-") as scratch:
-            run, _ = self._prepare(X, y, None, None, None, Path(scratch))
+            run, _ = self._prepare(X, y, None, X_val, y_val, X_unlabeled, scratch=Path(scratch))
             return make_plan(run)
 
     def _prepare(
-        self, X: Any, y: Any, sample_weight: Any, X_val: Any, y_val: Any, scratch: Path
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any,
+        y_val: Any,
+        X_unlabeled: Any,
+        *,
+        scratch: Path,
     ) -> tuple[Distillation, LabelledTexts]:
         """Check everything and split the texts; nothing is trained or spent yet."""
         self._validate_params()
-        teacher, student, sampler = self._resolve_components()
+        teacher, student, sampler = self._resolve_components(X_unlabeled is not None)
         texts = check_texts(X)
         labels = check_labels(y, len(texts))
         classes = check_classes(labels)
@@ -310,6 +331,7 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             train=train,
             gate=gate,
             feedback=feedback,
+            pool=self._check_pool(X_unlabeled),
             scoring=self.scoring,
             max_cycles=self.max_cycles,
             samples_per_cycle=self.samples_per_cycle,
@@ -386,7 +408,13 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classifier: PGKDClassifier = persistence.load(cls, Path(directory), trusted)
         return classifier
 
-    def _resolve_components(self) -> tuple[Teacher, Any, Sampler]:
+    def _check_pool(self, X_unlabeled: Any) -> list[str]:
+        if X_unlabeled is None:
+            return []
+        wrapped = isinstance(X_unlabeled, UnlabeledTexts)
+        return check_texts(X_unlabeled.texts if wrapped else X_unlabeled, "X_unlabeled")
+
+    def _resolve_components(self, has_pool: bool) -> tuple[Teacher, Any, Sampler]:
         """Clone the components and put the defaults where there are none."""
         if self.teacher is None:
             raise InvalidInputError(
@@ -400,11 +428,18 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
             student = TransformerStudent()
         if sampler is None:
-            from pgkd.samplers import PerformanceGuidedSampler
+            from pgkd.samplers import PerformanceGuidedSampler, UncertaintySampler
 
-            sampler = PerformanceGuidedSampler()
+            sampler = UncertaintySampler() if has_pool else PerformanceGuidedSampler()
         check_component(student, "student", ("fit", "predict_proba", "get_params"))
         check_component(sampler, "sampler", ("propose",))
+        if has_pool:
+            check_component(self.teacher, "teacher", ("annotate",))
+            if not getattr(sampler, "needs_pool", False):
+                raise InvalidInputError(
+                    f"`X_unlabeled` was given, but {sampler!r} does not use it: leave `sampler` "
+                    "out, or pass UncertaintySampler(...)."
+                )
         for callback in self.callbacks or ():
             check_component(callback, "callbacks", ("on_event",))
         try:

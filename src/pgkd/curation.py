@@ -9,7 +9,16 @@ import numpy as np
 from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from pgkd.records import Example, FloatArray, Generation, Label, LabelArray, SyntheticText
+from pgkd.records import (
+    AnnotationRequest,
+    Example,
+    FloatArray,
+    Generation,
+    GenerationRequest,
+    Label,
+    LabelArray,
+    SyntheticText,
+)
 
 #: Cosine similarity of character trigrams from which two texts count as the same.
 NEAR_DUPLICATE = 0.9
@@ -57,32 +66,36 @@ class Curator:
             return csr_matrix((0, self._vectorizer.n_features))
         return self._vectorizer.transform([_fold(text) for text in texts])
 
+    def screen(self, texts: Sequence[str]) -> list[str]:
+        """Drop from an unlabelled pool what would be rejected, before its labels are paid for."""
+        unique = list({_fold(text): text for text in reversed(texts)}.values())[::-1]
+        new = [text for text in unique if _fold(text) not in self._seen | {""}]
+        if not new:
+            return []
+        similarity = (self._vectorize(new) @ self._gate.T).max(axis=1).toarray().ravel()
+        return [text for text, s in zip(new, similarity) if s < self._threshold]
+
     def judge(self, generations: Iterable[Generation], cycle: int) -> list[SyntheticText]:
-        """Give each generated text a verdict. Accepted texts count as known from then on."""
+        """Give each text of the teacher a verdict. Accepted texts count as known from then on."""
         return [
-            self._judge_one(example, cycle, generation.request.id)
+            self._judge_one(example, cycle, generation.request)
             for generation in generations
             for example in generation.examples
         ]
 
-    def _judge_one(self, example: Example, cycle: int, request_id: str) -> SyntheticText:
-        reason = self._reason_against(example)
-        return SyntheticText(
-            example.text.strip(),
-            example.label,
-            cycle,
-            request_id,
-            verdict="rejected" if reason else "accepted",
-            reason=reason,
-        )
+    def _judge_one(
+        self, example: Example, cycle: int, request: GenerationRequest | AnnotationRequest
+    ) -> SyntheticText:
+        reason = self._reason_against(example, isinstance(request, GenerationRequest))
+        return enter(example, cycle, request, "rejected" if reason else "accepted", reason)
 
-    def _reason_against(self, example: Example) -> str | None:
+    def _reason_against(self, example: Example, generated: bool) -> str | None:
         text = _fold(example.text)
         if example.label not in self._classes:
             return "unknown label"
         if not text:
             return "empty"
-        if len(text) > self._max_length:
+        if generated and len(text) > self._max_length:
             return "too long"
         if text in self._seen:
             return "duplicate"
@@ -97,6 +110,19 @@ class Curator:
 
     def _too_close(self, vector: csr_matrix, others: csr_matrix) -> bool:
         return bool(others.shape[0]) and (others @ vector.T).max() >= self._threshold
+
+
+def enter(
+    example: Example,
+    cycle: int,
+    request: GenerationRequest | AnnotationRequest,
+    verdict: str,
+    reason: str | None,
+) -> SyntheticText:
+    """Make the row of ``synthetic_`` for a text of the teacher."""
+    source = "generated" if isinstance(request, GenerationRequest) else "pool"
+    text = example.text.strip()
+    return SyntheticText(text, example.label, cycle, request.id, verdict, reason, source)
 
 
 def find_plausible(

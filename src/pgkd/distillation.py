@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from pgkd.curation import Curator, count_reasons, find_plausible
+from pgkd.curation import Curator, count_reasons, enter, find_plausible
 from pgkd.evaluation import GateScorer, make_predictions, make_report
 from pgkd.exceptions import TeacherBudgetError, TeacherError
 from pgkd.protocols import Sampler, Teacher
 from pgkd.records import (
+    AnnotationRequest,
     Cycle,
     Event,
     Example,
@@ -83,6 +84,8 @@ class Distillation:
         teacher.
     feedback : LabelledTexts or None
         What the student's performance is shown on. ``None``: on `train`, out of fold.
+    pool : sequence of str
+        Texts without a label.
     scoring : str or callable
     max_cycles, samples_per_cycle, patience : int
     max_cost : float or None
@@ -114,6 +117,7 @@ class Distillation:
         train: LabelledTexts,
         gate: LabelledTexts,
         feedback: LabelledTexts | None,
+        pool: Sequence[str],
         scoring: Any,
         max_cycles: int,
         samples_per_cycle: int,
@@ -150,6 +154,7 @@ class Distillation:
             examples=tuple(map(Example, train.texts, train.y.tolist())),
             task_description=task_description,
             class_descriptions=class_descriptions,
+            pool=tuple(self.curator.screen(pool)),
         )
         self.history: list[Cycle] = []
         self.synthetic: list[SyntheticText] = []
@@ -181,9 +186,7 @@ class Distillation:
             self._warn(f"The teacher failed: {error}")
         if reason in UNFINISHED:
             self.synthetic += [
-                SyntheticText(
-                    e.text, e.label, self.state.cycle, g.request.id, "rolled back", reason
-                )
+                enter(e, self.state.cycle, g.request, "rolled back", reason)
                 for g in self._answers
                 for e in g.examples
             ]
@@ -247,7 +250,12 @@ class Distillation:
         start = time.perf_counter()
         number = self.state.cycle + 1
         # The student is evaluated, and its confident mistakes are mined ...
-        self.state = replace(self.state, cycle=number, feedback=self._evaluate())
+        self.state = replace(
+            self.state,
+            cycle=number,
+            feedback=self._evaluate(),
+            pool_probabilities=self._look_at_pool(),
+        )
         # ... the teacher sees the report and the mistakes, and writes the next batch ...
         rng = np.random.default_rng([self.seed, number])
         requests = self.sampler.propose(self.state, self.samples_per_cycle, rng)
@@ -338,6 +346,11 @@ class Distillation:
             previous=None if last is None else last.report,
         )
 
+    def _look_at_pool(self) -> FloatArray:
+        if not self.state.pool or not getattr(self.sampler, "needs_pool", False):
+            return np.empty((0, len(self.classes)))
+        return predict_proba(self.current.student, self.state.pool, self.classes)
+
     def _predict_out_of_fold(self) -> FloatArray:
         """Predict each training text with a student that has not seen it."""
         probabilities = np.zeros((len(self.train), len(self.classes)))
@@ -351,12 +364,21 @@ class Distillation:
             probabilities[fold] = predict_proba(student, texts, self.classes)
         return probabilities
 
-    def _ask(self, requests: Sequence[GenerationRequest]) -> list[Generation]:
+    def _serve(
+        self, requests: Sequence[GenerationRequest | AnnotationRequest]
+    ) -> Generator[Generation]:
+        annotation = [r for r in requests if isinstance(r, AnnotationRequest)]
+        generation = [r for r in requests if isinstance(r, GenerationRequest)]
+        if annotation:
+            yield from self.teacher.annotate(annotation)  # type: ignore[attr-defined]
+        if generation:
+            yield from self.teacher.generate(generation)
+
+    def _ask(self, requests: Sequence[GenerationRequest | AnnotationRequest]) -> list[Generation]:
         """Collect the teacher's answers until the budget is spent, in the order of the requests."""
         self._answers = []
-        answers: Iterator[Generation] = iter(())
+        answers = self._serve(requests)
         try:
-            answers = iter(self.teacher.generate(requests))
             for generation in answers:
                 self._answers.append(generation)
                 self.usage += generation.usage
@@ -372,14 +394,17 @@ class Distillation:
                 f"The teacher failed after {len(self._answers)} answers, which are used: {error}"
             )
         finally:
-            if hasattr(answers, "close"):
-                answers.close()  # calls off what is still in flight
+            answers.close()  # calls off what is still in flight
         failed = [generation for generation in self._answers if generation.error]
         if failed and len(failed) == len(self._answers):
             kind = TeacherBudgetError if failed[0].unsent else TeacherError
             raise kind(
                 f"All {len(failed)} requests failed, the first one because: {failed[0].error}"
             )
+        asked = {t for g in self._answers if not g.error for t in getattr(g.request, "texts", ())}
+        self.state = replace(
+            self.state, pool=tuple(text for text in self.state.pool if text not in asked)
+        )
         order = {request.id: i for i, request in enumerate(requests)}
         return sorted(self._answers, key=lambda g: order.get(g.request.id, len(order)))
 

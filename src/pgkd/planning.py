@@ -11,8 +11,7 @@ import numpy as np
 from pgkd.distillation import Distillation
 from pgkd.evaluation import make_predictions, make_report
 from pgkd.records import Feedback, Usage
-from pgkd.teachers.base import LLMTeacher
-from pgkd.teachers.prompts import answer_schema
+from pgkd.teachers.base import LLMTeacher, answer_schema
 
 #: UTF-8 bytes in a token, in prose and in what tokenizers cut small. Counted in bytes, scripts of
 #: few and of many bytes a character come out alike.
@@ -103,7 +102,13 @@ def make_plan(run: Distillation) -> Plan:
 def _plan_cycle(run: Distillation, always_right: bool) -> Usage:
     """Write the requests of a first cycle, and count them."""
     end = 0 if always_right else 1
-    state = replace(run.state, cycle=1, feedback=_make_feedback(run, always_right))
+    n_classes = len(run.classes)
+    state = replace(
+        run.state,
+        cycle=1,
+        feedback=_make_feedback(run, always_right),
+        pool_probabilities=np.full((len(run.state.pool), n_classes), 1 / n_classes),
+    )
     requests = run.sampler.propose(state, run.samples_per_cycle, np.random.default_rng(run.seed))
     teacher = run.teacher
     if not isinstance(teacher, LLMTeacher):

@@ -7,7 +7,15 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from pgkd.records import Event, FloatArray, Generation, GenerationRequest, LabelArray, State
+from pgkd.records import (
+    AnnotationRequest,
+    Event,
+    FloatArray,
+    Generation,
+    GenerationRequest,
+    LabelArray,
+    State,
+)
 
 
 @runtime_checkable
@@ -16,6 +24,15 @@ class Teacher(Protocol):
 
     def generate(self, requests: Sequence[GenerationRequest]) -> Iterable[Generation]:
         """Yield one `Generation` for each request it could serve, in any order."""
+        ...
+
+
+@runtime_checkable
+class Annotator(Protocol):
+    """Labels texts: the second, optional role of a teacher."""
+
+    def annotate(self, requests: Sequence[AnnotationRequest]) -> Iterable[Generation]:
+        """Yield one `Generation`, of the request's own texts, for each it could serve."""
         ...
 
 
@@ -43,12 +60,12 @@ class Sampler(Protocol):
     """Decides what the teacher is asked for, and what it is shown.
 
     A sampler with the attribute ``needs_feedback = False`` spares the loop the evaluation of the
-    student.
+    student. One with ``needs_pool = True`` may propose requests to label texts of the pool.
     """
 
     def propose(
         self, state: State, n_samples: int, rng: np.random.Generator
-    ) -> list[GenerationRequest]:
+    ) -> Sequence[GenerationRequest | AnnotationRequest]:
         """Return requests for `n_samples` texts in all."""
         ...
 

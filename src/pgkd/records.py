@@ -161,6 +161,10 @@ class State:
     task_description : str or None
     class_descriptions : mapping of label to str
         Empty when the user gave none.
+    pool : tuple of str
+        The unlabelled texts that the teacher was not asked about yet.
+    pool_probabilities : array of shape (len(pool), n_classes)
+        The student's. Only for a sampler with ``needs_pool = True``.
     """
 
     cycle: int
@@ -170,6 +174,8 @@ class State:
     feedback: Feedback | None = None
     task_description: str | None = None
     class_descriptions: Mapping[Label, str] = field(default_factory=dict)
+    pool: tuple[str, ...] = ()
+    pool_probabilities: FloatArray = field(default_factory=lambda: np.empty((0, 0)), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +219,37 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnotationRequest:
+    """An order to the teacher to label texts.
+
+    Attributes
+    ----------
+    id : str
+        Unique within a run.
+    texts : tuple of str
+        Texts without a label.
+    shortlists : tuple of tuples of labels
+        For each text, the classes that its label is chosen from.
+    examples : tuple of Example
+        Real texts of these classes.
+    task_description : str or None
+    class_descriptions : mapping of label to str
+    """
+
+    id: str
+    texts: tuple[str, ...]
+    shortlists: tuple[tuple[Label, ...], ...]
+    examples: tuple[Example, ...] = ()
+    task_description: str | None = None
+    class_descriptions: Mapping[Label, str] = field(default_factory=dict)
+
+    @property
+    def n_texts(self) -> int:
+        """Labels wanted in all."""
+        return len(self.texts)
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """The answer of an LLM, as text.
 
@@ -235,7 +272,7 @@ class Generation:
 
     Attributes
     ----------
-    request : GenerationRequest
+    request : GenerationRequest or AnnotationRequest
     examples : tuple of Example
         The new labelled texts, every label one of the request's classes.
     rejected : mapping of str to int
@@ -247,7 +284,7 @@ class Generation:
         Whether it failed because the budget did not allow it to be sent.
     """
 
-    request: GenerationRequest
+    request: GenerationRequest | AnnotationRequest
     examples: tuple[Example, ...] = ()
     rejected: Mapping[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
@@ -271,6 +308,8 @@ class SyntheticText:
         cycle was not finished.
     reason : str or None
         Why it was rejected, or its cycle not finished.
+    source : {"generated", "pool"}
+        Whether the teacher wrote the text, or labelled one of `X_unlabeled`.
     """
 
     text: str
@@ -279,6 +318,7 @@ class SyntheticText:
     request_id: str
     verdict: str
     reason: str | None = None
+    source: str = "generated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,3 +372,27 @@ class Event:
 
     kind: str
     value: Cycle | Generation | str
+
+
+class UnlabeledTexts:
+    """Texts without a label, in a wrapping that cross-validation leaves alone.
+
+    scikit-learn cuts any argument of `fit` that has as many items as `X` to the rows of a fold.
+    This one has no length that it can see.
+
+    Parameters
+    ----------
+    texts : list, 1-D array or Series of str
+
+    Examples
+    --------
+    >>> from pgkd import UnlabeledTexts
+    >>> UnlabeledTexts(["how do I change my pin", "where is my card"])
+    UnlabeledTexts(2 texts)
+    """
+
+    def __init__(self, texts: Any) -> None:
+        self.texts = texts
+
+    def __repr__(self) -> str:
+        return f"UnlabeledTexts({len(self.texts)} texts)"

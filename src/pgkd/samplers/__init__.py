@@ -1,6 +1,7 @@
 """Samplers decide what the teacher is asked for, and what it is shown."""
 
 from pgkd.samplers.performance_guided import PerformanceGuidedSampler
+from pgkd.samplers.uncertainty import UncertaintySampler
 from pgkd.samplers.unguided import UnguidedSampler
 
-__all__ = ["PerformanceGuidedSampler", "UnguidedSampler"]
+__all__ = ["PerformanceGuidedSampler", "UncertaintySampler", "UnguidedSampler"]

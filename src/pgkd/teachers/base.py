@@ -20,13 +20,23 @@ from pgkd.exceptions import (
     TeacherRequestError,
     TeacherUnavailableError,
 )
-from pgkd.records import Completion, Example, Generation, GenerationRequest, Message, Usage
-from pgkd.teachers import prompts
+from pgkd.records import (
+    AnnotationRequest,
+    Completion,
+    Example,
+    Generation,
+    GenerationRequest,
+    Message,
+    Usage,
+)
+from pgkd.teachers import annotation, prompts
 from pgkd.teachers.parsing import parse
 from pgkd.teachers.transport import Limits, run_concurrently, with_retries
 
 #: ``await complete(messages, schema)``
 AsyncComplete: TypeAlias = Callable[[Sequence[Message], dict[str, Any]], Awaitable[Completion]]
+
+Request: TypeAlias = GenerationRequest | AnnotationRequest
 
 #: Characters of English in a token, about; to expect tokens, never to count what was paid for.
 CHARACTERS_PER_TOKEN = 4
@@ -226,8 +236,10 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         fresh = usage.input_tokens - usage.cached_tokens
         return (fresh * read + usage.output_tokens * written + usage.cached_tokens * cached) / 1e6
 
-    def render(self, request: GenerationRequest) -> list[Message]:
+    def render(self, request: Request) -> list[Message]:
         """Render a request as chat messages; override it for prompts of your own."""
+        if isinstance(request, AnnotationRequest):
+            return annotation.render(request)
         return prompts.render(request)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[Generation]:
@@ -239,24 +251,37 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             If the teacher cannot go on. A request that fails by itself is a generation with
             `error`.
         """
+        return self._serve_all(requests)
 
+    def annotate(self, requests: Sequence[AnnotationRequest]) -> Iterator[Generation]:
+        """Yield, for each request, its texts with the labels that the LLM chose.
+
+        Raises
+        ------
+        TeacherError
+            As `generate` does.
+        """
+        return self._serve_all(requests)
+
+    def _serve_all(self, requests: Sequence[Request]) -> Iterator[Generation]:
         @asynccontextmanager
-        async def connect() -> AsyncIterator[Callable[[GenerationRequest], Awaitable[Generation]]]:
+        async def connect() -> AsyncIterator[Callable[[Request], Awaitable[Generation]]]:
             async with self.session() as complete:
                 yield partial(self._serve, complete)
 
         # More workers than requests under way: one that waits for its next try holds up no other.
         yield from run_concurrently(connect, requests, 2 * self.max_concurrency)
 
-    async def _serve(self, complete: AsyncComplete, request: GenerationRequest) -> Generation:
+    async def _serve(self, complete: AsyncComplete, request: Request) -> Generation:
         """Ask for the texts of a request, and again for those that a broken answer lacks."""
         examples: list[Example] = []
         rejected: Counter[str] = Counter()
         usage = Usage()
-        asked = request
-        for number in range(1 + self.max_followups):
+        asked: Request | None = request
+        number = 1
+        while asked is not None:
             try:
-                completion = await complete(self.render(asked), prompts.answer_schema(asked))
+                completion = await complete(self.render(asked), answer_schema(asked))
             except (TeacherRequestError, TeacherUnavailableError, TeacherBudgetError) as error:
                 usage += error.usage
                 if not examples:
@@ -264,12 +289,34 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
                     return Generation(request, (), dict(rejected), usage, str(error), unsent)
                 break
             usage += completion.usage
-            texts, reasons = parse(completion.text, prompts.answer_names(asked))
+            texts, reasons = parse_answer(completion.text, asked)
             examples += texts
             rejected.update(reasons)
             rejected["answer cut off"] += completion.truncated
-            counts = Counter(request.counts) - Counter(example.label for example in examples)
-            if not counts or not (reasons or completion.truncated):
+            if number > self.max_followups or not (reasons or completion.truncated):
                 break  # an answer that is whole, with fewer texts, is all that the LLM has to say
-            asked = replace(request, id=f"{request.id}-{number + 2}", counts=counts)
+            number += 1
+            asked = find_missing(request, examples, number)
         return Generation(request, tuple(examples), dict(+rejected), usage)
+
+
+def answer_schema(request: Request) -> dict[str, Any]:
+    """JSON schema of the answer to a request."""
+    if isinstance(request, AnnotationRequest):
+        return annotation.answer_schema(request)
+    return prompts.answer_schema(request)
+
+
+def parse_answer(answer: str, request: Request) -> tuple[tuple[Example, ...], dict[str, int]]:
+    """Read the labelled texts out of the answer to a request, and count what cannot be used."""
+    if isinstance(request, AnnotationRequest):
+        return annotation.parse(answer, request)
+    return parse(answer, prompts.answer_names(request))
+
+
+def find_missing(request: Request, examples: Sequence[Example], number: int) -> Request | None:
+    """Make the follow-up for what `examples` lack, if they lack anything."""
+    if isinstance(request, AnnotationRequest):
+        return None  # a text that stays without a label is no loss: the pool has others
+    counts = Counter(request.counts) - Counter(example.label for example in examples)
+    return replace(request, id=f"{request.id}-{number}", counts=counts) if counts else None

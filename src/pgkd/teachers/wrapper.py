@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgkd.records import GenerationRequest, Message, Usage
-from pgkd.teachers.base import LLMTeacher
+from pgkd.records import Message, Usage
+from pgkd.teachers.base import LLMTeacher, Request
 
 
 class WrapperTeacher(LLMTeacher):
@@ -48,6 +48,6 @@ class WrapperTeacher(LLMTeacher):
         """Estimate a request's tokens as the wrapped teacher does."""
         return self.teacher.expect(messages, schema)
 
-    def render(self, request: GenerationRequest) -> list[Message]:
+    def render(self, request: Request) -> list[Message]:
         """Render a request as the wrapped teacher does."""
         return self.teacher.render(request)

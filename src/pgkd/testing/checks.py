@@ -14,7 +14,15 @@ import numpy as np
 from sklearn.base import clone
 
 from pgkd.evaluation import make_predictions, make_report
-from pgkd.records import Example, Feedback, Generation, GenerationRequest, Prediction, State
+from pgkd.records import (
+    AnnotationRequest,
+    Example,
+    Feedback,
+    Generation,
+    GenerationRequest,
+    Prediction,
+    State,
+)
 from pgkd.students.base import predict_proba, set_random_states, weight_parameter
 
 TEXTS = [
@@ -178,12 +186,25 @@ def check_sampler(sampler: Any) -> None:
         total = sum(request.n_texts for request in requests)
         assert total == n_samples, f"{n_samples} texts wanted, but the requests ask for {total}"
         for request in requests:
+            if isinstance(request, AnnotationRequest):
+                _check_annotation_request(request, state)
+                continue
             assert set(request.counts) <= set(state.classes), f"unknown class in {request.counts}"
             assert all(n > 0 for n in request.counts.values()), f"empty order in {request.counts}"
             shown = [*request.examples, *request.hard_negatives, *request.correct, *request.wrong]
             strangers = {e.text for e in shown} - set(TEXTS)
             assert not strangers, f"texts that are not in the state are shown: {strangers}"
     _check_component(sampler)
+
+
+def _check_annotation_request(request: AnnotationRequest, state: State) -> None:
+    assert set(request.texts) <= set(state.pool), "a text that is not of the pool is asked about"
+    assert len(request.shortlists) == len(request.texts), "each text needs a shortlist"
+    for shortlist in request.shortlists:
+        assert shortlist, "an empty shortlist"
+        assert set(shortlist) <= set(state.classes), f"unknown class in {shortlist}"
+    strangers = {e.text for e in request.examples} - set(TEXTS)
+    assert not strangers, f"texts that are not in the state are shown: {strangers}"
 
 
 def _make_state() -> State:
@@ -200,6 +221,8 @@ def _make_state() -> State:
         feedback=Feedback(predictions, report, previous=report),
         task_description="questions to a bank",
         class_descriptions={"card": "delivery", "pin": "pin codes", "rate": "exchange rates"},
+        pool=("is the card in the mail", "rate of the yen", "a new pin, please"),
+        pool_probabilities=rng.dirichlet(np.ones(len(classes)), size=3),
     )
 
 

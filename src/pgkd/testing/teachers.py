@@ -10,7 +10,15 @@ from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pgkd.exceptions import InvalidInputError, TeacherError
-from pgkd.records import Completion, Example, Generation, GenerationRequest, Message, Usage
+from pgkd.records import (
+    AnnotationRequest,
+    Completion,
+    Example,
+    Generation,
+    GenerationRequest,
+    Message,
+    Usage,
+)
 from pgkd.teachers.base import LLMTeacher
 
 
@@ -119,6 +127,17 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
                 Example(self.texts[i], label)
                 for label, n in request.counts.items()
                 for i in self._serve(label, n, request)
+            ]
+            yield Generation(request, tuple(examples), usage=Usage(n_requests=1))
+
+    def annotate(self, requests: Sequence[AnnotationRequest]) -> Iterator[Generation]:
+        """Yield the true labels of texts of the pool; others stay without one."""
+        labels = {t: np.asarray(label).item() for t, label in zip(self.texts, self.labels)}
+        for request in requests:
+            examples = [
+                Example(text, labels[text])
+                for text, shortlist in zip(request.texts, request.shortlists)
+                if labels.get(text) in shortlist
             ]
             yield Generation(request, tuple(examples), usage=Usage(n_requests=1))
 

@@ -1,0 +1,128 @@
+"""Active learning: the teacher labels the texts that the student is least sure of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
+
+from pgkd.records import AnnotationRequest, Example, FloatArray, GenerationRequest, State
+from pgkd.samplers.base import pick
+from pgkd.samplers.performance_guided import PerformanceGuidedSampler
+
+STRATEGIES = {"margin", "entropy", "least_confident", "random"}
+
+
+class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
+    """Have the teacher label those texts of the unlabelled pool that the student is least sure of.
+
+    A real text with the teacher's label needs no invention. The teacher chooses among the classes
+    that the student finds likeliest, each with real examples: that is easier than among hundreds of
+    names. When the pool is used up, texts are generated.
+
+    Parameters
+    ----------
+    strategy : {"margin", "entropy", "least_confident", "random"}, default="margin"
+        How unsure the student is: the difference of its two best probabilities, the entropy of all,
+        its best one; or any text.
+    pool_share : float, default=1.0
+        Share of a cycle's texts that comes from the pool, in (0, 1]; the rest is generated.
+    generator : sampler, default=None
+        For what is generated. ``None``: :class:`PerformanceGuidedSampler`.
+    n_candidates : int, default=5
+        Classes a text's label is chosen from.
+    n_examples : int, default=2
+        Real texts shown of each of these classes.
+    texts_per_request : int, default=5
+        Texts labelled at once.
+
+    References
+    ----------
+    Settles, Active Learning Literature Survey, section 3.1.
+    """
+
+    needs_pool = True
+
+    def __init__(
+        self,
+        *,
+        strategy: str = "margin",
+        pool_share: float = 1.0,
+        generator: Any = None,
+        n_candidates: int = 5,
+        n_examples: int = 2,
+        texts_per_request: int = 5,
+    ) -> None:
+        self.strategy = strategy
+        self.pool_share = pool_share
+        self.generator = generator
+        self.n_candidates = n_candidates
+        self.n_examples = n_examples
+        self.texts_per_request = texts_per_request
+
+    @property
+    def needs_feedback(self) -> bool:
+        """Whether the sampler of generated texts does."""
+        return getattr(self._resolve_generator(), "needs_feedback", True)
+
+    def propose(
+        self, state: State, n_samples: int, rng: np.random.Generator
+    ) -> list[AnnotationRequest | GenerationRequest]:
+        """Return requests for `n_samples` texts, from the pool as far as it goes."""
+        validate_parameter_constraints(
+            {"strategy": [StrOptions(STRATEGIES)]},
+            {"strategy": self.strategy},
+            "UncertaintySampler",
+        )
+        requests: list[AnnotationRequest | GenerationRequest] = []
+        n_pool = 0
+        if state.pool:
+            wanted = min(round(self.pool_share * n_samples), len(state.pool))
+            order = np.argsort(self._certainty(state.pool_probabilities, rng), kind="stable")
+            requests += self._annotate(state, order[:wanted], rng)
+            n_pool = wanted
+        if n_pool < n_samples:
+            requests += self._resolve_generator().propose(state, n_samples - n_pool, rng)
+        return requests
+
+    def _resolve_generator(self) -> Any:
+        return PerformanceGuidedSampler() if self.generator is None else self.generator
+
+    def _certainty(self, probabilities: FloatArray, rng: np.random.Generator) -> FloatArray:
+        if self.strategy == "random":
+            return rng.random(len(probabilities))
+        if self.strategy == "entropy":
+            certainty: FloatArray = (probabilities * np.log(probabilities + 1e-12)).sum(axis=1)
+            return certainty
+        best = np.sort(probabilities, axis=1)[:, ::-1]
+        return best[:, 0] if self.strategy == "least_confident" else best[:, 0] - best[:, 1]
+
+    def _annotate(
+        self, state: State, rows: NDArray[np.intp], rng: np.random.Generator
+    ) -> list[AnnotationRequest]:
+        probabilities = state.pool_probabilities
+        # Texts with the same likeliest class share a request, and so its examples.
+        rows = rows[np.argsort(probabilities[rows].argmax(axis=1), kind="stable")]
+        requests = []
+        for number, start in enumerate(range(0, len(rows), self.texts_per_request), start=1):
+            chosen = rows[start : start + self.texts_per_request]
+            best = np.argsort(-probabilities[chosen], axis=1, kind="stable")[:, : self.n_candidates]
+            shortlists = tuple(tuple(state.classes[c] for c in row) for row in best)
+            examples: list[Example] = []
+            for label in dict.fromkeys(sum(shortlists, ())):
+                own = [e for e in state.examples if e.label == label]
+                examples += pick(own, self.n_examples, rng)
+            requests.append(
+                AnnotationRequest(
+                    id=f"{state.cycle}-a{number}",
+                    texts=tuple(state.pool[i] for i in chosen),
+                    shortlists=shortlists,
+                    examples=tuple(examples),
+                    task_description=state.task_description,
+                    class_descriptions=state.class_descriptions,
+                )
+            )
+        return requests

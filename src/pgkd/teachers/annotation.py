@@ -1,0 +1,98 @@
+"""The teacher as an annotator: it labels texts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from pgkd.records import AnnotationRequest, Example, Message
+
+SYSTEM = (
+    "You label texts for a text classifier. Give each text the one label that fits it best, "
+    "chosen from its own list. Answer with JSON only."
+)
+#: What the LLM answers when no label of the list fits: a label is never forced on a text.
+NONE = "none of these"
+
+_PAIR = re.compile(r'"(\d+)"\s*:\s*("(?:[^"\\]|\\.)*")')
+
+
+def answer_schema(request: AnnotationRequest) -> dict[str, Any]:
+    """JSON schema of the answer: ``{"<number of the text>": "<label>", ...}``."""
+    properties = {
+        str(i): {"type": "string", "enum": [*map(str, shortlist), NONE]}
+        for i, shortlist in enumerate(request.shortlists, start=1)
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def render(request: AnnotationRequest) -> list[Message]:
+    """Render a request as chat messages."""
+    parts = []
+    if request.task_description:
+        parts.append(f"Task of the classifier: {request.task_description}")
+    parts += [_label(label, request) for label in dict.fromkeys(sum(request.shortlists, ()))]
+    for i, (text, shortlist) in enumerate(zip(request.texts, request.shortlists), start=1):
+        choices = ", ".join(map(_quote, [*shortlist, NONE]))
+        parts.append(f"Text {i}: {_quote(text)}\nIts label is one of: {choices}")
+    answer = {str(i): "..." for i in range(1, min(len(request.texts), 2) + 1)}
+    parts.append(
+        f"Request {request.id}: label the {len(request.texts)} texts. Answer as "
+        f"{json.dumps(answer)}, by the number of the text."
+    )
+    return [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": "\n\n".join(parts)},
+    ]
+
+
+def parse(answer: str, request: AnnotationRequest) -> tuple[tuple[Example, ...], dict[str, int]]:
+    """Read the labels out of an answer; one that is not on a text's list is dropped and counted.
+
+    Examples
+    --------
+    >>> from pgkd.records import AnnotationRequest
+    >>> from pgkd.teachers.annotation import parse
+    >>> request = AnnotationRequest("1-1", ("hi bob", "win!"), (("ham", "spam"),) * 2)
+    >>> parse('{"1": "ham", "2": "scam"}', request)
+    ((Example(text='hi bob', label='ham'),), {'unknown label': 1})
+    """
+    try:
+        document = json.loads(answer)
+    except ValueError:
+        document = {number: json.loads(label) for number, label in _PAIR.findall(answer)}
+    if not isinstance(document, dict) or not document:
+        return (), {"unreadable answer": 1}
+    examples = []
+    rejected: Counter[str] = Counter()
+    for i, (text, shortlist) in enumerate(zip(request.texts, request.shortlists), start=1):
+        if (given := document.get(str(i))) is None:
+            continue
+        labels = {_fold(str(label)): label for label in shortlist}
+        if _fold(str(given)) in labels:
+            examples.append(Example(text, labels[_fold(str(given))]))
+        else:
+            rejected["no label fits" if given == NONE else "unknown label"] += 1
+    return tuple(examples), dict(rejected)
+
+
+def _label(label: Any, request: AnnotationRequest) -> str:
+    description = request.class_descriptions.get(label)
+    lines = [f"Label {_quote(label)}" + (f": {description}" if description else "")]
+    lines += [f"- {_quote(e.text)}" for e in request.examples if e.label == label]
+    return "\n".join(lines)
+
+
+def _quote(text: Any) -> str:
+    return json.dumps(" ".join(str(text).split()), ensure_ascii=False)
+
+
+def _fold(name: str) -> str:
+    return " ".join(name.casefold().split())
