@@ -397,9 +397,11 @@ class Distillation:
             answers.close()  # calls off what is still in flight
         failed = [generation for generation in self._answers if generation.error]
         if failed and len(failed) == len(self._answers):
-            kind = TeacherBudgetError if failed[0].unsent else TeacherError
-            raise kind(
-                f"All {len(failed)} requests failed, the first one because: {failed[0].error}"
+            first = failed[0]
+            if first.unsent:
+                raise TeacherBudgetError(first.error)
+            raise TeacherError(
+                f"All {len(failed)} requests failed, the first one because: {first.error}"
             )
         asked = {t for g in self._answers if not g.error for t in getattr(g.request, "texts", ())}
         self.state = replace(

@@ -70,9 +70,9 @@ class BudgetedTeacher(WrapperTeacher):
             """Wait while own requests are under way, which may turn out cheaper than expected."""
             while (entry := store.reserve(expected, self.max_cost, self.max_tokens)) is None:
                 if n_open == 0:
-                    limit = f"${self.max_cost}" if self.max_tokens is None else self.max_tokens
                     raise TeacherBudgetError(
-                        f"The budget ({limit}) does not allow another request."
+                        f"The budget (max_cost={self.max_cost}, max_tokens={self.max_tokens}) does "
+                        "not allow another request: raise it to go on."
                     )
                 await anyio.sleep(0.05)
             return entry
