@@ -27,7 +27,7 @@ def find_teacher():
     else:
         with serve(fetch_qwen()) as base_url:
             # It runs on this machine, so it costs no money.
-            yield OpenAITeacher("qwen", base_url=base_url, max_tokens=300, price=(0, 0))
+            yield OpenAITeacher("qwen", base_url=base_url, max_tokens=150, price=(0, 0))
 
 
 def main():
