@@ -27,9 +27,9 @@ from pgkd.validation import (
     check_classes,
     check_component,
     check_descriptions,
-    check_known,
     check_labels,
     check_texts,
+    check_validation,
 )
 
 if TYPE_CHECKING:
@@ -473,16 +473,11 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes: LabelArray,
         rng: np.random.RandomState,
     ) -> tuple[LabelledTexts, LabelledTexts]:
-        if X_val is None and y_val is None:
-            kept, held_out = hold_out(labelled.y, self.validation_fraction, rng)
-            return labelled.take(kept), labelled.take(held_out)
-        if X_val is None or y_val is None:
-            given, lacking = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
-            raise InvalidInputError(f"`{given}` was given without `{lacking}`: pass both.")
-        texts = check_texts(X_val, "X_val")
-        labels = check_labels(y_val, len(texts), "y_val")
-        check_known(labels, classes, "y_val")
-        return labelled, LabelledTexts(texts, labels.astype(classes.dtype))
+        validation = check_validation(X_val, y_val, classes)
+        if validation is not None:
+            return labelled, LabelledTexts(*validation)
+        kept, held_out = hold_out(labelled.y, self.validation_fraction, rng)
+        return labelled.take(kept), labelled.take(held_out)
 
     def _emit(self, event: Event) -> None:
         printer = [PrintProgress(self.verbose)] if self.verbose else []

@@ -121,6 +121,27 @@ def check_known(y: LabelArray, classes: LabelArray, name: str) -> None:
         )
 
 
+def check_validation(
+    X_val: Any, y_val: Any, classes: LabelArray
+) -> tuple[list[str], LabelArray] | None:
+    """Return validation texts and labels, ``None`` if neither was given.
+
+    Raises
+    ------
+    InvalidInputError
+        If only one was given, or they cannot work.
+    """
+    if X_val is None and y_val is None:
+        return None
+    if X_val is None or y_val is None:
+        given, lacking = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+        raise InvalidInputError(f"`{given}` was given without `{lacking}`: pass both.")
+    texts = check_texts(X_val, "X_val")
+    labels = check_labels(y_val, len(texts), "y_val")
+    check_known(labels, classes, "y_val")
+    return texts, labels.astype(classes.dtype)
+
+
 def check_descriptions(
     descriptions: Mapping[Label, str] | None, classes: LabelArray
 ) -> dict[Label, str]:

@@ -28,7 +28,7 @@ from pgkd.students._pretrained import (
 )
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students._training import fine_tune
-from pgkd.validation import check_classes, check_known, check_labels, check_texts
+from pgkd.validation import check_classes, check_labels, check_texts, check_validation
 
 
 class TransformerStudent(TextClassifier):
@@ -156,7 +156,7 @@ class TransformerStudent(TextClassifier):
         labels = check_labels(y, len(texts))
         classes = check_classes(labels)
         weights = _normalise_weights(sample_weight, labels)
-        validation = _check_validation(X_val, y_val, classes)
+        validation = check_validation(X_val, y_val, classes)
         if self.device not in (None, *available_devices()):
             raise InvalidInputError(
                 f"The `device` parameter of TransformerStudent is {self.device!r}, and this "
@@ -196,7 +196,7 @@ class TransformerStudent(TextClassifier):
                 seed=seed,
                 device=pick_device(self.device),
                 verbose=bool(self.verbose),
-                validation_loss=self._make_validation_loss(tokenizer, validation),
+                validation_loss=self._make_validation_loss(tokenizer, validation, classes),
             )
 
         self.classes_ = classes
@@ -206,15 +206,15 @@ class TransformerStudent(TextClassifier):
         return self
 
     def _make_validation_loss(
-        self, tokenizer: Any, validation: tuple[list[str], LabelArray] | None
+        self, tokenizer: Any, validation: tuple[list[str], LabelArray] | None, classes: LabelArray
     ) -> Callable[[Any], float] | None:
         if validation is None:
             return None
-        texts, codes = validation
+        texts, labels = validation
 
         def validation_loss(model: Any) -> float:
             probabilities = self._apply(model, tokenizer, texts)
-            return float(log_loss(codes, probabilities, labels=range(probabilities.shape[1])))
+            return float(log_loss(labels, probabilities, labels=classes))
 
         return validation_loss
 
@@ -259,18 +259,3 @@ def _normalise_weights(sample_weight: Any, labels: LabelArray) -> FloatArray:
         raise InvalidInputError("sample_weight is 0 for every text: give some text a weight.")
     normalised: FloatArray = weights / weights.mean()
     return normalised
-
-
-def _check_validation(
-    X_val: Any, y_val: Any, classes: LabelArray
-) -> tuple[list[str], LabelArray] | None:
-    """Return validation texts and their class numbers."""
-    if X_val is None and y_val is None:
-        return None
-    if X_val is None or y_val is None:
-        given, lacking = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
-        raise InvalidInputError(f"`{given}` was given without `{lacking}`: pass both.")
-    texts = check_texts(X_val, "X_val")
-    labels = check_labels(y_val, len(texts), "y_val")
-    check_known(labels, classes, "y_val")
-    return texts, np.searchsorted(classes, labels)
