@@ -2,10 +2,7 @@
 
 import json
 import pickle
-import threading
 import time
-from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from sklearn.base import clone
@@ -13,7 +10,7 @@ from sklearn.base import clone
 from pgkd.exceptions import TeacherAuthenticationError, TeacherError
 from pgkd.records import GenerationRequest, Usage
 from pgkd.teachers import OpenAITeacher
-from pgkd.testing import check_teacher
+from pgkd.testing import Fault, FaultServer, check_teacher
 
 REQUEST = GenerationRequest("1-1", {"card": 1, "rate": 1})
 TEXTS = {"card": ["where is it"]}
@@ -32,60 +29,16 @@ def completion(content=None, **choice):
     }
 
 
-class Server(ThreadingHTTPServer):
-    """Plays `script`: bodies, (status, body, headers), or functions of the request."""
-
-    script = ()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server = self.server
-        with server.lock:
-            server.requests.append((self.path, dict(self.headers), body))
-            n = len(server.requests) - 1
-        answer = server.script[min(n, len(server.script) - 1)]
-        answer = answer(body) if callable(answer) else answer
-        if answer == "hang up":
-            self.close_connection = True
-            self.connection.close()
-            return
-        status, document, headers = answer if isinstance(answer, tuple) else (200, answer, {})
-        content = document if isinstance(document, bytes) else json.dumps(document).encode()
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(content))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
 def server():
-    with Server(("127.0.0.1", 0), Handler) as server:
-        server.lock, server.requests, server.script = threading.Lock(), [], [completion()]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with FaultServer([completion()]) as server:
         yield server
-        server.shutdown()
 
 
 def ask(server, script=None, requests=(REQUEST,), **params):
     if script is not None:
         server.script = script
-    return list(OpenAITeacher("m", base_url=server.url, **params).generate(list(requests)))
-
-
-def error(status, message="no", headers=None, **fields):
-    return status, {"error": {"message": message, **fields}}, headers or {}
+    return list(OpenAITeacher("m", base_url=server.base_url, **params).generate(list(requests)))
 
 
 def test_request_and_answer(server):
@@ -97,9 +50,10 @@ def test_request_and_answer(server):
         price=(1, 2),
         extra_body={"top_p": 0.9},
     )
-    path, headers, body = server.requests[0]
-    assert path == "/v1/chat/completions"
-    assert headers["Authorization"] == "Bearer sk-1"
+    [received] = server.requests
+    assert received.path == "/v1/chat/completions"
+    assert received.headers["authorization"] == "Bearer sk-1"
+    body = received.body
     assert (body["model"], body["temperature"], body["top_p"]) == ("m", 0.5, 0.9)
     assert body["max_completion_tokens"] == 99
     assert body["response_format"]["json_schema"]["schema"]["required"] == ["card", "rate"]
@@ -108,7 +62,11 @@ def test_request_and_answer(server):
 
 
 def test_conforms(server):
-    check_teacher(OpenAITeacher("m", base_url=server.url))
+    check_teacher(OpenAITeacher("m", base_url=server.base_url))
+
+
+def test_conforms_on_a_server_that_goes_wrong():
+    check_teacher(lambda base_url: OpenAITeacher("m", base_url=base_url, api_key="sk-canary"))
 
 
 def test_unknown_price_is_none(server):
@@ -128,7 +86,8 @@ def test_server_without_schemas(server):
 
     def answer(body):
         refused = "response_format" in body
-        return error(400, "response_format is not supported") if refused else completion()
+        unsupported = Fault.error(400, "response_format is not supported")
+        return unsupported if refused else completion()
 
     generations = ask(server, [answer], [REQUEST] * 5, max_concurrency=1)
     assert all(g.examples for g in generations)
@@ -138,17 +97,17 @@ def test_server_without_schemas(server):
 def test_old_and_new_name_of_the_token_limit(server):
     def answer(body):
         if "max_completion_tokens" in body:
-            return error(400, "Unknown parameter", param="max_completion_tokens")
+            return Fault.error(400, "Unknown parameter", param="max_completion_tokens")
         return completion()
 
     ask(server, [answer], max_tokens=50)
-    assert server.requests[-1][2]["max_tokens"] == 50
+    assert server.requests[-1].body["max_tokens"] == 50
 
 
 def test_reasoning_models_refuse_a_temperature(server):
     def answer(body):
         if "temperature" in body:
-            return error(400, "'temperature' does not support 0.5 with this model")
+            return Fault.error(400, "'temperature' does not support 0.5 with this model")
         return completion()
 
     assert ask(server, [answer], temperature=0.5)[0].examples
@@ -156,24 +115,16 @@ def test_reasoning_models_refuse_a_temperature(server):
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 529])
 def test_passing_faults(server, status):
-    later = error(status, headers={"Retry-After": "0"})
-    [generation] = ask(server, [later, "hang up", completion()])
+    later = Fault.error(status, headers={"Retry-After": "0"})
+    [generation] = ask(server, [later, Fault.hang_up(), completion()])
     assert generation.examples
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"retry-after-ms": "1100"},
-        {"Retry-After": "1.1"},
-        {"Retry-After": lambda: formatdate(time.time() + 2.2, usegmt=True)},
-    ],
-)
-def test_waits_as_the_server_asks(server, headers):
-    headers = {k: v() if callable(v) else v for k, v in headers.items()}
+@pytest.mark.parametrize("retry_after", ["ms", "seconds", "date", "reset"])
+def test_waits_as_the_server_asks(server, retry_after):
     start = time.perf_counter()
-    ask(server, [error(429, headers=headers), completion()])
+    ask(server, [Fault.rate_limit(retry_after, delay=1.1), completion()])
     assert 1 < time.perf_counter() - start < 4
 
 
@@ -188,20 +139,20 @@ def test_waits_as_the_server_asks(server, headers):
 )
 def test_lasting_faults_fail_at_once(server, status, kind, fix):
     with pytest.raises(kind, match=fix):
-        ask(server, [error(status)])
+        ask(server, [Fault.error(status)])
     assert len(server.requests) == 1
 
 
 def test_exhausted_quota_is_no_rate_limit(server):
     with pytest.raises(TeacherError, match="no credit left"):
-        ask(server, [error(429, code="insufficient_quota")])
+        ask(server, [Fault.error(429, code="insufficient_quota")])
     assert len(server.requests) == 1
 
 
 def test_a_prompt_that_is_too_long_fails_alone(server):
     def answer(body):
         if "Request 1-2" in body["messages"][1]["content"]:
-            return error(400, "the request exceeds the available context size")
+            return Fault.error(400, "the request exceeds the available context size")
         return completion()
 
     requests = [GenerationRequest(f"1-{i}", {"card": 1}) for i in range(1, 5)]
@@ -229,41 +180,53 @@ def test_empty_content_and_truncation(server):
     assert [e.label for e in generation.examples] == ["card", "rate"]
     assert generation.rejected == {"answer cut off": 1}
     assert generation.usage.n_requests == 2
-    schema = server.requests[1][2]["response_format"]["json_schema"]["schema"]
+    schema = server.requests[1].body["response_format"]["json_schema"]["schema"]
     assert schema["required"] == ["rate"]
 
 
+def test_a_refusal_is_paid_for(server):
+    [generation] = ask(server, [Fault.refusal()], price=(1, 2))
+    assert "The model refused" in generation.error
+    usage = generation.usage
+    assert (usage.n_requests, usage.cached_tokens) == (1, 0)
+    assert usage.input_tokens > usage.output_tokens > 0
+    assert usage.cost == pytest.approx((usage.input_tokens + 2 * usage.output_tokens) / 1e6)
+
+
+@pytest.mark.parametrize("usage", [None, {}, -1, {"prompt_tokens": "many"}])
+def test_wrong_usage_counts_as_nothing(server, usage):
+    [generation] = ask(server, [Fault.wrong_usage(usage)])
+    assert generation.examples
+    assert generation.usage == Usage(1, 0, 0, cost=None)
+
+
 def test_no_server():
-    [generation] = ask(type("", (), {"url": "http://127.0.0.1:9/v1"}), max_retries=0)
+    [generation] = ask(type("", (), {"base_url": "http://127.0.0.1:9/v1"}), max_retries=0)
     assert "Is the server up" in generation.error
 
 
 def test_stalled_server_times_out(server):
-    def stall(body):
-        time.sleep(1)
-        return completion()
-
-    [generation] = ask(server, [stall], timeout=0.1, max_retries=1)
+    [generation] = ask(server, [Fault.stall(1)], timeout=0.1, max_retries=1)
     assert "ReadTimeout" in generation.error
     assert len(server.requests) == 2
 
 
 def test_key_from_the_environment_at_call_time(server, monkeypatch):
-    teacher = OpenAITeacher("m", base_url=server.url)
+    teacher = OpenAITeacher("m", base_url=server.base_url)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-late")
     list(teacher.generate([REQUEST]))
-    assert server.requests[0][1]["Authorization"] == "Bearer sk-late"
+    assert server.requests[0].headers["authorization"] == "Bearer sk-late"
 
 
 def test_key_stays_in_memory(server):
-    teacher = OpenAITeacher("m", base_url=server.url, api_key="sk-canary")
+    teacher = OpenAITeacher("m", base_url=server.base_url, api_key="sk-canary")
     copies = clone(clone(teacher))
     list(copies.generate([REQUEST]))
-    assert server.requests[0][1]["Authorization"] == "Bearer sk-canary"
+    assert server.requests[0].headers["authorization"] == "Bearer sk-canary"
     shown = [repr(teacher), str(teacher.get_params()), str(vars(teacher)), repr(copies)]
     assert "sk-canary" not in "".join(shown)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         assert b"sk-canary" not in pickle.dumps(teacher, protocol)
     restored = pickle.loads(pickle.dumps(teacher))
     list(restored.generate([REQUEST]))
-    assert "Authorization" not in server.requests[1][1]
+    assert "authorization" not in server.requests[1].headers

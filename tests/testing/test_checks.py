@@ -1,7 +1,10 @@
 """The public checks pass on what is right, and find what is broken."""
 
+import json
 import threading
+from dataclasses import replace
 
+import json_repair
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -10,14 +13,25 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from pgkd.exceptions import (
+    TeacherAuthenticationError,
+    TeacherError,
+    TeacherRequestError,
+    TeacherUnavailableError,
+)
 from pgkd.records import Example, Generation, GenerationRequest, Usage
 from pgkd.samplers import UnguidedSampler
+from pgkd.secret import Secret
+from pgkd.teachers import OpenAITeacher
 from pgkd.testing import (
+    Fault,
+    FaultServer,
     PoolTeacher,
     ScriptedTeacher,
     check_sampler,
     check_student,
     check_teacher,
+    teacher_checks,
 )
 
 
@@ -107,6 +121,152 @@ def test_good_teachers():
 def test_broken_teachers(broken, message):
     with pytest.raises(AssertionError, match=message):
         check_teacher(broken)
+
+
+class OverHTTP(OpenAITeacher):
+    """Right, but for what a test breaks."""
+
+    def __init__(self, base_url, max_retries=5):
+        super().__init__("m", base_url=base_url, max_retries=max_retries)
+
+
+class GivesUp(OverHTTP):
+    def __init__(self, base_url):
+        super().__init__(base_url, max_retries=0)
+
+
+class NeverGivesUp(OverHTTP):
+    def _error(self, response):
+        error = super()._error(response)
+        later = TeacherUnavailableError("later", retry_after=0)
+        return later if response.status_code == 401 else error
+
+
+class ReturnsTheRefusedKey(OverHTTP):
+    def _error(self, response):
+        error = super()._error(response)
+        lasts = type(error) in (TeacherError, TeacherAuthenticationError)
+        return TeacherRequestError(str(error)) if lasts else error
+
+
+class ShowsTheKey(OverHTTP):
+    def __init__(self, base_url):
+        super().__init__(base_url)
+        self.api_key = Secret("sk-canary")
+
+    def _error(self, response):
+        error = super()._error(response)
+        return TeacherError(response.text) if response.status_code == 401 else error
+
+
+class Impatient(OverHTTP):
+    def _error(self, response):
+        error = super()._error(response)
+        error.retry_after = 0
+        return error
+
+
+class OneEndsAll(OverHTTP):
+    def _error(self, response):
+        return TeacherError("no") if response.status_code == 400 else super()._error(response)
+
+
+class StumblesOnGarbage(OverHTTP):
+    async def _complete(self, *args):
+        try:
+            return await super()._complete(*args)
+        except TeacherUnavailableError as error:
+            raise TeacherError("no JSON") if "is no chat" in str(error) else error from None
+
+
+class ForgetsFailedTries(OverHTTP):
+    def generate(self, requests):
+        for generation in super().generate(requests):
+            usage = replace(generation.usage, n_requests=1)
+            yield replace(generation, usage=usage)
+
+
+class Completes(OverHTTP):
+    """Changes the answers."""
+
+    async def _complete(self, client, refused, messages, schema):
+        completion = await super()._complete(client, refused, messages, schema)
+        return replace(completion, text=self.change(completion.text, schema))
+
+
+class LosesWholeTexts(Completes):
+    def change(self, text, schema):
+        try:
+            json.loads(text)
+        except ValueError:
+            return ""
+        return text
+
+
+class KeepsCutTexts(Completes):
+    def change(self, text, schema):
+        return json.dumps(json_repair.loads(text))
+
+
+class GuessesLabels(Completes):
+    def change(self, text, schema):
+        return text.replace("other than ", "")
+
+
+class AnswersFromMemory(Completes):
+    def change(self, text, schema):
+        self.__dict__.setdefault("memory_", {})
+        return self.memory_.setdefault(json.dumps(schema), text)
+
+
+class Sulks(OverHTTP):
+    def generate(self, requests):
+        for generation in super().generate(requests):
+            yield replace(generation, error=None, rejected={})
+
+
+class CountsBelowZero(OverHTTP):
+    async def _complete(self, client, *args):
+        completion = await super()._complete(client, *args)
+        n = completion.usage.input_tokens
+        return replace(completion, usage=replace(completion.usage, input_tokens=n or -1))
+
+
+class MislabelsThePool(OverHTTP):
+    def annotate(self, requests):
+        for generation in super().annotate(requests):
+            examples = tuple(replace(e, label="other") for e in generation.examples)
+            yield replace(generation, examples=examples)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (GivesUp, "Fault.rate_limit.*lost its texts of .'card', 'rate'"),
+        (NeverGivesUp, r"Fault.error\(401\) is final.*asked 6 times"),
+        (ReturnsTheRefusedKey, r"Fault.error\(401\) is final: generate must raise"),
+        (ShowsTheKey, "shows the API key"),
+        (Impatient, "Fault.rate_limit.'ms', delay=0.2.: asked again after 0.0"),
+        (OneEndsAll, r"Fault.error\(400\) ended generate"),
+        (StumblesOnGarbage, r"Fault.empty_choices\(\) ended generate"),
+        (ForgetsFailedTries, "usage has 1 requests, the server got 2"),
+        (LosesWholeTexts, "cut off are lost"),
+        (KeepsCutTexts, r"Fault.truncated\(\): the text .* not whole"),
+        (GuessesLabels, r"Fault.wrong_labels\(\): the text"),
+        (AnswersFromMemory, "a text came twice"),
+        (Sulks, "says why"),
+        (CountsBelowZero, r"Fault.wrong_usage\(-1\): a usage below zero"),
+        (MislabelsThePool, "the label 'other' is none of the request's"),
+    ],
+)
+def test_teachers_that_only_faults_show_to_be_broken(broken, message, monkeypatch):
+    with FaultServer() as server:
+        check_teacher(broken(server.base_url))  # nothing is wrong while all goes well
+    quick = (Fault.rate_limit("ms", delay=0.2), Fault.error(500), Fault.wrong_usage())
+    monkeypatch.setattr(teacher_checks, "PASSING", quick)
+    with pytest.raises(AssertionError, match=message) as caught:
+        check_teacher(broken)
+    assert "sk-canary" not in str(caught.value)
 
 
 class Constant(ClassifierMixin, BaseEstimator):

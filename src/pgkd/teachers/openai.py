@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -117,7 +118,7 @@ class OpenAITeacher(HTTPTeacher):
             body = self._body(messages, schema, refused)
             response = await self._post(client, "chat/completions", body)
             if response.is_success:
-                return _read(response)
+                return _read(response, self.cost)
             parameter = _refused_parameter(response, body)
             if parameter is None:
                 raise self._error(response)
@@ -146,7 +147,7 @@ class OpenAITeacher(HTTPTeacher):
         return {name: value for name, value in body.items() if value is not None}
 
 
-def _read(response: httpx.Response) -> Completion:
+def _read(response: httpx.Response, cost: Callable[[Usage], float | None]) -> Completion:
     try:
         body = response.json()
         choice = body["choices"][0]
@@ -154,21 +155,25 @@ def _read(response: httpx.Response) -> Completion:
         text = message.get("content") or ""
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise unreadable("chat completion", response) from error
-    if message.get("refusal"):
-        raise TeacherRequestError(f"The model refused: {message['refusal'][:200]!r}")
-    usage = body.get("usage") or {}
-    details = usage.get("prompt_tokens_details") or {}
-    return Completion(
-        text,
-        Usage(
-            1,
-            usage.get("prompt_tokens") or 0,
-            usage.get("completion_tokens") or 0,
-            cost=None,
-            cached_tokens=details.get("cached_tokens") or 0,
-        ),
-        truncated=choice.get("finish_reason") == "length",
+    counts = body.get("usage") or {}
+    details = counts.get("prompt_tokens_details") or {}
+    usage = Usage(
+        1,
+        _read_count(counts.get("prompt_tokens")),
+        _read_count(counts.get("completion_tokens")),
+        cost=None,
+        cached_tokens=_read_count(details.get("cached_tokens")),
     )
+    if message.get("refusal"):
+        refused = TeacherRequestError(f"The model refused: {message['refusal'][:200]!r}")
+        refused.usage = replace(usage, cost=cost(usage))
+        raise refused
+    return Completion(text, usage, truncated=choice.get("finish_reason") == "length")
+
+
+def _read_count(value: Any) -> int:
+    """Read a number of tokens, which some servers leave out or get wrong."""
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def _refused_parameter(response: httpx.Response, body: Mapping[str, Any]) -> str | None:

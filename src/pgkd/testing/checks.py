@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,13 @@ from pgkd.records import (
     AnnotationRequest,
     Example,
     Feedback,
-    Generation,
     GenerationRequest,
     Prediction,
     State,
 )
 from pgkd.students.base import predict_proba, set_random_states, weight_parameter
+from pgkd.testing.fault_server import FaultServer
+from pgkd.testing.teacher_checks import SCHEMA, check_faults, check_generations
 
 TEXTS = [
     "my card has not arrived",
@@ -40,6 +40,7 @@ TEXTS = [
     "забыл пин-код",
 ]
 LABELS = ["card"] * 4 + ["rate"] * 4 + ["pin"] * 4
+EXAMPLES = tuple(map(Example, TEXTS, LABELS))
 
 
 def check_teacher(teacher: Any) -> None:
@@ -48,10 +49,19 @@ def check_teacher(teacher: Any) -> None:
     Asks it for a few texts, so it takes a few requests of a real LLM. How good the texts are is not
     checked.
 
+    A teacher behind an HTTP API is checked more closely when it is given as a function of the base
+    URL: on a :class:`FaultServer`, a good one first, then one that goes wrong. What passes when it
+    is asked again (rate limits, which say how long to wait, server errors, broken connections) must
+    not lose or double an answer; what concerns one request (a refusal, an answer that is cut off or
+    has other labels) must not concern the others; what lasts (401, 403, 404) must end `generate` at
+    once, with a :class:`~pgkd.exceptions.TeacherError` that does not show the key. It takes about
+    ten seconds, and neither a key nor a network. Timeouts are not checked.
+
     Parameters
     ----------
-    teacher : teacher
-        It should know, or make up, texts of the classes ``"card"``, ``"rate"`` and ``"pin"``.
+    teacher : teacher, or callable
+        It should know, or make up, texts of the classes ``"card"``, ``"rate"`` and ``"pin"``. Or
+        ``teacher(base_url)`` makes it, for an API of OpenAI's or Anthropic's shape.
 
     Raises
     ------
@@ -62,42 +72,33 @@ def check_teacher(teacher: Any) -> None:
     >>> from pgkd.testing import ScriptedTeacher, check_teacher
     >>> answer = '{"card": ["where is it"]}'
     >>> check_teacher(ScriptedTeacher([answer], repeat=True))
+
+    >>> from pgkd.teachers import OpenAITeacher
+    >>> check_teacher(lambda base_url: OpenAITeacher("any", base_url=base_url))
     """
-    examples = tuple(map(Example, TEXTS, LABELS))
+    if hasattr(teacher, "generate") and not isinstance(teacher, type):
+        _check_contract(teacher)
+        return
+    with FaultServer(schema=SCHEMA) as server:
+        _check_contract(teacher(server.base_url))
+    check_faults(teacher, EXAMPLES)
+
+
+def _check_contract(teacher: Any) -> None:
     requests = [
-        GenerationRequest("1-1", {"card": 1, "rate": 1}, examples=examples),
-        GenerationRequest("1-2", {"pin": 1, "card": 2}, examples=examples),
+        GenerationRequest("1-1", {"card": 1, "rate": 1}, examples=EXAMPLES),
+        GenerationRequest("1-2", {"pin": 1, "card": 2}, examples=EXAMPLES),
     ]
     _check_component(teacher)
     before = copy.deepcopy(requests)
     assert list(teacher.generate([])) == [], "no request must give no generation"
     generations = list(teacher.generate(requests))
     assert requests == before, "generate must not change its requests"
-    _check_generations(generations, requests)
+    check_generations(generations, requests)
     assert any(g.examples for g in generations), (
         f"no request gave a text: {[g.error or dict(g.rejected) for g in generations]}"
     )
     _check_component(teacher)  # after use: no client, lock or loop may have stayed in it
-
-
-def _check_generations(
-    generations: Sequence[Generation], requests: Sequence[GenerationRequest]
-) -> None:
-    asked = {request.id: request for request in requests}
-    answered = [getattr(g, "request", None) and g.request.id for g in generations]
-    for generation in generations:
-        assert isinstance(generation, Generation), f"generate must yield Generation: {generation!r}"
-        request = generation.request
-        assert request == asked.get(request.id), f"an answer to a request not made: {request.id!r}"
-        for example in generation.examples:
-            assert isinstance(example.text, str), f"a text must be a str: {example.text!r}"
-            assert example.label in request.counts, (
-                f"the label {example.label!r} is none of the request's {list(request.counts)}"
-            )
-        usage = generation.usage
-        assert usage.cost is None or usage.cost >= 0, f"a cost below zero: {usage}"
-        assert min(usage.n_requests, usage.input_tokens, usage.output_tokens) >= 0, usage
-    assert len(set(answered)) == len(answered), f"a request was answered twice: {answered}"
 
 
 def check_student(student: Any) -> None:
@@ -217,7 +218,7 @@ def _make_state() -> State:
     return State(
         cycle=2,
         classes=tuple(classes.tolist()),
-        examples=tuple(map(Example, TEXTS, LABELS)),
+        examples=EXAMPLES,
         feedback=Feedback(predictions, report, previous=report),
         task_description="questions to a bank",
         class_descriptions={"card": "delivery", "pin": "pin codes", "rate": "exchange rates"},
