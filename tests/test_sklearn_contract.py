@@ -38,7 +38,14 @@ from pgkd.callbacks import PrintProgress
 from pgkd.records import Example, Generation
 from pgkd.samplers import PerformanceGuidedSampler, UnguidedSampler
 from pgkd.students import EmbeddingStudent, TransformerStudent
-from pgkd.teachers import CachedTeacher, FunctionTeacher, LLMTeacher, OpenAITeacher
+from pgkd.teachers import (
+    AnthropicTeacher,
+    BedrockTeacher,
+    CachedTeacher,
+    FunctionTeacher,
+    LLMTeacher,
+    OpenAITeacher,
+)
 from pgkd.testing import PoolTeacher, ScriptedTeacher
 
 ESTIMATOR = PGKDClassifier(WordTeacher(), make_pipeline(TfidfVectorizer(), LogisticRegression()))
@@ -49,6 +56,8 @@ COMPONENTS = [
     TransformerStudent(),
     LLMTeacher(),
     OpenAITeacher("m", api_key="sk-1"),
+    AnthropicTeacher("m", api_key="sk-1"),
+    BedrockTeacher("m", api_key="sk-1"),
     FunctionTeacher(str),
     CachedTeacher(LLMTeacher(), "a.sqlite"),
     ScriptedTeacher(["a"]),

@@ -1,4 +1,6 @@
+import hashlib
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,7 @@ from pgkd.records import (
     StudentReport,
 )
 from pgkd.teachers.parsing import parse
-from pgkd.teachers.prompts import answer_names, answer_schema, render
+from pgkd.teachers.prompts import answer_names, answer_schema, render, split_static
 
 REPORT = StudentReport(
     0.61, 0.5, 1.2, {"card": ClassScore(0.5, 0.4, 0.44, 10)}, {("card", "pin"): 3}
@@ -78,15 +80,64 @@ def test_schema_holds_classes_and_counts():
     assert schema["additionalProperties"] is False
 
 
-@pytest.mark.parametrize(
-    "labels", [(0, 1), (True, False), ('of "many", kinds; and\nlong' * 9, "b")]
-)
-def test_labels_of_any_kind(labels):
+@pytest.mark.parametrize("labels", [(0, 1), (True, False), ("card_arrival", "A00.1", "x" * 64)])
+def test_labels_that_are_names_stand_for_themselves(labels):
     request = GenerationRequest("1-1", dict.fromkeys(labels, 1))
-    assert list(answer_names(request).values()) == list(labels)
+    assert answer_names(request) == {str(label): label for label in labels}
     assert answer_schema(request)["required"] == [str(label) for label in labels]
     answer = json.dumps({str(label): ["x"] for label in labels})
     assert [e.label for e in parse(answer, answer_names(request))[0]] == list(labels)
+
+
+def test_their_prompt_stays_as_it_is():
+    """To the byte: answers that were paid for are found by the hash of their prompt."""
+    text = json.dumps([render(REQUEST), answer_schema(REQUEST)])
+    digest = "e83f82a8ed67521cef35897d7b25b30d3e1782cf251224bfbae0cfcc4c8fce1a"
+    assert hashlib.sha256(text.encode()).hexdigest() == digest, "this makes all caches worthless"
+
+
+INDUSTRIES = (
+    "Oilseed and Grain Farming",
+    "Warehouse Clubs, Supercenters, and Other General Merchandise Retailers",
+    'Beer; wine "and"\nliquor',
+    "b",
+)
+
+
+@pytest.mark.parametrize("labels", [INDUSTRIES, ("1", "2", "none of these"), ("x" * 65,), ("é",)])
+def test_numbers_stand_for_other_labels(labels):
+    request = GenerationRequest("1-1", dict.fromkeys(labels, 2), class_descriptions={"b": "bees"})
+    names = answer_schema(request)["required"]
+    assert all(re.fullmatch("[0-9]+", name) for name in names)
+    assert not set(names) & set(labels)
+    prompt = render(request)[1]["content"]
+    for name, label in zip(names, labels):
+        shown = json.dumps(" ".join(label.split()), ensure_ascii=False)
+        assert f"Label {name} is {shown}" in prompt
+        assert f"2 for label {name}" in prompt
+        # An LLM that writes the label itself is understood as well.
+        for said in (name, label):
+            answer = json.dumps({said: ["x"]})
+            assert parse(answer, answer_names(request)) == ((Example("x", label),), {})
+    assert json.dumps({name: ["...", "..."] for name in names}) in prompt
+    if "b" in labels:
+        assert f'Label {names[labels.index("b")]} is "b": bees' in prompt
+
+
+@pytest.mark.parametrize("task", [None, "Messages to a bank.", "Long.\n\nLabel each text.\n\n"])
+@pytest.mark.parametrize("labels", [("card", "rate"), INDUSTRIES])
+@pytest.mark.parametrize("report", [None, REPORT])
+def test_static_part(task, labels, report):
+    request = GenerationRequest(
+        "1-1", dict.fromkeys(labels, 1), report=report, task_description=task
+    )
+    content = render(request)[1]["content"]
+    static, rest = split_static(content)
+    assert static + rest == content
+    assert f"Task of the classifier: {task}".startswith(static)
+    assert bool(static) == bool(task)
+    later = replace(request, id="9-9", counts={"other": 3}, report=None)
+    assert split_static(render(later)[1]["content"])[0] == static
 
 
 def test_no_word_count_where_words_have_no_spaces():

@@ -1,6 +1,8 @@
 """Teachers write the texts that the student learns from."""
 
+from pgkd.teachers.anthropic import AnthropicTeacher
 from pgkd.teachers.base import LLMTeacher
+from pgkd.teachers.bedrock import BedrockTeacher
 from pgkd.teachers.budgeted import BudgetedTeacher
 from pgkd.teachers.cached import CachedTeacher
 from pgkd.teachers.function import FunctionTeacher
@@ -8,6 +10,8 @@ from pgkd.teachers.openai import OpenAITeacher
 from pgkd.teachers.recorded import RecordedTeacher
 
 __all__ = [
+    "AnthropicTeacher",
+    "BedrockTeacher",
     "BudgetedTeacher",
     "CachedTeacher",
     "FunctionTeacher",

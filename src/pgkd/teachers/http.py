@@ -45,6 +45,8 @@ class HTTPTeacher(LLMTeacher):
     default_base_url: str
     key_variable: str
     url_variable: str
+    #: The provider's name in genai-prices; ``None``: told by the model's name.
+    price_provider: str | None = None
 
     model: str
     base_url: str | None
@@ -53,11 +55,7 @@ class HTTPTeacher(LLMTeacher):
 
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if the key is missing, or the price is needed and not known."""
-        if self._is_default() and not self._key():
-            raise TeacherAuthenticationError(
-                f"No API key for {self.default_base_url}: set {self.key_variable}, pass "
-                "`api_key=...`, or pass `base_url=...` of a server that needs none."
-            )
+        self._check_key()
         self._check_allowed()
         super().check_ready(max_cost)
         if self._is_default() and not self.knows_price():
@@ -65,6 +63,13 @@ class HTTPTeacher(LLMTeacher):
                 f"The price of {self.model!r} is not known, so costs are None: pass "
                 '`price=(input, output)`, or `pip install "pgkd[prices]"` for well-known models.',
                 stacklevel=4,
+            )
+
+    def _check_key(self) -> None:
+        if self._is_default() and not self._key():
+            raise TeacherAuthenticationError(
+                f"No API key for {self.default_base_url}: set {self.key_variable}, pass "
+                "`api_key=...`, or pass `base_url=...` of a server that needs none."
             )
 
     def _check_allowed(self) -> None:
@@ -83,7 +88,7 @@ class HTTPTeacher(LLMTeacher):
         """US dollars for `usage`, ``None`` if the price is not known."""
         known = super().cost(usage)
         if known is None and self._is_default():
-            return look_up_cost(self.model, usage)
+            return look_up_cost(self.model, usage, self.price_provider)
         return known
 
     @asynccontextmanager
@@ -93,6 +98,7 @@ class HTTPTeacher(LLMTeacher):
         async with httpx.AsyncClient(
             base_url=self._url().rstrip("/") + "/",
             headers=self._headers(self._key()),
+            auth=self._auth(),
             timeout=httpx.Timeout(self.timeout, connect=10.0, pool=None),
             limits=httpx.Limits(
                 max_connections=self.max_concurrency, max_keepalive_connections=None
@@ -104,6 +110,10 @@ class HTTPTeacher(LLMTeacher):
     @abstractmethod
     def _headers(self, key: str | None) -> dict[str, str]:
         """Headers of every request, the key among them."""
+
+    def _auth(self) -> httpx.Auth | None:
+        """What signs the requests, for providers that a key is not enough for."""
+        return None
 
     @abstractmethod
     async def _complete(
@@ -130,7 +140,8 @@ class HTTPTeacher(LLMTeacher):
     def _error(self, response: httpx.Response) -> TeacherError:
         """Tell what an answer with an error status means for the request and for the others."""
         status = response.status_code
-        what = f"{self._url()} answered {status} {response.reason_phrase}: {response.text[:300]!r}."
+        message = self._message(response)
+        what = f"{self._url()} answered {status} {response.reason_phrase}: {message!r}."
         if status in (401, 403):
             return TeacherAuthenticationError(f"{what} Check {self.key_variable} or `api_key`.")
         if status == 404:
@@ -144,6 +155,10 @@ class HTTPTeacher(LLMTeacher):
                 overloaded=status in OVERLOAD_STATUSES,
             )
         return TeacherRequestError(what)
+
+    def _message(self, response: httpx.Response) -> str:
+        """What is shown of an answer with an error status."""
+        return response.text[:300]
 
     def _is_default(self) -> bool:
         return self._url() == self.default_base_url

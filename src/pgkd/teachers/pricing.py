@@ -5,10 +5,10 @@ from __future__ import annotations
 from pgkd.records import Usage
 
 
-def look_up_cost(model: str, usage: Usage) -> float | None:
+def look_up_cost(model: str, usage: Usage, provider: str | None = None) -> float | None:
     """US dollars for `usage` of a well-known model, by genai-prices if it is installed.
 
-    Returns ``None`` for a model it does not know.
+    Returns ``None`` for a model it does not know. Without `provider`, the model's name tells it.
 
     References
     ----------
@@ -24,6 +24,7 @@ def look_up_cost(model: str, usage: Usage) -> float | None:
         cache_read_tokens=usage.cached_tokens,
     )
     try:
-        return float(genai_prices.calc_price(tokens, model_ref=model).total_price)
+        price = genai_prices.calc_price(tokens, model_ref=model, provider_id=provider)
+        return float(price.total_price)
     except LookupError:
         return None

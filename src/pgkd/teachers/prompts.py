@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from pgkd.records import GenerationRequest, Label, Message
@@ -15,10 +17,20 @@ SYSTEM = (
     "that you are shown. Answer with JSON only."
 )
 
+#: What every provider takes as the name of a property; Anthropic refuses any other.
+#: https://platform.claude.com/docs/en/agents-and-tools/tool-use/define-tools
+_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
+_TASK = "Task of the classifier: "
+_AFTER_TASK = re.compile(r"(?=\nIts accuracy: |\n\nLabel )")
+
 
 def answer_names(request: GenerationRequest) -> dict[str, Label]:
-    """Map the name that stands for a class in the answer to the class."""
-    return {str(label): label for label in request.counts}
+    """Map the names that stand for a class in the answer to the class.
+
+    A class's own name is understood even where a number stands for it.
+    """
+    names = _name_classes(request)
+    return {str(label): label for label in names} | {v: label for label, v in names.items()}
 
 
 def answer_schema(request: GenerationRequest) -> dict[str, Any]:
@@ -28,8 +40,13 @@ def answer_schema(request: GenerationRequest) -> dict[str, Any]:
     label that was not asked for.
     """
     properties = {
-        str(label): {"type": "array", "items": {"type": "string"}, "minItems": n, "maxItems": n}
-        for label, n in request.counts.items()
+        name: {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": request.counts[label],
+            "maxItems": request.counts[label],
+        }
+        for label, name in _name_classes(request).items()
     }
     return {
         "type": "object",
@@ -41,17 +58,42 @@ def answer_schema(request: GenerationRequest) -> dict[str, Any]:
 
 def render(request: GenerationRequest) -> list[Message]:
     """Render a request as chat messages."""
-    parts = [_task(request), *(_label(label, request) for label in request.counts), _order(request)]
+    labels = (_label(label, name, request) for label, name in _name_classes(request).items())
+    parts = [_task(request), *labels, _order(request)]
     return [
         {"role": "system", "content": SYSTEM},
         {"role": "user", "content": "\n\n".join(part for part in parts if part)},
     ]
 
 
+def split_static(content: str) -> tuple[str, str]:
+    """Split a prompt after the task, which all requests share, for a provider's prompt cache.
+
+    Examples
+    --------
+    >>> from pgkd.records import GenerationRequest
+    >>> from pgkd.teachers.prompts import render, split_static
+    >>> request = GenerationRequest("1-1", {"card": 1}, task_description="Messages to a bank.")
+    >>> split_static(render(request)[1]["content"])[0]
+    'Task of the classifier: Messages to a bank.'
+    """
+    end = _AFTER_TASK.search(content) if content.startswith(_TASK) else None
+    return (content[: end.start()], content[end.start() :]) if end else ("", content)
+
+
+def _name_classes(request: GenerationRequest) -> dict[Label, str]:
+    """Name each class of a request: itself or, if one of them is no name, by a number."""
+    own = {label: str(label) for label in request.counts}
+    if all(map(_NAME.fullmatch, own.values())):
+        return own
+    taken = set(own.values())
+    return dict(zip(own, (number for number in map(str, count(1)) if number not in taken)))
+
+
 def _task(request: GenerationRequest) -> str:
     lines = []
     if request.task_description:
-        lines.append(f"Task of the classifier: {request.task_description}")
+        lines.append(f"{_TASK}{request.task_description}")
     if request.report:
         before = request.previous_report
         change = f" ({before.accuracy:.2f} before your last texts)" if before else ""
@@ -59,10 +101,11 @@ def _task(request: GenerationRequest) -> str:
     return "\n".join(lines)
 
 
-def _label(label: Label, request: GenerationRequest) -> str:
+def _label(label: Label, name: str, request: GenerationRequest) -> str:
     """All about one class: what it is, how the student does on it, real texts."""
     description = request.class_descriptions.get(label)
-    lines = [f"Label {_quote(label)}" + (f": {description}" if description else "")]
+    heading = f"Label {_quote(label)}" if name == str(label) else f"Label {name} is {_quote(label)}"
+    lines = [heading + (f": {description}" if description else "")]
     if request.report and label in request.report.classes:
         lines.append(_score(label, request))
     texts = _texts(label, request)
@@ -98,11 +141,15 @@ def _texts(label: Label, request: GenerationRequest) -> Mapping[str, str]:
 
 
 def _order(request: GenerationRequest) -> str:
-    wanted = ", ".join(f"{n} for {_quote(label)}" for label, n in request.counts.items())
+    names = _name_classes(request)
+    wanted = ", ".join(
+        f"{n} for " + (_quote(label) if names[label] == str(label) else f"label {names[label]}")
+        for label, n in request.counts.items()
+    )
     aim = ""
     if request.hard_negatives:
         aim = " They must show the classifier how the labels that it confuses differ."
-    answer = {str(label): ["..."] * min(n, 2) for label, n in request.counts.items()}
+    answer = {names[label]: ["..."] * min(n, 2) for label, n in request.counts.items()}
     # The id makes two requests with the same content two requests, for the LLM and for the cache.
     return (
         f"Request {request.id}: write {request.n_texts} new texts, {wanted}."
