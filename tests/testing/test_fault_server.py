@@ -273,7 +273,9 @@ def test_unknown_paths_and_methods():
         assert (missing.status_code, missing.json()["error"]["param"]) == (404, None)
         missing = httpx.post(f"{server.base_url}/complete", json={}, headers=VERSION)
         assert missing.json()["error"]["type"] == "not_found_error"
-        assert httpx.get(f"{server.base_url}/messages").status_code == 405
+        with httpx.Client() as client:
+            for method in ("GET", "HEAD", "PUT"):
+                assert client.request(method, f"{server.base_url}/messages").status_code == 405
         garbage = httpx.post(f"{server.base_url}/chat/completions", content=b"{")
         assert (garbage.status_code, server.requests[-1].body) == (400, b"{")
 
@@ -531,6 +533,8 @@ def test_bodies_in_chunks_and_pieces():
         (head("content-length: -1"), 400),
         (head("content-length: 99999999999"), 413),
         (head("transfer-encoding: chunked") + b"zz\r\n", 400),
+        (head("transfer-encoding: chunked") + b"1" * 100_000 + b"\r\n", 400),
+        (head("transfer-encoding: gzip, chunked"), 501),
         (head("x: " + "y" * 100_000), 431),
         (head("content-length: 100") + b"half", None),
         (b"", None),
@@ -553,6 +557,12 @@ def test_an_error_of_the_script_is_not_swallowed():
         assert "ZeroDivisionError" in post(server).json()["error"]["message"]
     with pytest.raises(InvalidInputError, match="Got 3"), FaultServer([lambda body: 3]) as server:
         assert post(server).status_code == 500
+    with (  # nor is one that keeps the answer from being sent
+        pytest.raises(UnicodeEncodeError),
+        FaultServer([(200, {}, {"X-Name": "日本"})]) as server,
+        pytest.raises(httpx.RemoteProtocolError),
+    ):
+        post(server)
     # That of the test comes first.
     with pytest.raises(KeyError, match="of the test"), FaultServer([broken]) as server:
         raise KeyError("of the test", post(server))
@@ -583,6 +593,8 @@ def test_a_port_of_ones_own():
         with pytest.raises(OSError, match="in use"), FaultServer(port=port):
             pass
     with FaultServer(port=port) as server:
+        with pytest.raises(InvalidInputError, match="up already"):
+            server.__enter__()
         assert post(server).is_success
 
 

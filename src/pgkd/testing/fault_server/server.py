@@ -9,8 +9,9 @@ import math
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -23,8 +24,11 @@ from pgkd.testing.fault_server.openai import OpenAI
 from pgkd.testing.fault_server.provider import Provider, RefusedRequest
 from pgkd.testing.fault_server.wire import ReceivedRequest, Response
 
-#: What a script is made of; see :class:`FaultServer`.
-Step: TypeAlias = Any
+#: What the steps of a script come to; see :class:`FaultServer`.
+Reply: TypeAlias = (
+    Fault | str | bytes | dict[str, Any] | list[Any] | tuple[int, Any, Mapping[str, str]]
+)
+Step: TypeAlias = Reply | Callable[[Any], Reply]
 
 PROVIDERS: tuple[Provider, ...] = (OpenAI(), Anthropic())
 HOST = "127.0.0.1"
@@ -111,7 +115,7 @@ class FaultServer:
         self._random = random.Random(seed)
         self._writer = Writer(seed, n_texts)
         self._connections: set[asyncio.StreamWriter] = set()
-        self._errors: list[Exception] = []
+        self._error: Exception | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -141,6 +145,8 @@ class FaultServer:
         return f"http://{HOST}:{self._port}/v1"
 
     def __enter__(self) -> FaultServer:
+        if self._thread is not None:
+            raise InvalidInputError("FaultServer is up already: make another one.")
         started: Future[int] = Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._run(started)), name="FaultServer", daemon=True
@@ -163,8 +169,8 @@ class FaultServer:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._thread = None
-        if error is None and self._errors:
-            raise self._errors[0]
+        if error is None and self._error is not None:
+            raise self._error
 
     async def _run(self, started: Future[int]) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -187,6 +193,8 @@ class FaultServer:
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client is gone, or the server is closed
+        except Exception as error:  # shown when the server is closed
+            self._error = self._error or error
         finally:
             self._connections.discard(writer)
             writer.close()
@@ -211,6 +219,8 @@ class FaultServer:
         response = self._respond(request)
         await asyncio.sleep(self._draw_latency())
         keep_alive = request.keeps_alive and response.delivery.end == "whole"
+        if method == "HEAD":
+            response = replace(response, content=b"")
         await wire.send(writer, response, keep_alive)
         return keep_alive
 
@@ -229,7 +239,7 @@ class FaultServer:
         try:
             return self._play(self._pick(), provider, request.body)
         except Exception as error:  # of a function in the script: shown when the server is closed
-            self._errors.append(error)
+            self._error = self._error or error
             document = provider.error(500, f"The script failed: {error!r}")
             return Response(500, json.dumps(document).encode())
 
@@ -253,8 +263,9 @@ class FaultServer:
         if isinstance(step, str):
             document = provider.write(body, Answer(step), self.n_requests)
             return Response(200, json.dumps(document).encode())
-        status, document, headers = step if isinstance(step, tuple) else (200, step, {})
-        content = document if isinstance(document, bytes) else json.dumps(document).encode()
+        status, content, headers = step if isinstance(step, tuple) else (200, step, {})
+        if not isinstance(content, bytes):
+            content = json.dumps(content).encode()
         return Response(status, content, headers)
 
 

@@ -112,18 +112,28 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[str, str, dict[str, s
 
 async def read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
     """Read the body, of a given length or in chunks."""
-    if headers.get("transfer-encoding", "").lower() == "chunked":
+    encoding = headers.get("transfer-encoding", "").lower()
+    if encoding == "chunked":
         chunks: list[bytes] = []
-        while size := _read_length((await reader.readuntil(b"\r\n")).split(b";")[0], 16):
+        while size := _read_length((await _read_line(reader)).split(b";")[0], 16):
             _check_size(sum(map(len, chunks)) + size)
             chunks.append(await reader.readexactly(size))
-            await reader.readuntil(b"\r\n")
-        while await reader.readuntil(b"\r\n") != b"\r\n":
+            await _read_line(reader)
+        while await _read_line(reader):
             pass  # trailers
         return b"".join(chunks)
+    if encoding:
+        raise MalformedRequest(501, f"No such transfer encoding here: {encoding!r}")
     size = _read_length(headers.get("content-length", "0").encode(), 10)
     _check_size(size)
     return await reader.readexactly(size)
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return (await reader.readuntil(b"\r\n"))[:-2]
+    except asyncio.LimitOverrunError:
+        raise MalformedRequest(400, "A line of the body in chunks is too long.") from None
 
 
 def _read_length(digits: bytes, base: int) -> int:
