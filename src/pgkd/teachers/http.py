@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import time
 import warnings
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Any
 
 import httpx
@@ -93,19 +93,38 @@ class HTTPTeacher(LLMTeacher):
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncComplete]:
-        """Open one connection pool for a batch of requests."""
+        """Open the connections for a batch of requests, each when it is needed."""
         self._check_allowed()
-        async with httpx.AsyncClient(
+        # Parameters that this server has refused, learnt once for all requests of the batch.
+        refused: set[str] = set()
+        certificates = httpx.create_ssl_context()
+        auth = self._auth()
+        idle: list[httpx.AsyncClient] = []
+        async with AsyncExitStack() as clients:
+
+            async def complete(messages: Sequence[Message], schema: dict[str, Any]) -> Completion:
+                # One connection a client. With all of them in one pool, httpx looks at each of
+                # them for each other one, with every request: most of the time went into that.
+                # https://github.com/encode/httpcore/pull/1035
+                if not idle:
+                    idle.append(await clients.enter_async_context(self._open(certificates, auth)))
+                client = idle.pop()
+                try:
+                    return await self._complete(client, refused, messages, schema)
+                finally:
+                    idle.append(client)
+
+            yield complete
+
+    def _open(self, certificates: ssl.SSLContext, auth: httpx.Auth | None) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
             base_url=self._url().rstrip("/") + "/",
             headers=self._headers(self._key()),
-            auth=self._auth(),
+            auth=auth,
             timeout=httpx.Timeout(self.timeout, connect=10.0, pool=None),
-            limits=httpx.Limits(
-                max_connections=self.max_concurrency, max_keepalive_connections=None
-            ),
-        ) as client:
-            # Parameters that this server has refused, learnt once for all requests of the batch.
-            yield partial(self._complete, client, set())
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=None),
+            verify=certificates,
+        )
 
     @abstractmethod
     def _headers(self, key: str | None) -> dict[str, str]:
