@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import functools
+import gc
 import json
 import math
 import operator
@@ -610,6 +611,17 @@ def test_it_leaves_nothing_behind():
         assert threading.active_count() == n_threads
         with pytest.raises(httpx.ConnectError):
             client.post(url, json=OPENAI)
+
+
+@pytest.mark.filterwarnings("error")
+def test_it_can_be_closed_while_a_client_does_not_read():
+    content = json.dumps(OPENAI).encode()
+    with socket.socket() as client:
+        with FaultServer([Fault.huge_body(50_000_000)]) as server:
+            client.connect(("127.0.0.1", int(server.base_url[17:-3])))
+            client.sendall(head(f"content-length: {len(content)}") + content)
+            assert client.recv(8) == b"HTTP/1.1"
+        gc.collect()  # a connection left open would warn now
 
 
 def test_as_a_process_of_its_own():
