@@ -34,7 +34,7 @@ _globals_lock = threading.RLock()
 def load_pretrained(
     auto_class: Any, name: str | os.PathLike[str], **options: Any
 ) -> tuple[Any, Any]:
-    """Load a model in float32, and its tokenizer.
+    """Load a model, in float32 unless `options` have a ``torch_dtype``, and its tokenizer.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def _load(
     # Not every tokenizer knows the limit of its model.
     if (limit := getattr(model.config, "max_position_embeddings", None) or 0) > 0:
         tokenizer.model_max_length = min(tokenizer.model_max_length, limit)
-    return model.float(), tokenizer
+    return (model if "torch_dtype" in options else model.float()), tokenizer
 
 
 def save_pretrained(model: Any, tokenizer: Any, directory: Path) -> None:

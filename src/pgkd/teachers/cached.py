@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -96,4 +97,6 @@ def describe_request(
 
 def _name(value: Any) -> str:
     """Name what JSON cannot hold by what stays the same in another process."""
+    if isinstance(value, os.PathLike):
+        return str(os.fspath(value))
     return getattr(value, "__qualname__", None) or type(value).__qualname__
