@@ -3,6 +3,7 @@ import pytest
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from pgkd.evaluation import GateScorer, make_predictions, make_report
+from pgkd.exceptions import InvalidInputError
 
 CLASSES = np.array(["a", "b", "c"])
 Y = np.array(["a", "a", "b", "b", "b"])  # none of class c
@@ -34,11 +35,11 @@ def test_predictions():
         ("accuracy", 0.4),
         ("neg_log_loss", -log_loss(Y, P, labels=CLASSES)),
         ("f1_macro", f1_score(Y, CLASSES[P.argmax(axis=1)], average="macro")),
-        (lambda estimator, X, y: float(len(X)), 5.0),
+        (lambda estimator, X, y: float(len("".join(X))), 5.0),  # X is texts
     ],
 )
 def test_scoring(scoring, expected):
-    assert GateScorer(scoring, CLASSES, Y).score(P) == pytest.approx(expected)
+    assert GateScorer(scoring, CLASSES, list("vwxyz"), Y).score(P) == pytest.approx(expected)
 
 
 def test_standard_error_is_that_of_a_paired_difference():
@@ -47,8 +48,29 @@ def test_standard_error_is_that_of_a_paired_difference():
     a = rng.dirichlet(np.ones(3), size=400)
     b = a.copy()
     b[:40] = rng.dirichlet(np.ones(3), size=40)
-    scorer = GateScorer("neg_log_loss", CLASSES, y)
+    scorer = GateScorer("neg_log_loss", CLASSES, [str(i) for i in range(400)], y)
     rows = np.arange(400), np.searchsorted(CLASSES, y)
     expected = np.std(np.log(a[rows]) - np.log(b[rows])) / np.sqrt(400)
     assert scorer.standard_error(a, b, rng, 500) == pytest.approx(expected, rel=0.15)
     assert scorer.standard_error(a, a, rng) == 0
+
+
+@pytest.mark.parametrize(
+    "scoring",
+    ["roc_auc_ovr", "roc_auc_ovo_weighted", "neg_brier_score", "d2_log_loss_score", "f1_macro"],
+)
+def test_standard_error_of_scorers_that_want_every_class(scoring):
+    """A resample may lack a class that the gate has one text of."""
+    rng = np.random.RandomState(0)
+    y = np.array(["a"] * 10 + ["b"] * 9 + ["c"])
+    a, b = rng.dirichlet(np.ones(3), size=(2, 20))
+    scorer = GateScorer(scoring, CLASSES, [str(i) for i in range(20)], y)
+    assert np.isfinite(scorer.score(a))
+    assert 0 < scorer.standard_error(a, b, rng, 50) < 10
+
+
+def test_a_scorer_that_the_gate_is_too_small_for():
+    P = np.full((3, 3), 1 / 3)
+    scorer = GateScorer("roc_auc_ovr", CLASSES, list("xyz"), np.array(["a", "b", "b"]))
+    with pytest.raises(InvalidInputError, match="scoring='roc_auc_ovr' .* on the gate"):
+        scorer.score(P)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
@@ -23,6 +25,7 @@ from pgkd.protocols import Callback, Sampler, Teacher
 from pgkd.records import Event, FloatArray, Label, LabelArray, UnlabeledTexts
 from pgkd.splitting import hold_out
 from pgkd.students.base import check_takes_weights, predict_proba
+from pgkd.text import fold_text
 from pgkd.validation import (
     check_classes,
     check_component,
@@ -116,7 +119,7 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     n_cycles_ : int
     best_cycle_ : int
         The cycle of `student_`; 0 if the baseline was not beaten.
-    stop_reason_ : {"max_cycles", "patience", "budget", "teacher_error", "interrupted"}
+    stop_reason_ : {"max_cycles", "patience", "budget", "teacher_error", "error", "interrupted"}
 
     References
     ----------
@@ -226,7 +229,8 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Weights of the labelled texts in the student's training.
         X_val, y_val : default=None
             Texts and labels for the gate; without them `validation_fraction` of `X` is held out.
-            They never leave the machine and the student never trains on them.
+            The teacher never sees them (but with ``feedback="validation"``) and the student never
+            trains on them. Copies of them in `X` are left out.
         X_unlabeled : list, 1-D array or Series of str, or UnlabeledTexts, default=None
             Texts without a label, which the teacher labels as far as the sampler asks for it; with
             `sampler=None`, :class:`~pgkd.samplers.UncertaintySampler` does. The teacher sees them.
@@ -246,12 +250,19 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         with TemporaryDirectory(prefix="pgkd-") as scratch:
             run, labelled = self._prepare(
-                X, y, sample_weight, X_val, y_val, X_unlabeled, scratch=Path(scratch)
+                X,
+                y,
+                sample_weight,
+                X_val,
+                y_val,
+                X_unlabeled,
+                random_state=self.random_state,
+                scratch=Path(scratch),
             )
             stop_reason = run.run()
         best = run.best.student
         if self.refit:
-            best = run.fit_student(labelled, run.best.synthetic)
+            best = self._refit(run, labelled)
 
         self.classes_ = run.classes
         self.student_ = best
@@ -262,6 +273,18 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.best_cycle_ = run.best.cycle
         self.stop_reason_ = stop_reason
         return self
+
+    def _refit(self, run: Distillation, labelled: LabelledTexts) -> Any:
+        try:
+            return run.fit_student(labelled, run.best.synthetic)
+        except (Exception, KeyboardInterrupt) as error:
+            if not run.usage.n_requests:
+                raise
+            warnings.warn(
+                f"`refit` failed ({error!r}); student_ has not learnt the texts of the gate.",
+                stacklevel=3,
+            )
+            return run.best.student
 
     def plan(
         self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None, X_unlabeled: Any = None
@@ -286,7 +309,16 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         from pgkd.planning import make_plan  # imports the teachers, which predicting does not need
 
         with TemporaryDirectory(prefix="pgkd-") as scratch:
-            run, _ = self._prepare(X, y, None, X_val, y_val, X_unlabeled, scratch=Path(scratch))
+            run, _ = self._prepare(
+                X,
+                y,
+                None,
+                X_val,
+                y_val,
+                X_unlabeled,
+                random_state=copy.deepcopy(self.random_state),  # a plan changes nothing
+                scratch=Path(scratch),
+            )
             return make_plan(run)
 
     def _prepare(
@@ -298,10 +330,16 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y_val: Any,
         X_unlabeled: Any,
         *,
+        random_state: Any,
         scratch: Path,
     ) -> tuple[Distillation, LabelledTexts]:
         """Check everything and split the texts; nothing is trained or spent yet."""
         self._validate_params()
+        if self.run_dir is not None and Path(self.run_dir).is_file():
+            raise InvalidInputError(
+                f"The `run_dir` parameter of PGKDClassifier must be a directory. Got the file "
+                f"{str(self.run_dir)!r} instead."
+            )
         teacher, student, sampler = self._resolve_components(X_unlabeled is not None)
         texts = check_texts(X)
         labels = check_labels(y, len(texts))
@@ -309,16 +347,18 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         descriptions = check_descriptions(self.class_descriptions, classes)
         weights = None
         if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, labels, dtype=np.float64)
+            weights = _check_sample_weight(
+                sample_weight, labels, dtype=np.float64, ensure_non_negative=True
+            )
         labelled = LabelledTexts(texts, labels, weights)
         if weights is not None or self.synthetic_weight != 1.0:
             check_takes_weights(student)
 
-        rng = check_random_state(self.random_state)
-        train, gate = self._split_off_gate(labelled, X_val, y_val, classes, rng)
+        rng = check_random_state(random_state)
+        labelled, train, gate = self._split_off_gate(labelled, X_val, y_val, classes, rng)
         feedback = None
         if self.feedback == "holdout":
-            kept, shown = hold_out(train.y, self.validation_fraction, rng)
+            kept, shown = hold_out(train.texts, train.y, self.validation_fraction, rng)
             train, feedback = train.take(kept), train.take(shown)
         elif self.feedback != "out_of_fold":
             feedback = gate if self.feedback == "validation" else train
@@ -378,7 +418,15 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         directory : str or path
-            Created if need be; must be empty or hold a saved classifier, which is replaced.
+            Created if need be; must be empty or hold a saved classifier and nothing else, which is
+            replaced.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        PersistenceError
+            If the directory holds anything else or cannot be replaced, or the student cannot be
+            saved without pickle; nothing is changed then.
         """
         check_is_fitted(self)
         persistence.save(self, Path(directory))
@@ -393,17 +441,21 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ----------
         directory : str or path
         trusted : sequence of str, default=()
-            Types of a scikit-learn student that skops does not trust by itself.
+            Types of a scikit-learn student that skops does not trust by itself, or the class
+            ``"module:Name"`` of a student with a `save` of its own.
 
         Returns
         -------
         classifier : PGKDClassifier
-            Fitted, with ``teacher=None``; it predicts the same probabilities as before.
+            Fitted; it predicts the same probabilities as before. `student` is an unfitted clone of
+            `student_`. For another `fit`, set again what is not kept: `teacher`, `sampler`,
+            `callbacks`, `run_dir`, a callable `scoring` and a RandomState as `random_state`.
 
         Raises
         ------
         PersistenceError
-            If `directory` holds no saved classifier, or one with an untrusted type.
+            If `directory` holds no saved classifier, a damaged one, one of a newer version, or one
+            with an untrusted type.
         """
         classifier: PGKDClassifier = persistence.load(cls, Path(directory), trusted)
         return classifier
@@ -440,6 +492,8 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     f"`X_unlabeled` was given, but {sampler!r} does not use it: leave `sampler` "
                     "out, or pass UncertaintySampler(...)."
                 )
+        if hasattr(sampler, "_validate_params"):
+            sampler._validate_params()
         for callback in self.callbacks or ():
             check_component(callback, "callbacks", ("on_event",))
         try:
@@ -472,17 +526,36 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         y_val: Any,
         classes: LabelArray,
         rng: np.random.RandomState,
-    ) -> tuple[LabelledTexts, LabelledTexts]:
+    ) -> tuple[LabelledTexts, LabelledTexts, LabelledTexts]:
+        """Return all texts to learn from, those to begin with, and the gate."""
         validation = check_validation(X_val, y_val, classes)
-        if validation is not None:
-            return labelled, LabelledTexts(*validation)
-        kept, held_out = hold_out(labelled.y, self.validation_fraction, rng)
-        return labelled.take(kept), labelled.take(held_out)
+        if validation is None:
+            kept, held_out = hold_out(labelled.texts, labelled.y, self.validation_fraction, rng)
+            return labelled, labelled.take(kept), labelled.take(held_out)
+        gate = LabelledTexts(*validation)
+        copies = set(map(fold_text, gate.texts))
+        kept = np.flatnonzero([fold_text(text) not in copies for text in labelled.texts])
+        if len(kept) < len(labelled):
+            warnings.warn(
+                f"{len(labelled) - len(kept)} texts of X are in X_val as well, and are left out "
+                "of X.",
+                stacklevel=4,
+            )
+            labelled = labelled.take(kept)
+            if lacking := set(classes.tolist()) - set(labelled.y.tolist()):
+                raise InvalidInputError(
+                    f"X has texts of {min(lacking)!r} only that are in X_val as well: the gate "
+                    "must have texts that the student does not learn."
+                )
+        return labelled, labelled, gate
 
     def _emit(self, event: Event) -> None:
         printer = [PrintProgress(self.verbose)] if self.verbose else []
         for callback in [*printer, *(self.callbacks or ())]:
-            callback.on_event(event)
+            try:
+                callback.on_event(event)
+            except Exception as error:  # what was paid for must not be lost to it
+                warnings.warn(f"{callback!r} raised {error!r}.", stacklevel=4)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -19,6 +19,7 @@ from pgkd.records import (
     LabelArray,
     SyntheticText,
 )
+from pgkd.text import fold_text, is_valid
 
 #: Cosine similarity of character trigrams from which two texts count as the same.
 NEAR_DUPLICATE = 0.9
@@ -36,7 +37,7 @@ class Curator:
     ----------
     classes : sequence of labels
     known : sequence of str
-        Texts that a new one must not repeat: the labelled training texts.
+        Texts that a new one must not repeat: the labelled ones that the teacher may have seen.
     gate : sequence of str
         Texts that a new one must not come close to, or the gate would measure memory.
     threshold : float, default=0.9
@@ -59,17 +60,17 @@ class Curator:
         )
         self._gate = self._vectorize(gate)
         self._known = self._vectorize(known)
-        self._seen = {_fold(text) for text in known}
+        self._seen = {fold_text(text) for text in known}
 
     def _vectorize(self, texts: Sequence[str]) -> csr_matrix:
         if not texts:
             return csr_matrix((0, self._vectorizer.n_features))
-        return self._vectorizer.transform([_fold(text) for text in texts])
+        return self._vectorizer.transform([fold_text(text) for text in texts])
 
     def screen(self, texts: Sequence[str]) -> list[str]:
         """Drop from an unlabelled pool what would be rejected, before its labels are paid for."""
-        unique = list({_fold(text): text for text in reversed(texts)}.values())[::-1]
-        new = [text for text in unique if _fold(text) not in self._seen | {""}]
+        unique = list({fold_text(text): text for text in reversed(texts)}.values())[::-1]
+        new = [text for text in unique if fold_text(text) not in self._seen | {""}]
         if not new:
             return []
         similarity = (self._vectorize(new) @ self._gate.T).max(axis=1).toarray().ravel()
@@ -90,7 +91,9 @@ class Curator:
         return enter(example, cycle, request, "rejected" if reason else "accepted", reason)
 
     def _reason_against(self, example: Example, generated: bool) -> str | None:
-        text = _fold(example.text)
+        if not is_valid(example.text):
+            return "malformed"
+        text = fold_text(example.text)
         if example.label not in self._classes:
             return "unknown label"
         if not text:
@@ -150,8 +153,3 @@ def find_plausible(
 def count_reasons(texts: Iterable[SyntheticText]) -> dict[str, int]:
     """Count the rejected texts by reason."""
     return dict(Counter(text.reason for text in texts if text.reason is not None))
-
-
-def _fold(text: str) -> str:
-    """Fold case, white space and outer punctuation, in which copies differ."""
-    return " ".join(text.casefold().split()).strip(" .,;:!?\"'")

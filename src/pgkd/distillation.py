@@ -33,11 +33,12 @@ from pgkd.records import (
 )
 from pgkd.splitting import make_folds
 from pgkd.students.base import predict_proba, train
+from pgkd.validation import check_generation
 
 #: Folds of the out-of-fold feedback.
 N_FOLDS = 5
 #: Reasons to stop in the middle of a cycle.
-UNFINISHED = ("interrupted", "teacher_error")
+UNFINISHED = ("interrupted", "teacher_error", "error")
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,9 @@ class Distillation:
         self.emit = emit
         self.seed = seed
 
-        self.scorer = GateScorer(scoring, classes, gate.y)
-        self.curator = Curator(classes.tolist(), train.texts, gate.texts)
+        self.scorer = GateScorer(scoring, classes, gate.texts, gate.y)
+        seen = train.texts if feedback is None else train.texts + feedback.texts
+        self.curator = Curator(classes.tolist(), seen, gate.texts)
         self.state = State(
             cycle=0,
             classes=tuple(classes.tolist()),
@@ -161,13 +163,14 @@ class Distillation:
         self.usage = Usage()
         self._evaluated: Candidate | None = None  # whose feedback `state` has
         self._answers: list[Generation] = []  # of the cycle under way
+        self._is_refused = False  # whether the budget did not allow a request
 
     def run(self) -> str:
         """Train the baseline, then cycle until nothing is left to gain or to spend.
 
         Returns
         -------
-        stop_reason : {"max_cycles", "patience", "budget", "teacher_error", "interrupted"}
+        stop_reason : {"max_cycles", "patience", "budget", "teacher_error", "error", "interrupted"}
         """
         self._train_baseline()
         try:
@@ -180,10 +183,16 @@ class Distillation:
             reason = "budget"
             self._warn(str(error))
         except TeacherError as error:
-            if not self.synthetic:
-                raise  # nothing was bought yet, so nothing is lost
+            if len(self.history) == 1:
+                raise  # nothing was learnt yet, so nothing is lost
             reason = "teacher_error"
             self._warn(f"The teacher failed: {error}")
+        except Exception as error:
+            if not self.usage.n_requests:
+                raise  # nothing was bought yet, so nothing is lost
+            reason = "error"
+            self._warn(f"{type(error).__name__}: {error}")
+        self.best = self._choose()
         if reason in UNFINISHED:
             self.synthetic += [
                 enter(e, self.state.cycle, g.request, "rolled back", reason)
@@ -196,6 +205,25 @@ class Distillation:
         self.emit(Event("end", reason))
         return reason
 
+    def _choose(self) -> Candidate:
+        """Return the best candidate if it is better than the baseline by a standard error.
+
+        The best of many is partly luck. The one-standard-error rule prefers the simplest model that
+        cannot be told from the best one.
+
+        References
+        ----------
+        Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 7.10.
+        """
+        gain = self.best.gate_score - self.baseline.gate_score
+        error = self._standard_error(self.best, self.baseline)
+        return self.best if gain > error else self.baseline
+
+    def _standard_error(self, a: Candidate, b: Candidate) -> float:
+        return self.scorer.standard_error(
+            a.gate_probabilities, b.gate_probabilities, np.random.RandomState(self.seed)
+        )
+
     def _warn(self, what: str) -> None:
         warnings.warn(
             f"{what} In cycle {self.state.cycle}; the best student so far, of cycle "
@@ -206,6 +234,11 @@ class Distillation:
     def _reason_to_stop(self) -> str | None:
         done = self.history[-1].number
         if self._is_budget_spent():
+            if self.max_cost is not None and self.usage.cost is None:
+                self._warn(
+                    "The teacher does not say what its answers cost, so `max_cost` cannot be held "
+                    "and no more are bought."
+                )
             return "budget"
         if done - self.best.cycle >= self.patience:
             return "patience"
@@ -217,25 +250,15 @@ class Distillation:
         Teachers that are LLMs see to it themselves, request by request; what any other one has
         taken is known afterwards.
         """
-        if any(answer.unsent for answer in self._answers):
-            return True
         usage = self.usage
         n_tokens = usage.input_tokens + usage.output_tokens
-        if self.max_tokens is not None and n_tokens >= self.max_tokens:
+        if self._is_refused or (self.max_tokens is not None and n_tokens >= self.max_tokens):
             return True
-        if self.max_cost is None:
-            return False
-        if usage.cost is None:
-            self._warn(
-                "The teacher does not say what its answers cost, so `max_cost` cannot be held and "
-                "no more are bought."
-            )
-            return True
-        return usage.cost >= self.max_cost
+        return self.max_cost is not None and (usage.cost is None or usage.cost >= self.max_cost)
 
     def _train_baseline(self) -> None:
         start = time.perf_counter()
-        self.best = self.current = self._train_candidate(0, ())
+        self.baseline = self.best = self.current = self._train_candidate(0, ())
         self._record(
             Cycle(
                 0,
@@ -287,6 +310,7 @@ class Distillation:
                 n_accepted=len(learnt),
                 rejected=dict(
                     sum((Counter(g.rejected) for g in generations), Counter(count_reasons(judged)))
+                    + Counter({"request failed": sum(bool(g.error) for g in generations)})
                 ),
                 usage=sum((g.usage for g in generations), Usage()),
                 seconds=time.perf_counter() - start,
@@ -354,7 +378,7 @@ class Distillation:
     def _predict_out_of_fold(self) -> FloatArray:
         """Predict each training text with a student that has not seen it."""
         probabilities = np.zeros((len(self.train), len(self.classes)))
-        for rest, fold in make_folds(self.train.y, N_FOLDS, self.seed):
+        for rest, fold in make_folds(self.train.texts, self.train.y, N_FOLDS, self.seed):
             seen = np.unique(self.train.y[rest])
             if len(seen) == 1:  # two texts of two classes: nothing to train
                 probabilities[fold, np.searchsorted(self.classes, seen[0])] = 1.0
@@ -380,10 +404,11 @@ class Distillation:
         answers = self._serve(requests)
         try:
             for generation in answers:
+                check_generation(generation, type(self.teacher).__name__)
                 self._answers.append(generation)
                 self.usage += generation.usage
                 self.emit(Event("generation", generation))
-                if not generation.unsent and self._is_budget_spent():
+                if self._is_budget_spent():
                     break
         except Exception as error:  # a stranger's teacher may raise anything
             if not self._answers:
@@ -395,6 +420,7 @@ class Distillation:
             )
         finally:
             answers.close()  # calls off what is still in flight
+        self._is_refused = any(generation.unsent for generation in self._answers)
         failed = [generation for generation in self._answers if generation.error]
         if failed and len(failed) == len(self._answers):
             first = failed[0]
@@ -402,6 +428,11 @@ class Distillation:
                 raise TeacherBudgetError(first.error)
             raise TeacherError(
                 f"All {len(failed)} requests failed, the first one because: {first.error}"
+            )
+        if failed and not failed[0].unsent:
+            self._warn(
+                f"{len(failed)} of {len(requests)} requests failed, the first one because: "
+                f"{failed[0].error}"
             )
         asked = {t for g in self._answers if not g.error for t in getattr(g.request, "texts", ())}
         self.state = replace(
@@ -417,20 +448,14 @@ class Distillation:
         were paid for. The student that is returned is the best one all the same.
         """
         loss = self.best.gate_score - candidate.gate_score
-        if loss <= 0:
-            return True
-        error = self.scorer.standard_error(
-            candidate.gate_probabilities,
-            self.best.gate_probabilities,
-            np.random.RandomState(self.seed),
-        )
-        return loss <= error
+        return loss <= 0 or loss <= self._standard_error(candidate, self.best)
 
     def _report_on_gate(self, candidate: Candidate) -> StudentReport:
         return make_report(self.gate.y, candidate.gate_probabilities, self.classes)
 
     def _record(self, cycle: Cycle) -> None:
         self.history.append(cycle)
+        self._answers = []
         self.emit(Event("cycle", cycle))
 
 

@@ -16,6 +16,7 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
+from pgkd.exceptions import InvalidInputError
 from pgkd.records import (
     ClassScore,
     FloatArray,
@@ -62,19 +63,25 @@ def make_predictions(
     return tuple(map(Prediction, texts, y.tolist(), predicted, confidence))
 
 
-class _Rows(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A classifier whose X is row numbers of known probabilities: any scorer takes it."""
+class _GateText(str):
+    """A text that knows its row among the gate texts."""
+
+    row: int
+
+
+class _Known(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A student whose probabilities of the gate texts are known: any scorer takes it."""
 
     def __init__(self, classes: LabelArray, probabilities: FloatArray) -> None:
         self.classes_ = classes
         self.probabilities = probabilities
 
     def predict_proba(self, X: Any) -> FloatArray:
-        rows: FloatArray = self.probabilities[X]
+        rows: FloatArray = self.probabilities[[text.row for text in X]]
         return rows
 
     def predict(self, X: Any) -> LabelArray:
-        labels: LabelArray = self.classes_[self.probabilities[X].argmax(axis=1)]
+        labels: LabelArray = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return labels
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -89,6 +96,7 @@ class GateScorer:
     scoring : str or callable
         A scikit-learn scorer name, or ``scorer(estimator, X, y)``.
     classes : array of shape (n_classes,)
+    texts : sequence of str, of length n_gate_texts
     y : array of shape (n_gate_texts,)
         True labels.
 
@@ -97,7 +105,9 @@ class GateScorer:
     https://scikit-learn.org/stable/modules/model_evaluation.html
     """
 
-    def __init__(self, scoring: Any, classes: LabelArray, y: LabelArray) -> None:
+    def __init__(
+        self, scoring: Any, classes: LabelArray, texts: Sequence[str], y: LabelArray
+    ) -> None:
         if scoring == "neg_log_loss":
             # sklearn's own takes the classes from y, and a gate need not have a text of each.
             self._scorer = make_scorer(
@@ -108,15 +118,42 @@ class GateScorer:
             )
         else:
             self._scorer = get_scorer(scoring)
+        self._scoring = scoring
         self._classes = classes
+        self._texts = [_GateText(text) for text in texts]
+        for row, text in enumerate(self._texts):
+            text.row = row
         self._y = y
 
-    def score(self, probabilities: FloatArray, rows: Any = None) -> float:
-        """Score `probabilities` (n_gate_texts, n_classes), greater is better."""
-        rows = np.arange(len(self._y)) if rows is None else rows
+    def score(self, probabilities: FloatArray) -> float:
+        """Score `probabilities` (n_gate_texts, n_classes), greater is better.
+
+        Raises
+        ------
+        InvalidInputError
+            If the scorer cannot be computed on the gate, which may lack texts of some classes.
+        """
+        try:
+            score = self._score(probabilities, np.arange(len(self._y)))
+        except ValueError as error:
+            raise InvalidInputError(
+                f"scoring={self._scoring!r} cannot be computed on the gate, "
+                f"{len(self._y)} texts of {len(np.unique(self._y))} of the {len(self._classes)} "
+                f"classes: {error} Raise `validation_fraction`, pass `X_val`, or choose another "
+                "scorer."
+            ) from error
+        if not np.isfinite(score):
+            raise InvalidInputError(
+                f"scoring={self._scoring!r} is {score} on the gate of {len(self._y)} texts: raise "
+                "`validation_fraction`, pass `X_val`, or choose another scorer."
+            )
+        return score
+
+    def _score(self, probabilities: FloatArray, rows: Any) -> float:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # classes that a resample lacks
-            return float(self._scorer(_Rows(self._classes, probabilities), rows, self._y[rows]))
+            X = [self._texts[row] for row in rows]
+            return float(self._scorer(_Known(self._classes, probabilities), X, self._y[rows]))
 
     def standard_error(
         self, a: FloatArray, b: FloatArray, rng: np.random.RandomState, n_resamples: int = 200
@@ -132,4 +169,16 @@ class GateScorer:
         """
         n = len(self._y)
         resamples = (rng.randint(n, size=n) for _ in range(n_resamples))
-        return float(np.std([self.score(a, r) - self.score(b, r) for r in resamples], ddof=1))
+        return float(np.std([self._difference(a, b, rows) for rows in resamples], ddof=1))
+
+    def _difference(self, a: FloatArray, b: FloatArray, rows: Any) -> float:
+        """Score the difference on a resample."""
+        try:
+            difference = self._score(a, rows) - self._score(b, rows)
+        except ValueError:
+            difference = np.nan
+        if not np.isfinite(difference):
+            # Some scorers want a text of every class that the gate has.
+            rows = np.append(rows, np.unique(self._y, return_index=True)[1])
+            difference = self._score(a, rows) - self._score(b, rows)
+        return difference

@@ -337,9 +337,10 @@ class Cycle:
     feedback_report : StudentReport or None
         What the teacher was shown.
     n_requested, n_generated, n_accepted : int
-        Texts asked for, delivered by the teacher, and left by curation.
+        Texts asked for, read out of the teacher's answers, and learnt by the candidate.
     rejected : mapping of str to int
-        Texts not used, counted by reason.
+        Why texts are missing, counted by reason: what curation or the plausibility of the label
+        was against, what could not be read in an answer, and requests that failed.
     usage : Usage
         What the cycle took from the teacher.
     seconds : float
@@ -355,7 +356,7 @@ class Cycle:
     n_accepted: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

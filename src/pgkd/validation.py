@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Set
 from typing import Any
 
 import numpy as np
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from pgkd.exceptions import InvalidInputError
-from pgkd.records import Label, LabelArray
+from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.records import (
+    AnnotationRequest,
+    Example,
+    Generation,
+    GenerationRequest,
+    Label,
+    LabelArray,
+)
+from pgkd.text import is_valid
 
 
 def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[str]:
@@ -42,13 +50,18 @@ def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[s
             f"{expected}. Got an array of shape {X.shape} instead: pass its text column, "
             "e.g. X[:, 0]."
         )
-    if not hasattr(X, "__len__") or not hasattr(X, "__iter__"):
+    if isinstance(X, Set) or not hasattr(X, "__len__") or not hasattr(X, "__iter__"):
         raise InvalidInputError(f"{expected}. Got {type(X).__name__} instead: pass list(X).")
     texts = list(X)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             fix = "drop the missing texts" if _is_missing(text) else f"convert {name} with str"
             raise InvalidInputError(f"{expected}. Got {text!r} at position {i} instead: {fix}.")
+        if not is_valid(text):
+            raise InvalidInputError(
+                f"{expected}. Got {text!r} at position {i}, which no file can hold: drop its "
+                "surrogates, e.g. text.encode(errors='ignore').decode()."
+            )
     if not texts and not allow_empty:
         raise InvalidInputError(f"{expected}. Got no text (0 samples): pass at least one.")
     return [str(text) for text in texts]
@@ -75,6 +88,8 @@ def check_labels(y: Any, n_texts: int, name: str = "y") -> LabelArray:
             )
         if len({isinstance(label, str) for label in given}) > 1:
             raise InvalidInputError(f"{name} must be labels of one type. Got str and others.")
+        if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):
+            y = given  # pandas' own types, such as "boolean", would become float
         array: LabelArray = column_or_1d(y, warn=True)
         kind = type_of_target(array, input_name=name)
         np.unique(array)  # what cannot be sorted has no order of classes
@@ -171,12 +186,33 @@ def check_descriptions(
     return {label: descriptions[label] for label in wanted}
 
 
+def check_generation(generation: Any, teacher: str) -> None:
+    """Refuse what a teacher must not yield, before the loop trips over it.
+
+    Raises
+    ------
+    TeacherError
+    """
+    problem = None
+    if not isinstance(generation, Generation):
+        problem = f"{generation!r} instead of a Generation"
+    elif not isinstance(generation.request, (GenerationRequest, AnnotationRequest)):
+        problem = f"a Generation with the request {generation.request!r}"
+    else:
+        for example in generation.examples:
+            whole = isinstance(example, Example) and isinstance(example.text, str)
+            if not whole or not isinstance(example.label, Hashable):
+                problem = f"{example!r} instead of an Example of a str and a label"
+    if problem:
+        raise TeacherError(f"{teacher} yielded {problem}: see pgkd.testing.check_teacher.")
+
+
 def check_component(component: Any, name: str, methods: tuple[str, ...]) -> None:
     """Refuse a component given as a class, or without one of its methods."""
     if isinstance(component, type):
         raise InvalidInputError(
             f"The `{name}` parameter of PGKDClassifier must be an instance. Got the class "
-            f"{component.__name__} instead: write `{name}={component.__name__}(...)`."
+            f"{component.__name__} instead: pass `{component.__name__}(...)`."
         )
     for method in methods:
         if not callable(getattr(component, method, None)):

@@ -1,6 +1,9 @@
 """LLMTeacher: what a subclass gets for its one method."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -148,3 +151,39 @@ def test_a_cut_off_answer_is_counted():
     # The follow-up asks for "b" only, and is told "a" and half a text of "b".
     assert generation.examples == (Example("one", "a"),)
     assert generation.rejected == {"answer cut off": 2, "unknown label": 1}
+
+
+def test_an_iterator_left_in_the_middle_does_not_keep_the_process():
+    script = f"""
+import sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from test_base import REQUESTS, ANSWER
+from pgkd.teachers import FunctionTeacher
+answers = FunctionTeacher(lambda messages: ANSWER).generate(REQUESTS)
+next(answers)
+sys.keep = answers
+"""
+    subprocess.run([sys.executable, "-c", script], timeout=60, check=True)
+
+
+def test_a_second_interrupt_does_not_wait():
+    script = """
+import signal, sys, threading, time, os
+from pgkd.records import GenerationRequest
+from pgkd.teachers import FunctionTeacher
+def interrupt():
+    for _ in range(2):
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+start = time.monotonic()
+try:
+    teacher = FunctionTeacher(lambda messages: time.sleep(60))
+    list(teacher.generate([GenerationRequest("1-1", {"a": 1})]))
+except KeyboardInterrupt:
+    print(time.monotonic() - start < 20, flush=True)
+os._exit(0)
+"""
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, timeout=60, check=True, capture_output=True, text=True)
+    assert run.stdout == "True\n"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import replace
+from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
 
 from pgkd.records import Feedback, GenerationRequest, Label, Prediction, State, StudentReport
 from pgkd.samplers.base import apportion, draft, group, pick
@@ -44,6 +46,15 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
     Paper (arXiv 2411.05045), section 3: gradual evaluation check and hard-negative mining.
     """
 
+    _parameter_constraints = {  # noqa: RUF012
+        "texts_per_request": [Interval(Integral, 1, None, closed="left")],
+        "classes_per_request": [Interval(Integral, 1, None, closed="left")],
+        "n_examples": [Interval(Integral, 0, None, closed="left")],
+        "n_hard_negatives": [Interval(Integral, 0, None, closed="left")],
+        "n_samples": [Interval(Integral, 0, None, closed="left")],
+        "report": ["boolean"],
+    }
+
     needs_feedback = True
 
     def __init__(
@@ -67,6 +78,7 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
         self, state: State, n_samples: int, rng: np.random.Generator
     ) -> list[GenerationRequest]:
         """Return requests for `n_samples` texts, shared out by weakness."""
+        self._validate_params()
         feedback = state.feedback
         assert feedback is not None, "the loop evaluates the student for this sampler"
         weakness = [max(1 - score.f1, MIN_WEAKNESS) for score in feedback.report.classes.values()]

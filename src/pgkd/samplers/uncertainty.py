@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from pgkd.records import AnnotationRequest, Example, FloatArray, GenerationRequest, State
 from pgkd.samplers.base import pick
 from pgkd.samplers.performance_guided import PerformanceGuidedSampler
-
-STRATEGIES = {"margin", "entropy", "least_confident", "random"}
 
 
 class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
@@ -44,6 +43,15 @@ class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
     Settles, Active Learning Literature Survey, section 3.1.
     """
 
+    _parameter_constraints = {  # noqa: RUF012
+        "strategy": [StrOptions({"margin", "entropy", "least_confident", "random"})],
+        "pool_share": [Interval(Real, 0, 1, closed="right")],
+        "generator": [HasMethods("propose"), None],
+        "n_candidates": [Interval(Integral, 1, None, closed="left")],
+        "n_examples": [Interval(Integral, 0, None, closed="left")],
+        "texts_per_request": [Interval(Integral, 1, None, closed="left")],
+    }
+
     needs_pool = True
 
     def __init__(
@@ -72,11 +80,7 @@ class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
         self, state: State, n_samples: int, rng: np.random.Generator
     ) -> list[AnnotationRequest | GenerationRequest]:
         """Return requests for `n_samples` texts, from the pool as far as it goes."""
-        validate_parameter_constraints(
-            {"strategy": [StrOptions(STRATEGIES)]},
-            {"strategy": self.strategy},
-            "UncertaintySampler",
-        )
+        self._validate_params()
         requests: list[AnnotationRequest | GenerationRequest] = []
         n_pool = 0
         if state.pool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
 
 from pgkd.records import GenerationRequest, State
 from pgkd.samplers.base import apportion, draft, group, pick
@@ -35,6 +38,12 @@ class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
     {'spam': 2, 'ham': 2}
     """
 
+    _parameter_constraints = {  # noqa: RUF012
+        "texts_per_request": [Interval(Integral, 1, None, closed="left")],
+        "classes_per_request": [Interval(Integral, 1, None, closed="left")],
+        "n_examples": [Interval(Integral, 0, None, closed="left")],
+    }
+
     needs_feedback = False
 
     def __init__(
@@ -48,6 +57,7 @@ class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
         self, state: State, n_samples: int, rng: np.random.Generator
     ) -> list[GenerationRequest]:
         """Return requests for `n_samples` texts, shared out evenly among the classes."""
+        self._validate_params()
         # In random order, so that a request mixes other classes in every cycle.
         classes = pick(state.classes, len(state.classes), rng)
         quota = apportion(classes, np.ones(len(classes)), n_samples, rng)

@@ -80,8 +80,6 @@ def predict_proba(student: Any, texts: Sequence[str], classes: LabelArray) -> Fl
             f"({len(texts)}, {len(columns)}), a column for each of its classes. Got shape "
             f"{found.shape}, {np.count_nonzero(~np.isfinite(found))} of them not finite."
         )
-    if len(columns) == len(classes):
-        return found
     aligned = np.zeros((len(texts), len(classes)))
     aligned[:, columns] = found
     return aligned

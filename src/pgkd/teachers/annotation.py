@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from pgkd.records import AnnotationRequest, Example, Message
+from pgkd.teachers.parsing import find_label
 
 SYSTEM = (
     "You label texts for a text classifier. Give each text the one label that fits it best, "
@@ -75,9 +76,9 @@ def parse(answer: str, request: AnnotationRequest) -> tuple[tuple[Example, ...],
     for i, (text, shortlist) in enumerate(zip(request.texts, request.shortlists), start=1):
         if (given := document.get(str(i))) is None:
             continue
-        labels = {_fold(str(label)): label for label in shortlist}
-        if _fold(str(given)) in labels:
-            examples.append(Example(text, labels[_fold(str(given))]))
+        label = find_label(str(given), {str(label): label for label in shortlist})
+        if label is not None:
+            examples.append(Example(text, label))
         else:
             rejected["no label fits" if given == NONE else "unknown label"] += 1
     return tuple(examples), dict(rejected)
@@ -92,7 +93,3 @@ def _label(label: Any, request: AnnotationRequest) -> str:
 
 def _quote(text: Any) -> str:
     return json.dumps(" ".join(str(text).split()), ensure_ascii=False)
-
-
-def _fold(name: str) -> str:
-    return " ".join(name.casefold().split())

@@ -145,7 +145,8 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
 
         async def complete(messages: Sequence[Message], schema: dict[str, Any]) -> Completion:
             call = partial(self.complete, messages, schema=schema)
-            return await anyio.to_thread.run_sync(call, limiter=limiter)
+            # Called off, a thread is left to itself: waiting for it would make Ctrl-C useless.
+            return await anyio.to_thread.run_sync(call, limiter=limiter, abandon_on_cancel=True)
 
         yield complete
 

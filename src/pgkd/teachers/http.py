@@ -14,6 +14,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import anyio
 import httpx
 
 from pgkd.exceptions import (
@@ -149,7 +150,13 @@ class HTTPTeacher(LLMTeacher):
     ) -> httpx.Response:
         """Send `body`; the answer may have any status."""
         try:
-            return await client.post(path, json=body, **options)
+            # httpx's time-outs are between two bytes: a body that trickles in would pass them.
+            with anyio.fail_after(self.deadline):
+                return await client.post(path, json=body, **options)
+        except TimeoutError as error:
+            raise TeacherUnavailableError(
+                f"{self._url()} did not finish its answer in {self.deadline} s."
+            ) from error
         except httpx.TransportError as error:
             raise TeacherUnavailableError(
                 f"No answer from {self._url()}: {error!r}. Is the server up, and is `base_url` "
@@ -160,6 +167,8 @@ class HTTPTeacher(LLMTeacher):
         """Tell what an answer with an error status means for the request and for the others."""
         status = response.status_code
         message = self._message(response)
+        if key := self._key():  # servers like to quote the key that they refuse
+            message = message.replace(key, "***")
         what = f"{self._url()} answered {status} {response.reason_phrase}: {message!r}."
         if status in (401, 403):
             return TeacherAuthenticationError(f"{what} Check {self.key_variable} or `api_key`.")

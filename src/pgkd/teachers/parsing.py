@@ -11,6 +11,7 @@ from typing import Any
 import json_repair
 
 from pgkd.records import Example, Label
+from pgkd.text import fold_name, is_valid
 
 _DECODER = json.JSONDecoder()
 #: A key, and the beginning of its list of texts.
@@ -42,17 +43,16 @@ def parse(answer: str, names: Mapping[str, Label]) -> tuple[tuple[Example, ...],
     >>> parse('Sure! {"a": ["one", "two"], "b": ["thr', {"a": 0, "b": 1})
     ((Example(text='one', label=0), Example(text='two', label=0)), {})
     """
-    folded = {_fold(name): label for name, label in names.items()} | dict(names)
     examples: list[Example] = []
     rejected: Counter[str] = Counter()
     for name, text in _items(answer):
-        key = name if name in names else _fold(name)
-        if not isinstance(text, str):
+        label = find_label(name, names)
+        if not isinstance(text, str) or not is_valid(text):
             rejected["malformed"] += 1
-        elif key not in folded:
+        elif label is None:
             rejected["unknown label"] += 1
         else:
-            examples.append(Example(text, folded[key]))
+            examples.append(Example(text, label))
     if not examples and not rejected:
         rejected["unreadable answer"] = 1
     return tuple(examples), dict(rejected)
@@ -90,5 +90,17 @@ def _salvage(answer: str) -> Iterator[tuple[str, str]]:
             yield str(name), text
 
 
-def _fold(name: str) -> str:
-    return " ".join(name.casefold().split())
+def find_label(name: str, names: Mapping[str, Label]) -> Label | None:
+    """Find the class that `name` stands for; white space and case may differ if that is no guess.
+
+    Examples
+    --------
+    >>> from pgkd.teachers.parsing import find_label
+    >>> names = {"Open": 1, "open": 2, "Closed": 3}
+    >>> [find_label(name, names) for name in ("open", "OPEN", "closed")]
+    [2, None, 3]
+    """
+    if name in names:
+        return names[name]
+    alike = [label for known, label in names.items() if fold_name(known) == fold_name(name)]
+    return alike[0] if len(alike) == 1 else None

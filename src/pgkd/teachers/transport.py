@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import queue
+import threading
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -11,7 +14,6 @@ from typing import Any, TypeVar
 
 import anyio
 import tenacity
-from anyio.from_thread import start_blocking_portal
 
 from pgkd.exceptions import TeacherUnavailableError
 from pgkd.records import Completion, Usage
@@ -48,6 +50,7 @@ def run_concurrently(
     """
     todo = iter(items)
     done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    started: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
     interrupted: list[KeyboardInterrupt] = []
     end = object()
 
@@ -62,35 +65,47 @@ def run_concurrently(
                 return
 
     async def run() -> None:
-        async with connect() as serve, anyio.create_task_group() as workers:
-            for _ in range(n_workers):
-                workers.start_soon(work, serve, workers.cancel_scope)
+        with anyio.CancelScope() as scope:
+            loop = asyncio.get_running_loop()
+            started.put(lambda: loop.call_soon_threadsafe(scope.cancel))
+            async with connect() as serve, anyio.create_task_group() as workers:
+                for _ in range(n_workers):
+                    workers.start_soon(work, serve, scope)
 
-    with start_blocking_portal() as portal:
-        future = portal.start_task_soon(run)
-        future.add_done_callback(lambda _: done.put((end, None)))
+    def run_in_thread() -> None:
         try:
-            while True:
-                try:
-                    result, error = done.get()
-                except KeyboardInterrupt as interrupt:
-                    if interrupted:
-                        raise
-                    interrupted.append(interrupt)
-                    warnings.warn(
-                        "Interrupted: waiting for the answers under way, which are paid for. "
-                        "Ctrl-C again calls them off.",
-                        stacklevel=2,
-                    )
-                    continue
-                if error is not None:
-                    raise error
-                if result is end:
-                    break
-                yield result
-            future.result()
-        finally:
-            future.cancel()
+            asyncio.run(run())
+            done.put((end, None))
+        except BaseException as error:
+            done.put((end, error))
+
+    # A daemon: an iterator that is left in the middle must not keep the process from ending.
+    thread = threading.Thread(target=run_in_thread, name="pgkd requests", daemon=True)
+    thread.start()
+    call_off = started.get()
+    try:
+        while True:
+            try:
+                result, error = done.get()
+            except KeyboardInterrupt as interrupt:
+                if interrupted:
+                    raise
+                interrupted.append(interrupt)
+                warnings.warn(
+                    "Interrupted: waiting for the answers under way, which are paid for. "
+                    "Ctrl-C again calls them off.",
+                    stacklevel=2,
+                )
+                continue
+            if error is not None:
+                raise error
+            if result is end:
+                break
+            yield result
+    finally:
+        with contextlib.suppress(RuntimeError):  # it has ended already
+            call_off()
+        thread.join()
     if interrupted:
         raise interrupted[0]
 
