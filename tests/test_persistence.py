@@ -1,16 +1,24 @@
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from students.tiny_bert import write_tiny_bert
 
 from pgkd import PGKDClassifier
 from pgkd.exceptions import PersistenceError
+from pgkd.students import EmbeddingStudent
 from pgkd.teachers import OpenAITeacher
 
 
@@ -76,17 +84,114 @@ def test_saved_again_and_safe_from_mistakes(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     fitted.save(tmp_path / "model")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old_format"),
+    [
+        *[(name, False) for name in ("notes.txt", "sub/notes.txt", "sub", "student/notes.txt")],
+        *[(name, True) for name in ("notes.txt", "sub/notes.txt", "sub")],
+    ],
+)
+def test_what_is_no_saved_classifier_is_never_deleted(fitted, tmp_path, name, old_format):
+    fitted.save(tmp_path / "model")
+    if old_format:
+        remove(tmp_path / "model", "files")
+    strange = tmp_path / "model" / name
+    if "." in name:
+        strange.parent.mkdir(exist_ok=True)
+        strange.write_text("years of work")
+    else:
+        strange.mkdir()
+    with pytest.raises(PersistenceError, match=rf"did not write.*{name}.*Move them away"):
+        fitted.save(tmp_path / "model")
+    assert strange.exists()
+    PGKDClassifier.load(tmp_path / "model")
+    strange.unlink() if "." in name else strange.rmdir()
+    if name.startswith("sub/"):
+        strange.parent.rmdir()
+    fitted.save(tmp_path / "model")
+
+
+def test_a_directory_without_a_saved_classifier_is_never_deleted(fitted, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.tex").write_text("years of work")
-    with pytest.raises(PersistenceError, match="holds something else"):
-        fitted.save(tmp_path / "thesis")
+    for document in (None, "{", "[]", '{"files": 1}'):
+        if document:
+            (tmp_path / "thesis" / "pgkd.json").write_text(document)
+        with pytest.raises(PersistenceError, match=r"chapter1\.tex"):
+            fitted.save(tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter1.tex").exists()
+    (tmp_path / "empty").mkdir()
+    fitted.save(tmp_path / "empty")
+
+
+def test_a_kill_while_the_directory_is_replaced_loses_nothing(fitted, tmp_path, monkeypatch):
+    fitted.save(tmp_path / "model")
+    rename = Path.rename
+    seen = []
+
+    def fail(path, target):
+        if target == tmp_path / "model" and not seen:
+            for left in tmp_path.iterdir():  # as a kill would leave them
+                seen.append(PGKDClassifier.load(left).classes_.tolist())
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(KeyboardInterrupt):
+        fitted.save(tmp_path / "model")
+    assert seen == [["card", "pin", "rate"]] * 2
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+    PGKDClassifier.load(tmp_path / "model")
+
+
+def test_places_that_cannot_be_replaced(fitted, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    fitted.save(tmp_path / "model")
+    (tmp_path / "link").symlink_to(tmp_path / "model")
+    monkeypatch.chdir(tmp_path / "model")
+    for place, message in [
+        (tmp_path / "file", "is a file"),
+        (tmp_path / "file" / "model", "file"),
+        (tmp_path / "link", f"symbolic link.*{tmp_path / 'model'}"),
+        (".", "in which the process works"),
+        (tmp_path / "model", "in which the process works"),
+        ("/", "in which the process works"),
+    ]:
+        with pytest.raises(PersistenceError, match=f"Cannot save to.*{message}"):
+            fitted.save(place)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "link", "model"]
+    fitted.save("../other/")
+    PGKDClassifier.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_the_umask_is_respected(fitted, tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        fitted.save(tmp_path / "model")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_texts_and_labels_of_any_kind(fitted, tmp_path):
+    """A text may have other ends of lines, and a rejected one whatever the teacher wrote."""
+    text = replace(fitted.synthetic_[0], text="one\u2028two\x85three\x0bfour\nfive\r\nsix \ud83d")
+    odd = [float("inf"), None, np.int64(3), "pin", {"card"}, ("a", "b"), {("a",): object}, 1j]
+    fitted.synthetic_ = [text, *(replace(text, label=label) for label in odd)]
+    fitted.save(tmp_path / "model")
+    loaded = PGKDClassifier.load(tmp_path / "model").synthetic_
+    assert loaded[0] == text
+    assert [t.label for t in loaded[1:]] == [*odd[:4], *map(repr, odd[4:])]
 
 
 def test_a_save_that_fails_leaves_nothing_behind(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     fitted.synthetic_ = [object()]
-    with pytest.raises(TypeError):
+    with pytest.raises(AttributeError):
         fitted.save(tmp_path / "model")
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
     assert PGKDClassifier.load(tmp_path / "model").predict(["pin code"]).tolist() == ["pin"]
@@ -100,6 +205,15 @@ def test_a_save_that_fails_leaves_nothing_behind(fitted, tmp_path):
         (lambda d: (d / "synthetic.jsonl").unlink(), "is damaged"),
         (lambda d: edit(d, format=99), "upgrade pgkd"),
         (lambda d: edit(d, student="os:system"), "none of pgkd's"),
+        (lambda d: edit(d, student="pgkd.nothing:X"), "No module named 'pgkd.nothing'.*install"),
+        (lambda d: edit(d, student="pgkd.students:X"), "no attribute 'X'"),
+        # torch.load would unpickle
+        (lambda d: edit(d, student="pgkd.students._encoder:torch"), "is no class"),
+        (lambda d: (d / "student").rename(d / "pupil"), "is damaged.*student.skops"),
+        (lambda d: cut(d / "student" / "student.skops"), "is damaged.*BadZipFile"),
+        (lambda d: edit(d, classes=["card", "pin"]), "student has classes that pgkd.json has not"),
+        (lambda d: edit(d, history=[]), "is damaged.*IndexError"),
+        (lambda d: edit(d, params={"new": 1}), "of another version.*'new'"),
     ],
 )
 def test_damaged_directories(fitted, tmp_path, spoil, message):
@@ -112,6 +226,16 @@ def test_damaged_directories(fitted, tmp_path, spoil, message):
 def edit(directory, **changes):
     document = json.loads((directory / "pgkd.json").read_text())
     (directory / "pgkd.json").write_text(json.dumps({**document, **changes}))
+
+
+def remove(directory, name):
+    document = json.loads((directory / "pgkd.json").read_text())
+    del document[name]
+    (directory / "pgkd.json").write_text(json.dumps(document))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
 
 
 class Stranger(ClassifierMixin, BaseEstimator):
@@ -147,3 +271,105 @@ def test_no_key_is_saved(student, data, tmp_path):
         if path.is_file():
             assert b"sk-canary" not in path.read_bytes()
     assert "sk-canary" not in repr(clf)
+
+
+class SavesOnly(Stranger):
+    def save(self, directory):
+        (directory / "prior.txt").write_text(" ".join(self.classes_))
+
+
+class SavesAndLoads(SavesOnly):
+    @classmethod
+    def load(cls, directory):
+        return cls().fit(None, (directory / "prior.txt").read_text().split())
+
+
+def test_a_student_with_its_own_save(teacher, data, tmp_path):
+    clf = PGKDClassifier(teacher, SavesAndLoads(), max_cycles=0, random_state=0).fit(*data)
+    clf.save(tmp_path / "model")
+    with pytest.raises(PersistenceError, match=r"none of pgkd's.*trusted="):
+        PGKDClassifier.load(tmp_path / "model")
+    name = f"{SavesAndLoads.__module__}:SavesAndLoads"
+    loaded = PGKDClassifier.load(tmp_path / "model", trusted=[name])
+    assert loaded.predict_proba(["x"]).shape == (1, 3)
+    (tmp_path / "model" / "student" / "prior.txt").unlink()
+    with pytest.raises(PersistenceError, match=r"is damaged.*prior\.txt"):
+        PGKDClassifier.load(tmp_path / "model", trusted=[name])
+
+
+def test_a_student_that_could_not_be_loaded_is_not_saved(teacher, data, tmp_path):
+    class Local(SavesAndLoads):
+        pass
+
+    for student in (SavesOnly(), Local()):
+        clf = PGKDClassifier(teacher, student, max_cycles=0, random_state=0).fit(*data)
+        with pytest.raises(PersistenceError, match=r"could not be loaded again.*class method"):
+            clf.save(tmp_path / "model")
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def tiny_bert(tmp_path_factory):
+    return str(write_tiny_bert(tmp_path_factory.mktemp("tiny_bert")))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda student: CalibratedClassifierCV(student, cv=2),
+        lambda student: GridSearchCV(student, {"batch_size": [32]}, cv=2),
+    ],
+)
+def test_a_pretrained_student_in_a_wrapping(teacher, data, tmp_path, tiny_bert, wrap):
+    student = wrap(EmbeddingStudent(tiny_bert))
+    clf = PGKDClassifier(teacher, student, max_cycles=0, feedback="train", random_state=0)
+    clf.fit(*data)
+    with pytest.raises(PersistenceError, match=r"`estimator`, of class EmbeddingStudent.*joblib"):
+        clf.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pretrained_student_is_kept_for_another_fit(teacher, data, tmp_path, tiny_bert):
+    student = EmbeddingStudent(tiny_bert, head=LogisticRegression(C=7), max_length=32)
+    clf = PGKDClassifier(teacher, student, max_cycles=0, random_state=0).fit(*data)
+    clf.save(tmp_path / "model")
+    loaded = PGKDClassifier.load(tmp_path / "model")
+    np.testing.assert_allclose(loaded.predict_proba(data[0]), clf.predict_proba(data[0]), atol=1e-6)
+    assert isinstance(loaded.student, EmbeddingStudent)
+    assert (loaded.student.model, loaded.student.max_length) == (tiny_bert, 32)
+    assert loaded.student.head.C == 7
+
+
+def test_fit_again_after_load(fitted, data, tmp_path):
+    fitted.save(tmp_path / "model")
+    loaded = PGKDClassifier.load(tmp_path / "model")
+    with pytest.raises(NotFittedError):
+        loaded.student.predict(["pin code"])
+    loaded.set_params(teacher=type(fitted.teacher)()).fit(*data)
+    np.testing.assert_array_equal(loaded.predict_proba(data[0]), fitted.predict_proba(data[0]))
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [0, 1], [False, True]])
+def test_class_descriptions_are_kept(teacher, student, tmp_path, labels):
+    descriptions = dict(zip(labels, ["the first", "the second"]))
+    clf = PGKDClassifier(
+        teacher, student, max_cycles=0, class_descriptions=descriptions, random_state=0
+    ).fit(
+        ["aa bb", "aa cc", "dd ee", "dd ff"] * 3, [labels[0], labels[0], labels[1], labels[1]] * 3
+    )
+    clf.save(tmp_path / "model")
+    loaded = PGKDClassifier.load(tmp_path / "model").class_descriptions
+    assert loaded == descriptions
+    assert list(map(type, loaded)) == list(map(type, labels))
+
+
+def test_directories_saved_before_there_was_a_list_of_files(fitted, data, tmp_path):
+    fitted.save(tmp_path / "model")
+    remove(tmp_path / "model", "files")
+    remove(tmp_path / "model", "class_descriptions")
+    params = json.loads((tmp_path / "model" / "pgkd.json").read_text())["params"]
+    edit(tmp_path / "model", params={**params, "class_descriptions": None})
+    loaded = PGKDClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(data[0]), fitted.predict_proba(data[0]))
+    loaded.save(tmp_path / "model")
+    PGKDClassifier.load(tmp_path / "model")

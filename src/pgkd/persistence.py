@@ -11,101 +11,203 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
+from sklearn.base import clone
 
 import pgkd
 from pgkd.exceptions import PersistenceError
 from pgkd.records import ClassScore, Cycle, StudentReport, SyntheticText, Usage
+from pgkd.students._text_classifier import jsonable
 
 FORMAT = 1
-#: Components are left out: a teacher may hold a key, and none is needed to predict.
+DOCUMENT, TEXTS, STUDENT = "pgkd.json", "synthetic.jsonl", "student"
+#: A teacher may hold a key, and none is needed to predict. The student is read from `student_`.
 COMPONENTS = ("teacher", "student", "sampler", "callbacks", "run_dir")
 
 
 def save(classifier: Any, directory: Path) -> None:
     """Write a fitted classifier, whole or not at all."""
-    if directory.exists() and not (directory / "pgkd.json").exists() and any(directory.iterdir()):
-        raise PersistenceError(
-            f"{str(directory)!r} holds something else than a saved classifier: pass a new or an "
-            "empty directory."
-        )
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    # In the same parent, so that the last step is a rename.
-    draft = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        student_class = _save_student(classifier.student_, draft / "student")
-        document = {
-            "format": FORMAT,
-            "pgkd": pgkd.__version__,
-            "student": student_class,
-            "params": _jsonable_params(classifier),
-            "classes": classifier.classes_.tolist(),
-            "classes_dtype": classifier.classes_.dtype.str,
-            "history": [_cycle_to_json(cycle) for cycle in classifier.history_],
-            "usage": asdict(classifier.usage_),
-            "best_cycle": classifier.best_cycle_,
-            "stop_reason": classifier.stop_reason_,
-        }
-        (draft / "pgkd.json").write_text(_dumps(document, indent=1), encoding="utf-8")
-        lines = [_dumps(asdict(text)) + "\n" for text in classifier.synthetic_]
-        (draft / "synthetic.jsonl").write_text("".join(lines), encoding="utf-8")
-        draft.chmod(0o755)  # mkdtemp's are private
-        if directory.exists():
-            shutil.rmtree(directory)
-        draft.rename(directory)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        directory = Path(os.path.abspath(directory))
+        _check_replaceable(directory)
+        # In the same parent, so that the last step is a rename. No mkdtemp: that is private.
+        draft = directory.with_name(f".{directory.name}-{uuid4().hex[:8]}")
+        draft.mkdir(parents=True)
+        try:
+            _write(classifier, draft)
+            _replace(directory, draft)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+    except OSError as error:
+        raise PersistenceError(
+            f"Cannot save to {str(directory)!r} ({error}): pass a directory that can be written."
+        ) from error
 
 
 def load(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     """Read a classifier that `save` wrote."""
-    path = directory / "pgkd.json"
-    if not path.is_file():
+    if not (directory / DOCUMENT).is_file():
         raise PersistenceError(
-            f"{str(directory)!r} is not a saved classifier: it has no pgkd.json. Pass the "
+            f"{str(directory)!r} is not a saved classifier: it has no {DOCUMENT}. Pass the "
             "directory given to `save`."
         )
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["format"] > FORMAT:
-            raise PersistenceError(
-                f"{str(directory)!r} was written by pgkd {document['pgkd']}, and this is "
-                f"{pgkd.__version__}: upgrade pgkd."
-            )
-        classifier = cls(**document["params"])
-        classifier.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
-        classifier.history_ = [_cycle_from_json(cycle) for cycle in document["history"]]
-        classifier.usage_ = Usage(**document["usage"])
-        classifier.n_cycles_ = classifier.history_[-1].number
-        classifier.best_cycle_ = document["best_cycle"]
-        classifier.stop_reason_ = document["stop_reason"]
-        lines = (directory / "synthetic.jsonl").read_text(encoding="utf-8").splitlines()
+        return _read(cls, directory, trusted)
+    except PersistenceError:
+        raise
+    except Exception as error:  # whatever strangers' students and cut files lead to
+        raise PersistenceError(
+            f"{str(directory)!r} is damaged, or made with packages that are missing here or of "
+            f"another version ({type(error).__name__}: {error}): save it again, or install these "
+            "packages."
+        ) from error
+
+
+def _check_replaceable(directory: Path) -> None:
+    """Refuse a place where `save` would destroy something, or fail after the work is done."""
+    place = f"Cannot save to {str(directory)!r}"
+    if directory.is_symlink():
+        raise PersistenceError(
+            f"{place}, a symbolic link: pass the directory itself, {str(directory.resolve())!r}."
+        )
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise PersistenceError(f"{place}, which is a file: pass a new or an empty directory.")
+    if Path.cwd().is_relative_to(directory.resolve()):
+        raise PersistenceError(
+            f"{place}, in which the process works, so that it cannot be replaced: pass another "
+            "directory."
+        )
+    strange = _find_strange(directory)
+    if strange:
+        raise PersistenceError(
+            f"{place}: it holds {len(strange)} thing(s) that `save` did not write or no longer "
+            f"knows, e.g. {strange[:3]}. Move them away, or pass a new or an empty directory."
+        )
+
+
+def _find_strange(directory: Path) -> list[str]:
+    """Return what a directory holds besides a saved classifier."""
+    found = _list(directory)
+    try:
+        document = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
+        written = {*document["files"]}
+    except KeyError:  # saved before there was a list
+        written = {TEXTS, STUDENT, *(name for name in found if name.startswith(f"{STUDENT}/"))}
+    except (OSError, TypeError, ValueError):  # damaged, or none of ours
+        return found
+    return sorted({*found} - {DOCUMENT} - written)
+
+
+def _list(directory: Path) -> list[str]:
+    return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*"))
+
+
+def _replace(directory: Path, draft: Path) -> None:
+    """Put the draft in the directory's place. A kill in between leaves both, side by side."""
+    old = draft.with_name(f"{draft.name}-old")
+    try:
+        if directory.exists():
+            directory.rename(old)
+        draft.rename(directory)
+    finally:
+        if old.exists() and not directory.exists():
+            old.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(classifier: Any, directory: Path) -> None:
+    student_class = _save_student(classifier.student_, directory / STUDENT)
+    _write_text(directory / TEXTS, "".join(map(_text_to_line, classifier.synthetic_)))
+    params = classifier.get_params(deep=False)
+    descriptions = params["class_descriptions"]
+    document = {
+        "format": FORMAT,
+        "pgkd": pgkd.__version__,
+        "files": _list(directory),
+        "student": student_class,
+        "params": jsonable({k: v for k, v in params.items() if k not in COMPONENTS}),
+        # Pairs: labels need not be str.
+        "class_descriptions": descriptions and list(descriptions.items()),
+        "classes": classifier.classes_.tolist(),
+        "classes_dtype": classifier.classes_.dtype.str,
+        "history": [_cycle_to_json(cycle) for cycle in classifier.history_],
+        "usage": asdict(classifier.usage_),
+        "best_cycle": classifier.best_cycle_,
+        "stop_reason": classifier.stop_reason_,
+    }
+    _write_text(directory / DOCUMENT, _dumps(document, indent=1))
+
+
+def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
+    document = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
+    if document["format"] > FORMAT:
+        raise PersistenceError(
+            f"{str(directory)!r} was written by pgkd {document['pgkd']}, and this is "
+            f"{pgkd.__version__}: upgrade pgkd."
+        )
+    classifier = cls(**document["params"])
+    if document.get("class_descriptions"):
+        classifier.class_descriptions = dict(document["class_descriptions"])
+    classifier.classes_ = np.unique(np.array(document["classes"], document["classes_dtype"]))
+    classifier.history_ = [_cycle_from_json(cycle) for cycle in document["history"]]
+    classifier.usage_ = Usage(**document["usage"])
+    classifier.n_cycles_ = classifier.history_[-1].number
+    classifier.best_cycle_ = document["best_cycle"]
+    classifier.stop_reason_ = document["stop_reason"]
+    with (directory / TEXTS).open(encoding="utf-8") as lines:
         classifier.synthetic_ = [SyntheticText(**json.loads(line)) for line in lines]
-    except (LookupError, TypeError, ValueError, OSError) as error:
-        if isinstance(error, PersistenceError):
-            raise
-        raise PersistenceError(f"{str(path)!r} is damaged ({error!r}): save it again.") from error
-    classifier.student_ = _load_student(document["student"], directory / "student", trusted)
+    classifier.student_ = _load_student(document["student"], directory / STUDENT, trusted)
+    classifier.student = clone(classifier.student_)
+    if not np.isin(classifier.student_.classes_, classifier.classes_).all():
+        raise PersistenceError(
+            f"{str(directory)!r} is damaged: its student has classes that {DOCUMENT} has not. "
+            "Save it again."
+        )
     return classifier
 
 
 def _save_student(student: Any, directory: Path) -> str | None:
     """Save a student by its own means or by skops; name its class in the first case."""
     directory.mkdir()
-    if hasattr(student, "save"):
-        student.save(directory)
-        return f"{type(student).__module__}:{type(student).__qualname__}"
-    import skops.io
+    cls = type(student)
+    name = f"{cls.__module__}:{cls.__qualname__}"
+    own = hasattr(student, "save")
+    if own and ("." in cls.__qualname__ or not hasattr(cls, "load")):
+        raise PersistenceError(
+            f"The student's class {name!r} has `save`, but could not be loaded again: give it a "
+            "class method `load(directory)`, and define it at the top of its module."
+        )
+    try:
+        if own:
+            student.save(directory)
+        else:
+            import skops.io
 
-    skops.io.dump(student, directory / "student.skops")
-    return None
+            skops.io.dump(student, directory / "student.skops")
+    except (PersistenceError, OSError):
+        raise
+    except Exception as error:
+        parts = [
+            f"Its part `{key}`, of class {type(value).__name__}, can only be saved as the student "
+            "itself. "
+            for key, value in student.get_params().items()
+            if hasattr(value, "save")
+        ]
+        raise PersistenceError(
+            f"The student, of class {name!r}, cannot be saved without pickle ({error!r}). "
+            f"{''.join(parts)}Use another student, or pickle the classifier with joblib.dump."
+        ) from error
+    return name if own else None
 
 
 def _load_student(name: str | None, directory: Path, trusted: Sequence[str]) -> Any:
@@ -127,22 +229,16 @@ def _load_student(name: str | None, directory: Path, trusted: Sequence[str]) -> 
             f"The student is of the class {name!r}, which is none of pgkd's. If you know where the "
             f"directory comes from, pass `trusted=[{name!r}]`."
         )
-    return getattr(importlib.import_module(module), attribute).load(directory)
+    cls = getattr(importlib.import_module(module), attribute)
+    if not isinstance(cls, type):  # e.g. torch, which has a `load` as well
+        raise TypeError(f"{name!r} is no class")
+    return cls.load(directory)  # type: ignore[attr-defined]
 
 
-def _jsonable_params(classifier: Any) -> dict[str, Any]:
-    """Keep the parameters that JSON can hold; a callable `scoring` or a RandomState is left out."""
-    params = {}
-    for name, value in classifier.get_params(deep=False).items():
-        if name in COMPONENTS:
-            continue
-        if name == "class_descriptions" and value:
-            continue  # its keys need not be str
-        try:
-            params[name] = json.loads(_dumps(value))
-        except TypeError:
-            continue
-    return params
+def _text_to_line(text: SyntheticText) -> str:
+    row = {name: getattr(text, name) for name in text.__dataclass_fields__}
+    # The label of a rejected text can be anything.
+    return _dumps({**row, "label": repr(text.label), **jsonable(row)}) + "\n"
 
 
 def _cycle_to_json(cycle: Cycle) -> dict[str, Any]:
@@ -173,6 +269,11 @@ def _cycle_from_json(document: dict[str, Any]) -> Cycle:
             {(label, predicted): n for label, predicted, n in report["confusions"]},
         )
     return Cycle(**{**document, "usage": Usage(**document["usage"])})
+
+
+def _write_text(path: Path, text: str) -> None:
+    # A rejected text can hold half a surrogate pair, which JSON has as \ud83d and UTF-8 has not.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _dumps(document: Any, indent: int | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         document = {
             "class": type(self).__name__,
             "pgkd": pgkd.__version__,
-            "params": _jsonable(self.get_params(deep=False)),
+            "params": jsonable(self.get_params(deep=False)),
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
         }
@@ -146,10 +147,10 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def _jsonable(params: dict[str, Any]) -> dict[str, Any]:
+def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what JSON can hold: a `RandomState` is left out, and the head has its own file."""
     kept = {}
-    for name, value in params.items():
+    for name, value in values.items():
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
         if isinstance(value, np.generic):
