@@ -62,7 +62,7 @@ def test_other_scripts():
         "カードが届きません",
         label=0,
     )
-    assert [t.reason for t in judged] == ["near duplicate", "close to a gate text", None]
+    assert [t.reason for t in judged] == ["duplicate", "close to a gate text", None]
 
 
 def test_no_gate_text():

@@ -89,7 +89,7 @@ def test_labels(y, message):
         ({"teacher": None}, "`teacher` parameter of PGKDClassifier must be given"),
         ({"teacher": FunctionTeacher}, "Got the class FunctionTeacher instead"),
         ({"teacher": "gpt-5"}, "must have a method `generate`"),
-        ({"student": LogisticRegression}, r"write `student=LogisticRegression\(...\)`"),
+        ({"student": LogisticRegression}, r"pass `LogisticRegression\(...\)`"),
         ({"student": LinearSVC()}, "must have a method `predict_proba`"),
         ({"sampler": UnguidedSampler}, "Got the class UnguidedSampler"),
         ({"sampler": object()}, "must have a method `propose`"),

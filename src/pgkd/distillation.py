@@ -226,7 +226,7 @@ class Distillation:
 
     def _warn(self, what: str) -> None:
         warnings.warn(
-            f"{what} In cycle {self.state.cycle}; the best student so far, of cycle "
+            f"{what.rstrip('.')}. In cycle {self.state.cycle}; the best student so far, of cycle "
             f"{self.best.cycle}, is kept.",
             stacklevel=4,
         )
