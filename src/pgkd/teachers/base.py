@@ -97,6 +97,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
     _without_effect: frozenset[str] = frozenset(
         {
             "api_key",
+            "base_url",  # the same model, wherever it is served
             "max_concurrency",
             "requests_per_minute",
             "tokens_per_minute",
