@@ -6,6 +6,7 @@ from pgkd.teachers.bedrock import BedrockTeacher
 from pgkd.teachers.budgeted import BudgetedTeacher
 from pgkd.teachers.cached import CachedTeacher
 from pgkd.teachers.function import FunctionTeacher
+from pgkd.teachers.litellm import LiteLLMTeacher
 from pgkd.teachers.local import LocalTeacher
 from pgkd.teachers.openai import OpenAITeacher
 from pgkd.teachers.recorded import RecordedTeacher
@@ -17,6 +18,7 @@ __all__ = [
     "CachedTeacher",
     "FunctionTeacher",
     "LLMTeacher",
+    "LiteLLMTeacher",
     "LocalTeacher",
     "OpenAITeacher",
     "RecordedTeacher",

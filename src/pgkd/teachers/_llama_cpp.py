@@ -9,6 +9,7 @@ from joblib import cpu_count  # type: ignore[import-untyped]
 
 from pgkd.exceptions import TeacherError, TeacherRequestError
 from pgkd.records import Completion, Message, Usage
+from pgkd.teachers.openai import answer_format
 
 try:
     import xllamacpp  # type: ignore[import-untyped]
@@ -64,10 +65,7 @@ class LlamaCpp:
         """Answer a chat, held to `schema`."""
         body = {
             "messages": list(chat),
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "texts", "schema": schema, "strict": True},
-            },
+            "response_format": answer_format(schema),
             "seed": seed,
             "max_tokens": max_tokens,
             "chat_template_kwargs": {"enable_thinking": False},

@@ -57,7 +57,7 @@ class HTTPTeacher(LLMTeacher):
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if the key is missing, or the price is needed and not known."""
         self._check_key()
-        self._check_allowed()
+        check_allowed(self._url())
         super().check_ready(max_cost)
         if self._is_default() and not self.knows_price():
             warnings.warn(
@@ -71,14 +71,6 @@ class HTTPTeacher(LLMTeacher):
             raise TeacherAuthenticationError(
                 f"No API key for {self.default_base_url}: set {self.key_variable}, pass "
                 "`api_key=...`, or pass `base_url=...` of a server that needs none."
-            )
-
-    def _check_allowed(self) -> None:
-        host = httpx.URL(self._url()).host
-        if os.environ.get(BLOCK_VARIABLE, "0") not in ("", "0") and not _is_loopback(host):
-            raise TeacherError(
-                f"A call to {host} was blocked, because {BLOCK_VARIABLE} is set: unset it to spend "
-                "money, or use RecordedTeacher, ScriptedTeacher or a server on this machine."
             )
 
     def knows_price(self) -> bool:
@@ -95,7 +87,7 @@ class HTTPTeacher(LLMTeacher):
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncComplete]:
         """Open the connections for a batch of requests, each when it is needed."""
-        self._check_allowed()
+        check_allowed(self._url())
         # Parameters that this server has refused, learnt once for all requests of the batch.
         refused: set[str] = set()
         certificates = httpx.create_ssl_context()
@@ -170,19 +162,8 @@ class HTTPTeacher(LLMTeacher):
         if key := self._key():  # servers like to quote the key that they refuse
             message = message.replace(key, "***")
         what = f"{self._url()} answered {status} {response.reason_phrase}: {message!r}."
-        if status in (401, 403):
-            return TeacherAuthenticationError(f"{what} Check {self.key_variable} or `api_key`.")
-        if status == 404:
-            return TeacherError(f"{what} Check the model {self.model!r} and `base_url`.")
-        if status == 402 or "insufficient_quota" in response.text:
-            return TeacherError(f"{what} The account has no credit left: top it up.")
-        if status in RETRY_STATUSES or status >= 500:
-            return TeacherUnavailableError(
-                what,
-                retry_after=read_retry_after(response.headers),
-                overloaded=status in OVERLOAD_STATUSES,
-            )
-        return TeacherRequestError(what)
+        status = 402 if "insufficient_quota" in response.text else status
+        return make_error(status, what, response.headers, self.model, self.key_variable)
 
     def _message(self, response: httpx.Response) -> str:
         """What is shown of an answer with an error status."""
@@ -197,6 +178,35 @@ class HTTPTeacher(LLMTeacher):
     def _key(self) -> str | None:
         given = self.api_key.reveal() if isinstance(self.api_key, Secret) else self.api_key
         return given or os.environ.get(self.key_variable)
+
+
+def check_allowed(url: str | None) -> None:
+    """Raise if the kill switch is set and `url` is not on this machine; ``None`` is not."""
+    host = httpx.URL(url).host if url else "a provider"
+    if os.environ.get(BLOCK_VARIABLE, "0") not in ("", "0") and not _is_loopback(host):
+        raise TeacherError(
+            f"A call to {host} was blocked, because {BLOCK_VARIABLE} is set: unset it to spend "
+            "money, or use RecordedTeacher, ScriptedTeacher or a server on this machine."
+        )
+
+
+def make_error(
+    status: int, what: str, headers: Mapping[str, str], model: str, key_variable: str
+) -> TeacherError:
+    """Say whether to try again, to fix something first, or to give up on this request."""
+    if status in (401, 403):
+        return TeacherAuthenticationError(f"{what} Check {key_variable} or `api_key`.")
+    if status == 404:
+        return TeacherError(f"{what} Check the model {model!r} and `base_url`.")
+    if status == 402:
+        return TeacherError(f"{what} The account has no credit left: top it up.")
+    if status in RETRY_STATUSES or status >= 500:
+        return TeacherUnavailableError(
+            what,
+            retry_after=read_retry_after(headers),
+            overloaded=status in OVERLOAD_STATUSES,
+        )
+    return TeacherRequestError(what)
 
 
 def unreadable(what: str, response: httpx.Response) -> TeacherUnavailableError:

@@ -118,7 +118,7 @@ class OpenAITeacher(HTTPTeacher):
             body = self._body(messages, schema, refused)
             response = await self._post(client, "chat/completions", body)
             if response.is_success:
-                return _read(response, self.cost)
+                return read_answer(response, self.cost)
             parameter = _refused_parameter(response, body)
             if parameter is None:
                 raise self._error(response)
@@ -130,10 +130,7 @@ class OpenAITeacher(HTTPTeacher):
         body = {
             "model": self.model,
             "messages": list(messages),
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "texts", "schema": schema, "strict": True},
-            },
+            "response_format": answer_format(schema),
             "temperature": self.temperature,
             "max_completion_tokens": self.max_tokens,
             # The same request gets the same answer again, where the server can do so.
@@ -147,7 +144,14 @@ class OpenAITeacher(HTTPTeacher):
         return {name: value for name, value in body.items() if value is not None}
 
 
-def _read(response: httpx.Response, cost: Callable[[Usage], float | None]) -> Completion:
+def answer_format(schema: dict[str, Any]) -> dict[str, Any]:
+    """Demand an answer that keeps to a JSON schema."""
+    named = {"name": "texts", "schema": schema, "strict": True}
+    return {"type": "json_schema", "json_schema": named}
+
+
+def read_answer(response: httpx.Response, cost: Callable[[Usage], float | None]) -> Completion:
+    """Read a chat completion."""
     try:
         body = response.json()
         choice = body["choices"][0]
