@@ -196,7 +196,7 @@ class _Pace:
         if self._seconds:
             start = max(self._free_at, anyio.current_time())
             self._free_at = start + amount * self._seconds
-            await anyio.sleep(start - anyio.current_time())
+            await anyio.sleep_until(start)
 
     def add(self, amount: int) -> None:
         self._free_at += amount * self._seconds
@@ -205,27 +205,43 @@ class _Pace:
 async def with_retries(
     function: Callable[[], Awaitable[Completion]], max_retries: int, deadline: float
 ) -> Completion:
-    """Await ``function()``, and again up to `max_retries` times while the teacher is unavailable.
+    """Await ``function()`` as `retry` does, and count what failed tries took.
 
-    Waits for as long as the server asks, else exponentially longer with jitter, and gives up when
-    `deadline` seconds would be over. What failed tries took is in the usage of the answer or, if
-    there is none, of the error.
+    It is in the usage of the answer or, if there is none, of the error.
     """
-    backoff = tenacity.wait_random_exponential(multiplier=0.5, max=MAX_WAIT)
     failed = Usage()
 
-    def wait(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = getattr(error, "retry_after", None)
-        return float(backoff(state) if asked is None else asked)
-
-    async def call() -> Completion:  # tenacity awaits only what it knows to be a coroutine function
+    async def call() -> Completion:
         nonlocal failed
         try:
             return await function()
         except TeacherUnavailableError as error:
             failed += error.usage
             raise
+
+    try:
+        completion = await retry(call, max_retries, deadline)
+    except TeacherUnavailableError as error:
+        error.usage = failed
+        raise
+    return replace(completion, usage=completion.usage + failed)
+
+
+async def retry(function: Callable[[], Awaitable[R]], max_retries: int, deadline: float) -> R:
+    """Await ``function()``, and again up to `max_retries` times while the teacher is unavailable.
+
+    Waits for as long as the server asks, else exponentially longer with jitter, and gives up when
+    `deadline` seconds would be over.
+    """
+    backoff = tenacity.wait_random_exponential(multiplier=0.5, max=MAX_WAIT)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = getattr(error, "retry_after", None)
+        return float(backoff(state) if asked is None else asked)
+
+    async def call() -> R:  # tenacity awaits only what it knows to be a coroutine function
+        return await function()
 
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(TeacherUnavailableError),
@@ -234,9 +250,5 @@ async def with_retries(
         sleep=anyio.sleep,
         reraise=True,
     )
-    try:
-        completion: Completion = await retrying(call)
-    except TeacherUnavailableError as error:
-        error.usage = failed
-        raise
-    return replace(completion, usage=completion.usage + failed)
+    result: R = await retrying(call)
+    return result
