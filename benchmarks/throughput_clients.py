@@ -15,6 +15,7 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,8 +34,7 @@ def pgkd(job):
     )
 
     def ask(ids):
-        # A generator, so that what grows with the number of requests is the teacher's own.
-        for generation in teacher.generate(request(GenerationRequest, id) for id in ids):
+        for generation in teacher.generate(Requests(GenerationRequest, ids)):
             texts = [example.text for example in generation.examples]
             yield generation.request.id, " ".join(texts)
 
@@ -163,6 +163,19 @@ def request(record, id):
         examples=tuple(Example(text, label) for label, texts in TEXTS.items() for text in texts),
         task_description="Messages to a bank.",
     )
+
+
+class Requests(Sequence):
+    """Makes each request when it is taken, so that the memory measured is the teacher's own."""
+
+    def __init__(self, record, ids):
+        self.record, self.ids = record, ids
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __getitem__(self, i):
+        return request(self.record, self.ids[i])
 
 
 TEXTS = {
