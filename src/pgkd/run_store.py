@@ -1,12 +1,14 @@
-"""One SQLite file a run: every answer that was paid for, and what was spent."""
+"""One SQLite file a run: every answer that was paid for, batches under way, and what was spent."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from pgkd.records import Completion, Usage
@@ -16,6 +18,7 @@ FILE_NAME = "run.sqlite"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT);
+CREATE TABLE IF NOT EXISTS batches (key TEXT PRIMARY KEY, batch TEXT);
 CREATE TABLE IF NOT EXISTS spending (id INTEGER PRIMARY KEY, cost REAL, tokens INTEGER);
 """
 
@@ -51,6 +54,27 @@ class RunStore:
                 [key, json.dumps(asdict(answer), ensure_ascii=False)],
             )
 
+    def find_batches(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the batch of each request that is known to have been submitted with one."""
+        if not self.path.exists():
+            return {}
+        with self._transaction("DEFERRED") as connection:
+            find = partial(connection.execute, "SELECT batch FROM batches WHERE key = ?")
+            found = {key: find([key]).fetchone() for key in keys}
+        return {key: row[0] for key, row in found.items() if row is not None}
+
+    def put_batch(self, keys: Iterable[str], batch: str) -> None:
+        """Remember that these requests were submitted with `batch`."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO batches VALUES (?, ?)", [[key, batch] for key in keys]
+            )
+
+    def forget_batches(self, keys: Iterable[str]) -> None:
+        """Let these requests be submitted again."""
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM batches WHERE key = ?", [[key] for key in keys])
+
     def reserve(
         self, expected: Usage, max_cost: float | None, max_tokens: int | None
     ) -> int | None:
@@ -85,6 +109,15 @@ class RunStore:
             )
 
     @contextmanager
+    def activate(self) -> Iterator[None]:
+        """Be `ACTIVE_STORE` inside."""
+        token = ACTIVE_STORE.set(self)
+        try:
+            yield
+        finally:
+            ACTIVE_STORE.reset(token)
+
+    @contextmanager
     def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
         # A connection a call: sqlite3's must not cross threads or forks, and a call costs far less
         # than the request it saves. WAL lets readers and a writer work side by side.
@@ -98,6 +131,10 @@ class RunStore:
             connection.execute("COMMIT")
         finally:
             connection.close()  # rolls back what was not committed
+
+
+#: The store of the session that is open, if it has one, for teachers with something to remember.
+ACTIVE_STORE: ContextVar[RunStore | None] = ContextVar("ACTIVE_STORE", default=None)
 
 
 def _tokens(usage: Usage) -> int:

@@ -10,6 +10,8 @@ import httpx
 from pgkd.exceptions import TeacherError
 from pgkd.records import Completion, Message
 from pgkd.secret import Secret
+from pgkd.teachers.batch import BatchTeacher
+from pgkd.teachers.batch_api import AnthropicBatches
 from pgkd.teachers.prompts import split_static
 from pgkd.teachers.structured import TOOL_DESCRIPTION, TOOL_NAME, StructuredTeacher, dump_input
 
@@ -31,7 +33,7 @@ COUNTS = (
 CACHE = {"cache_control": {"type": "ephemeral"}}
 
 
-class AnthropicTeacher(StructuredTeacher):
+class AnthropicTeacher(BatchTeacher, StructuredTeacher):
     """Claude, by Anthropic's Messages API.
 
     Answers are held to a JSON schema by structured outputs; a model without them is made to use a
@@ -71,6 +73,12 @@ class AnthropicTeacher(StructuredTeacher):
         `base_url` is Anthropic's own, else not known.
     extra_body : dict, default=None
         Further parameters of the request, e.g. ``{"output_config": {"effort": "low"}}``.
+    batch : bool, default=False
+        Let the provider take its time, a day at most, for half the price: requests are submitted as
+        batches. With `run_dir` (or :class:`CachedTeacher`) a batch outlives the process, and the
+        same `fit` collects it. The limits of concurrency and rate do not hold for batches.
+    poll_interval : float, default=60
+        Seconds between two looks at a batch; the first ones are closer together.
 
     References
     ----------
@@ -90,8 +98,9 @@ class AnthropicTeacher(StructuredTeacher):
     url_variable = "ANTHROPIC_BASE_URL"
     price_provider = "anthropic"
     refusable = REFUSABLE
+    batches = AnthropicBatches
 
-    _without_effect = StructuredTeacher._without_effect | {"prompt_caching"}
+    _without_effect = BatchTeacher._without_effect | {"prompt_caching"}
 
     def __init__(
         self,
@@ -109,6 +118,8 @@ class AnthropicTeacher(StructuredTeacher):
         max_retries: int = 5,
         price: tuple[float, ...] | None = None,
         extra_body: dict[str, Any] | None = None,
+        batch: bool = False,
+        poll_interval: float = 60.0,
     ) -> None:
         self.model = model
         self.base_url = base_url
@@ -123,6 +134,8 @@ class AnthropicTeacher(StructuredTeacher):
         self.max_retries = max_retries
         self.price = price
         self.extra_body = extra_body
+        self.batch = batch
+        self.poll_interval = poll_interval
 
     def _url(self) -> str:
         return super()._url().rstrip("/").removesuffix("/v1")

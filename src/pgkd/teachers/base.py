@@ -157,7 +157,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
 
         The seam of wrappers: a cache, a budget or a recording puts itself around it.
         """
-        limits = Limits(self.max_concurrency, self.requests_per_minute, self.tokens_per_minute)
+        limits = self._make_limits()
         async with self.connect() as connected:
 
             async def complete(messages: Sequence[Message], schema: dict[str, Any]) -> Completion:
@@ -171,6 +171,14 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
                 return replace(completion, usage=replace(usage, cost=self.cost(usage)))
 
             yield complete
+
+    @property
+    def n_workers(self) -> int:
+        """Requests that are begun at once: one that waits for its next try holds up no other."""
+        return 2 * self.max_concurrency
+
+    def _make_limits(self) -> Limits:
+        return Limits(self.max_concurrency, self.requests_per_minute, self.tokens_per_minute)
 
     async def _ask(
         self, complete: AsyncComplete, messages: Sequence[Message], schema: dict[str, Any]
@@ -271,8 +279,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             async with self.session() as complete:
                 yield partial(self._serve, complete)
 
-        # More workers than requests under way: one that waits for its next try holds up no other.
-        yield from run_concurrently(connect, requests, 2 * self.max_concurrency)
+        yield from run_concurrently(connect, requests, min(self.n_workers, len(requests)))
 
     async def _serve(self, complete: AsyncComplete, request: Request) -> Generation:
         """Ask for the texts of a request, and again for those that a broken answer lacks."""

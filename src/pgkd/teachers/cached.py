@@ -54,18 +54,21 @@ class CachedTeacher(WrapperTeacher):
     async def session(self) -> AsyncIterator[AsyncComplete]:
         """Look each request up before the wrapped teacher is asked."""
         store = RunStore(Path(self.path))
-        async with self.teacher.session() as ask:
+        with store.activate():
+            async with self.teacher.session() as ask:
 
-            async def complete(messages: Sequence[Message], schema: dict[str, Any]) -> Completion:
-                key = hash_request(self.teacher, messages, schema)
-                if (stored := store.get(key)) is not None:
-                    return replace(stored, usage=Usage())  # paid for already
-                completion = await ask(messages, schema)
-                if not completion.truncated:
-                    store.put(key, completion)
-                return completion
+                async def complete(
+                    messages: Sequence[Message], schema: dict[str, Any]
+                ) -> Completion:
+                    key = hash_request(self.teacher, messages, schema)
+                    if (stored := store.get(key)) is not None:
+                        return replace(stored, usage=Usage())  # paid for already
+                    completion = await ask(messages, schema)
+                    if not completion.truncated:
+                        store.put(key, completion)
+                    return completion
 
-            yield complete
+                yield complete
 
 
 def hash_request(teacher: LLMTeacher, messages: Sequence[Message], schema: dict[str, Any]) -> str:

@@ -141,10 +141,15 @@ class HTTPTeacher(LLMTeacher):
         self, client: httpx.AsyncClient, path: str, body: Mapping[str, Any], **options: Any
     ) -> httpx.Response:
         """Send `body`; the answer may have any status."""
+        return await self._send(client, "POST", path, json=body, **options)
+
+    async def _send(
+        self, client: httpx.AsyncClient, method: str, path: str, **options: Any
+    ) -> httpx.Response:
         try:
             # httpx's time-outs are between two bytes: a body that trickles in would pass them.
             with anyio.fail_after(self.deadline):
-                return await client.post(path, json=body, **options)
+                return await client.request(method, path, **options)
         except TimeoutError as error:
             raise TeacherUnavailableError(
                 f"{self._url()} did not finish its answer in {self.deadline} s."

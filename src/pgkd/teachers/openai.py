@@ -12,7 +12,9 @@ import httpx
 from pgkd.exceptions import TeacherRequestError
 from pgkd.records import Completion, Message, Usage
 from pgkd.secret import Secret
-from pgkd.teachers.http import HTTPTeacher, unreadable
+from pgkd.teachers.batch import BatchTeacher
+from pgkd.teachers.batch_api import OpenAIBatches
+from pgkd.teachers.http import unreadable
 
 #: What to send instead of a parameter that a server refuses; ``None``: leave it out.
 FALL_BACKS: Mapping[str, str | None] = {
@@ -23,7 +25,7 @@ FALL_BACKS: Mapping[str, str | None] = {
 }
 
 
-class OpenAITeacher(HTTPTeacher):
+class OpenAITeacher(BatchTeacher):
     """An LLM behind an OpenAI-compatible chat completions API.
 
     OpenAI itself and, by `base_url`, vLLM, llama.cpp, Ollama, LM Studio, OpenRouter, Together, Groq
@@ -58,6 +60,12 @@ class OpenAITeacher(HTTPTeacher):
         `base_url` is OpenAI's own, else not known.
     extra_body : dict, default=None
         Further parameters of the request, e.g. ``{"reasoning_effort": "low"}``.
+    batch : bool, default=False
+        Let the provider take its time, a day at most, for half the price: requests are submitted as
+        batches. With `run_dir` (or :class:`CachedTeacher`) a batch outlives the process, and the
+        same `fit` collects it. The limits of concurrency and rate do not hold for batches.
+    poll_interval : float, default=60
+        Seconds between two looks at a batch; the first ones are closer together.
 
     References
     ----------
@@ -74,6 +82,7 @@ class OpenAITeacher(HTTPTeacher):
     default_base_url = "https://api.openai.com/v1"
     key_variable = "OPENAI_API_KEY"
     url_variable = "OPENAI_BASE_URL"
+    batches = OpenAIBatches
 
     def __init__(
         self,
@@ -90,6 +99,8 @@ class OpenAITeacher(HTTPTeacher):
         max_retries: int = 5,
         price: tuple[float, ...] | None = None,
         extra_body: dict[str, Any] | None = None,
+        batch: bool = False,
+        poll_interval: float = 60.0,
     ) -> None:
         self.model = model
         self.base_url = base_url
@@ -103,6 +114,8 @@ class OpenAITeacher(HTTPTeacher):
         self.max_retries = max_retries
         self.price = price
         self.extra_body = extra_body
+        self.batch = batch
+        self.poll_interval = poll_interval
 
     def _headers(self, key: str | None) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"} if key else {}

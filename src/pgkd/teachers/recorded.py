@@ -52,6 +52,11 @@ class RecordedTeacher(LLMTeacher):
         """The recorded teacher's; a replay has no use for more than one."""
         return 1 if self.teacher is None else self.teacher.max_concurrency
 
+    @property
+    def n_workers(self) -> int:
+        """The recorded teacher's."""
+        return 1 if self.teacher is None else self.teacher.n_workers
+
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if there is neither a recording nor a teacher, or the teacher cannot serve."""
         if self.teacher is not None:

@@ -28,6 +28,11 @@ class WrapperTeacher(LLMTeacher):
         return self.teacher.max_concurrency
 
     @property
+    def n_workers(self) -> int:
+        """The wrapped teacher's."""
+        return self.teacher.n_workers
+
+    @property
     def max_followups(self) -> int:  # type: ignore[override]
         """The wrapped teacher's."""
         return self.teacher.max_followups
