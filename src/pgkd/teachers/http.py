@@ -146,10 +146,11 @@ class HTTPTeacher(LLMTeacher):
     async def _send(
         self, client: httpx.AsyncClient, method: str, path: str, **options: Any
     ) -> httpx.Response:
+        url = f"{self._url().rstrip('/')}/{path}"  # joined by httpx, it costs a tenth of a request
         try:
             # httpx's time-outs are between two bytes: a body that trickles in would pass them.
             with anyio.fail_after(self.deadline):
-                return await client.request(method, path, **options)
+                return await client.request(method, url, **options)
         except TimeoutError as error:
             raise TeacherUnavailableError(
                 f"{self._url()} did not finish its answer in {self.deadline} s."
