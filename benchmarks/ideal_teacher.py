@@ -1,11 +1,11 @@
 """What the loop gains from a teacher without mistakes, and loses by one that is always wrong.
 
     python benchmarks/ideal_teacher.py DATA [--dataset banking77] [--seeds 3] [--student embedding]
-        [--arms guided unguided wrong]
+        [--arms guided unguided wrong pool pool_random]
 
 DATA has a folder a data set with train.csv and test.csv (columns text, label). 800 labelled texts,
 6 cycles of 100. The ideal teacher serves hidden real texts; the wrong one gives each another
-class's label.
+class's label. In the pool arms it labels hidden texts, those the student is least sure of or any.
 The test file is read once, after all fitting.
 """
 
@@ -23,12 +23,20 @@ from sklearn.pipeline import make_pipeline
 
 from pgkd import PGKDClassifier
 from pgkd.records import Example, Generation
-from pgkd.samplers import PerformanceGuidedSampler, UnguidedSampler
+from pgkd.samplers import PerformanceGuidedSampler, UncertaintySampler, UnguidedSampler
 from pgkd.students import EmbeddingStudent
 from pgkd.testing import PoolTeacher
 
-#: An ideal teacher, guided or not; and one that is always wrong, guided.
-ARMS = ["guided", "unguided", "wrong"]
+#: Samplers for an ideal teacher; "wrong": guided, for one that is always wrong.
+SAMPLERS = {
+    "guided": PerformanceGuidedSampler(),
+    "unguided": UnguidedSampler(),
+    "wrong": PerformanceGuidedSampler(),
+    "pool": UncertaintySampler(n_candidates=1000, generator=UnguidedSampler()),
+    "pool_random": UncertaintySampler(
+        n_candidates=1000, strategy="random", generator=UnguidedSampler()
+    ),
+}
 
 
 class WrongTeacher(BaseEstimator):
@@ -54,7 +62,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--student", choices=["embedding", "tfidf"], default="embedding")
     parser.add_argument("--n-labelled", type=int, default=800)
-    parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
+    parser.add_argument("--arms", nargs="+", default=list(SAMPLERS), choices=SAMPLERS)
     args = parser.parse_args()
 
     texts, y = read(args.data / args.dataset / "train.csv")
@@ -73,10 +81,14 @@ def main():
         models.append((seed, "baseline", clone(student).fit(*labelled)))
         for arm in args.arms:
             teacher = WrongTeacher(pool) if arm == "wrong" else pool
-            sampler = UnguidedSampler() if arm == "unguided" else PerformanceGuidedSampler()
             clf = PGKDClassifier(
-                teacher, student, sampler, max_cycles=6, samples_per_cycle=100, random_state=seed
-            ).fit(*labelled)
+                teacher,
+                student,
+                SAMPLERS[arm],
+                max_cycles=6,
+                samples_per_cycle=100,
+                random_state=seed,
+            ).fit(*labelled, X_unlabeled=hidden[0] if arm.startswith("pool") else None)
             kept = [cycle.number for cycle in clf.history_ if cycle.kept]
             print(f"seed {seed} {arm}: best cycle {clf.best_cycle_}, kept {kept}", flush=True)
             models.append((seed, arm, clf))

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
@@ -24,6 +24,7 @@ from pgkd.exceptions import InvalidInputError
 from pgkd.protocols import Callback, Sampler, Teacher
 from pgkd.records import Event, FloatArray, Label, LabelArray, UnlabeledTexts
 from pgkd.splitting import hold_out
+from pgkd.students._text_classifier import TextClassifier
 from pgkd.students.base import check_takes_weights, predict_proba
 from pgkd.text import fold_text
 from pgkd.validation import (
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from pgkd.planning import Plan
 
 
-class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class PGKDClassifier(TextClassifier):
     """Distil an LLM that classifies texts into a small, fast classifier.
 
     The student is trained on the labelled texts (the baseline); then, cycle by cycle, it is
@@ -386,29 +387,8 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         return run, labelled
 
-    def predict_proba(self, X: Any) -> FloatArray:
-        """Return the student's class probabilities.
-
-        Parameters
-        ----------
-        X : list, 1-D array or Series of str, of shape (n_texts,)
-
-        Returns
-        -------
-        probabilities : array of shape (n_texts, n_classes)
-            Columns in the order of ``classes_``.
-        """
-        check_is_fitted(self)
-        texts = check_texts(X, allow_empty=True)
-        if not texts:
-            return np.empty((0, len(self.classes_)))
+    def _predict_proba(self, texts: list[str]) -> FloatArray:
         return predict_proba(self.student_, texts, self.classes_)
-
-    def predict(self, X: Any) -> LabelArray:
-        """Return the most probable class of each text, shape (n_texts,)."""
-        probabilities = self.predict_proba(X)
-        labels: LabelArray = self.classes_[probabilities.argmax(axis=1)]
-        return labels
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Save the fitted classifier to a directory: safetensors, JSON and skops, no pickle.
@@ -556,9 +536,3 @@ class PGKDClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 callback.on_event(event)
             except Exception as error:  # what was paid for must not be lost to it
                 warnings.warn(f"{callback!r} raised {error!r}.", stacklevel=4)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.two_d_array = False
-        return tags
