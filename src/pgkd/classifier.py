@@ -11,30 +11,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from sklearn.base import clone
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from pgkd import persistence
 from pgkd.callbacks import PrintProgress
 from pgkd.distillation import Distillation, LabelledTexts
-from pgkd.exceptions import InvalidInputError
+from pgkd.preparation import prepare
 from pgkd.protocols import Callback, Sampler, Teacher
-from pgkd.records import Event, FloatArray, Label, LabelArray, UnlabeledTexts
-from pgkd.splitting import hold_out
+from pgkd.records import Event, FloatArray, Label
 from pgkd.students._text_classifier import TextClassifier
-from pgkd.students.base import check_takes_weights, predict_proba
-from pgkd.text import fold_text
-from pgkd.validation import (
-    check_classes,
-    check_component,
-    check_descriptions,
-    check_labels,
-    check_texts,
-    check_validation,
-)
+from pgkd.students.base import predict_proba
 
 if TYPE_CHECKING:
     from pgkd.planning import Plan
@@ -249,8 +236,10 @@ class PGKDClassifier(TextClassifier):
             If the teacher fails in the first cycle. Later on, `fit` warns and keeps the best
             student.
         """
+        self._validate_params()
         with TemporaryDirectory(prefix="pgkd-") as scratch:
-            run, labelled = self._prepare(
+            run, labelled = prepare(
+                self,
                 X,
                 y,
                 sample_weight,
@@ -259,6 +248,7 @@ class PGKDClassifier(TextClassifier):
                 X_unlabeled,
                 random_state=self.random_state,
                 scratch=Path(scratch),
+                emit=self._emit,
             )
             stop_reason = run.run()
         best = run.best.student
@@ -309,8 +299,10 @@ class PGKDClassifier(TextClassifier):
         """
         from pgkd.planning import make_plan  # imports the teachers, which predicting does not need
 
+        self._validate_params()
         with TemporaryDirectory(prefix="pgkd-") as scratch:
-            run, _ = self._prepare(
+            run, _ = prepare(
+                self,
                 X,
                 y,
                 None,
@@ -319,73 +311,9 @@ class PGKDClassifier(TextClassifier):
                 X_unlabeled,
                 random_state=copy.deepcopy(self.random_state),  # a plan changes nothing
                 scratch=Path(scratch),
+                emit=self._emit,
             )
             return make_plan(run)
-
-    def _prepare(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        X_val: Any,
-        y_val: Any,
-        X_unlabeled: Any,
-        *,
-        random_state: Any,
-        scratch: Path,
-    ) -> tuple[Distillation, LabelledTexts]:
-        """Check everything and split the texts; nothing is trained or spent yet."""
-        self._validate_params()
-        if self.run_dir is not None and Path(self.run_dir).is_file():
-            raise InvalidInputError(
-                f"The `run_dir` parameter of PGKDClassifier must be a directory. Got the file "
-                f"{str(self.run_dir)!r} instead."
-            )
-        teacher, student, sampler = self._resolve_components(X_unlabeled is not None)
-        texts = check_texts(X)
-        labels = check_labels(y, len(texts))
-        classes = check_classes(labels)
-        descriptions = check_descriptions(self.class_descriptions, classes)
-        weights = None
-        if sample_weight is not None:
-            weights = _check_sample_weight(
-                sample_weight, labels, dtype=np.float64, ensure_non_negative=True
-            )
-        labelled = LabelledTexts(texts, labels, weights)
-        if weights is not None or self.synthetic_weight != 1.0:
-            check_takes_weights(student)
-
-        rng = check_random_state(random_state)
-        labelled, train, gate = self._split_off_gate(labelled, X_val, y_val, classes, rng)
-        feedback = None
-        if self.feedback == "holdout":
-            kept, shown = hold_out(train.texts, train.y, self.validation_fraction, rng)
-            train, feedback = train.take(kept), train.take(shown)
-        elif self.feedback != "out_of_fold":
-            feedback = gate if self.feedback == "validation" else train
-
-        run = Distillation(
-            self._wrap(teacher, Path(self.run_dir or scratch)),
-            student,
-            sampler,
-            classes=classes,
-            train=train,
-            gate=gate,
-            feedback=feedback,
-            pool=self._check_pool(X_unlabeled),
-            scoring=self.scoring,
-            max_cycles=self.max_cycles,
-            samples_per_cycle=self.samples_per_cycle,
-            patience=self.patience,
-            max_cost=self.max_cost,
-            max_tokens=self.max_tokens,
-            synthetic_weight=self.synthetic_weight,
-            task_description=self.task_description,
-            class_descriptions=descriptions,
-            emit=self._emit,
-            seed=int(rng.randint(np.iinfo(np.int32).max)),
-        )
-        return run, labelled
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
         return predict_proba(self.student_, texts, self.classes_)
@@ -439,95 +367,6 @@ class PGKDClassifier(TextClassifier):
         """
         classifier: PGKDClassifier = persistence.load(cls, Path(directory), trusted)
         return classifier
-
-    def _check_pool(self, X_unlabeled: Any) -> list[str]:
-        if X_unlabeled is None:
-            return []
-        wrapped = isinstance(X_unlabeled, UnlabeledTexts)
-        return check_texts(X_unlabeled.texts if wrapped else X_unlabeled, "X_unlabeled")
-
-    def _resolve_components(self, has_pool: bool) -> tuple[Teacher, Any, Sampler]:
-        """Clone the components and put the defaults where there are none."""
-        if self.teacher is None:
-            raise InvalidInputError(
-                "The `teacher` parameter of PGKDClassifier must be given. Got None instead: pass "
-                "e.g. OpenAITeacher('gpt-5-mini'), or FunctionTeacher(your_function)."
-            )
-        check_component(self.teacher, "teacher", ("generate",))
-        student, sampler = self.student, self.sampler
-        if student is None:
-            from pgkd.students import TransformerStudent
-
-            student = TransformerStudent()
-        if sampler is None:
-            from pgkd.samplers import PerformanceGuidedSampler, UncertaintySampler
-
-            sampler = UncertaintySampler() if has_pool else PerformanceGuidedSampler()
-        check_component(student, "student", ("fit", "predict_proba", "get_params"))
-        check_component(sampler, "sampler", ("propose",))
-        if has_pool:
-            check_component(self.teacher, "teacher", ("annotate",))
-            if not getattr(sampler, "needs_pool", False):
-                raise InvalidInputError(
-                    f"`X_unlabeled` was given, but {sampler!r} does not use it: leave `sampler` "
-                    "out, or pass UncertaintySampler(...)."
-                )
-        if hasattr(sampler, "_validate_params"):
-            sampler._validate_params()
-        for callback in self.callbacks or ():
-            check_component(callback, "callbacks", ("on_event",))
-        try:
-            teacher = clone(self.teacher, safe=False)
-        except Exception:  # a stranger's may hold what cannot be copied, such as an open client
-            teacher = self.teacher
-        if hasattr(teacher, "check_ready"):
-            teacher.check_ready(max_cost=self.max_cost)
-        return teacher, student, clone(sampler, safe=False)
-
-    def _wrap(self, teacher: Any, run_dir: Path) -> Any:
-        """Put the budget and the answers that were paid for around an LLM teacher."""
-        if not hasattr(teacher, "session"):
-            return teacher
-        from pgkd.run_store import FILE_NAME
-        from pgkd.teachers import BudgetedTeacher, CachedTeacher
-
-        if self.max_cost is not None or self.max_tokens is not None:
-            teacher = BudgetedTeacher(
-                teacher, run_dir / FILE_NAME, max_cost=self.max_cost, max_tokens=self.max_tokens
-            )
-        if self.run_dir is not None:
-            teacher = CachedTeacher(teacher, run_dir / FILE_NAME)
-        return teacher
-
-    def _split_off_gate(
-        self,
-        labelled: LabelledTexts,
-        X_val: Any,
-        y_val: Any,
-        classes: LabelArray,
-        rng: np.random.RandomState,
-    ) -> tuple[LabelledTexts, LabelledTexts, LabelledTexts]:
-        """Return all texts to learn from, those to begin with, and the gate."""
-        validation = check_validation(X_val, y_val, classes)
-        if validation is None:
-            kept, held_out = hold_out(labelled.texts, labelled.y, self.validation_fraction, rng)
-            return labelled, labelled.take(kept), labelled.take(held_out)
-        gate = LabelledTexts(*validation)
-        copies = set(map(fold_text, gate.texts))
-        kept = np.flatnonzero([fold_text(text) not in copies for text in labelled.texts])
-        if len(kept) < len(labelled):
-            warnings.warn(
-                f"{len(labelled) - len(kept)} texts of X are in X_val as well, and are left out "
-                "of X.",
-                stacklevel=4,
-            )
-            labelled = labelled.take(kept)
-            if lacking := set(classes.tolist()) - set(labelled.y.tolist()):
-                raise InvalidInputError(
-                    f"X has texts of {min(lacking)!r} only that are in X_val as well: the gate "
-                    "must have texts that the student does not learn."
-                )
-        return labelled, labelled, gate
 
     def _emit(self, event: Event) -> None:
         printer = [PrintProgress(self.verbose)] if self.verbose else []

@@ -1,0 +1,207 @@
+"""From what the user gives to a run: checked, cloned, split. Nothing is trained or spent yet."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight
+
+from pgkd.distillation import Distillation, LabelledTexts
+from pgkd.exceptions import InvalidInputError
+from pgkd.protocols import Sampler, Teacher
+from pgkd.records import Event, LabelArray, UnlabeledTexts
+from pgkd.splitting import hold_out
+from pgkd.students.base import check_takes_weights
+from pgkd.text import fold_text
+from pgkd.validation import (
+    check_classes,
+    check_component,
+    check_descriptions,
+    check_labels,
+    check_texts,
+    check_validation,
+)
+
+if TYPE_CHECKING:
+    from pgkd.classifier import PGKDClassifier
+
+
+def prepare(
+    clf: PGKDClassifier,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    X_val: Any,
+    y_val: Any,
+    X_unlabeled: Any,
+    *,
+    random_state: Any,
+    scratch: Path,
+    emit: Callable[[Event], None],
+) -> tuple[Distillation, LabelledTexts]:
+    """Check everything and split the texts; nothing is trained or spent yet.
+
+    Parameters
+    ----------
+    clf : PGKDClassifier
+    X, y, sample_weight, X_val, y_val, X_unlabeled
+        As given to `fit`.
+    random_state : int, RandomState instance or None
+    scratch : Path
+        Takes the place of `run_dir` if there is none.
+    emit : callable
+        Called with each `Event` of the run.
+
+    Returns
+    -------
+    run : Distillation
+    labelled : LabelledTexts
+        All texts that the student may learn from in the end.
+    """
+    if clf.run_dir is not None and Path(clf.run_dir).is_file():
+        raise InvalidInputError(
+            f"The `run_dir` parameter of PGKDClassifier must be a directory. Got the file "
+            f"{str(clf.run_dir)!r} instead."
+        )
+    teacher, student, sampler = _resolve_components(clf, X_unlabeled is not None)
+    texts = check_texts(X)
+    labels = check_labels(y, len(texts))
+    classes = check_classes(labels)
+    descriptions = check_descriptions(clf.class_descriptions, classes)
+    weights = None
+    if sample_weight is not None:
+        weights = _check_sample_weight(
+            sample_weight, labels, dtype=np.float64, ensure_non_negative=True
+        )
+    labelled = LabelledTexts(texts, labels, weights)
+    if weights is not None or clf.synthetic_weight != 1.0:
+        check_takes_weights(student)
+
+    rng = check_random_state(random_state)
+    labelled, train, gate = _split_off_gate(
+        labelled, check_validation(X_val, y_val, classes), clf.validation_fraction, rng
+    )
+    feedback = None
+    if clf.feedback == "holdout":
+        kept, shown = hold_out(train.texts, train.y, clf.validation_fraction, rng)
+        train, feedback = train.take(kept), train.take(shown)
+    elif clf.feedback != "out_of_fold":
+        feedback = gate if clf.feedback == "validation" else train
+
+    run = Distillation(
+        _wrap(clf, teacher, Path(clf.run_dir or scratch)),
+        student,
+        sampler,
+        classes=classes,
+        train=train,
+        gate=gate,
+        feedback=feedback,
+        pool=_check_pool(X_unlabeled),
+        scoring=clf.scoring,
+        max_cycles=clf.max_cycles,
+        samples_per_cycle=clf.samples_per_cycle,
+        patience=clf.patience,
+        max_cost=clf.max_cost,
+        max_tokens=clf.max_tokens,
+        synthetic_weight=clf.synthetic_weight,
+        task_description=clf.task_description,
+        class_descriptions=descriptions,
+        emit=emit,
+        seed=int(rng.randint(np.iinfo(np.int32).max)),
+    )
+    return run, labelled
+
+
+def _check_pool(X_unlabeled: Any) -> list[str]:
+    if X_unlabeled is None:
+        return []
+    wrapped = isinstance(X_unlabeled, UnlabeledTexts)
+    return check_texts(X_unlabeled.texts if wrapped else X_unlabeled, "X_unlabeled")
+
+
+def _resolve_components(clf: PGKDClassifier, has_pool: bool) -> tuple[Teacher, Any, Sampler]:
+    """Clone the components and put the defaults where there are none."""
+    if clf.teacher is None:
+        raise InvalidInputError(
+            "The `teacher` parameter of PGKDClassifier must be given. Got None instead: pass "
+            "e.g. OpenAITeacher('gpt-5-mini'), or FunctionTeacher(your_function)."
+        )
+    check_component(clf.teacher, "teacher", ("generate",))
+    student, sampler = clf.student, clf.sampler
+    if student is None:
+        from pgkd.students import TransformerStudent
+
+        student = TransformerStudent()
+    if sampler is None:
+        from pgkd.samplers import PerformanceGuidedSampler, UncertaintySampler
+
+        sampler = UncertaintySampler() if has_pool else PerformanceGuidedSampler()
+    check_component(student, "student", ("fit", "predict_proba", "get_params"))
+    check_component(sampler, "sampler", ("propose",))
+    if has_pool:
+        check_component(clf.teacher, "teacher", ("annotate",))
+        if not getattr(sampler, "needs_pool", False):
+            raise InvalidInputError(
+                f"`X_unlabeled` was given, but {sampler!r} does not use it: leave `sampler` "
+                "out, or pass UncertaintySampler(...)."
+            )
+    if hasattr(sampler, "_validate_params"):
+        sampler._validate_params()
+    for callback in clf.callbacks or ():
+        check_component(callback, "callbacks", ("on_event",))
+    try:
+        teacher = clone(clf.teacher, safe=False)
+    except Exception:  # a stranger's may hold what cannot be copied, such as an open client
+        teacher = clf.teacher
+    if hasattr(teacher, "check_ready"):
+        teacher.check_ready(max_cost=clf.max_cost)
+    return teacher, student, clone(sampler, safe=False)
+
+
+def _wrap(clf: PGKDClassifier, teacher: Any, run_dir: Path) -> Any:
+    """Put the budget and the answers that were paid for around an LLM teacher."""
+    if not hasattr(teacher, "session"):
+        return teacher
+    from pgkd.run_store import FILE_NAME
+    from pgkd.teachers import BudgetedTeacher, CachedTeacher
+
+    if clf.max_cost is not None or clf.max_tokens is not None:
+        teacher = BudgetedTeacher(
+            teacher, run_dir / FILE_NAME, max_cost=clf.max_cost, max_tokens=clf.max_tokens
+        )
+    if clf.run_dir is not None:
+        teacher = CachedTeacher(teacher, run_dir / FILE_NAME)
+    return teacher
+
+
+def _split_off_gate(
+    labelled: LabelledTexts,
+    validation: tuple[list[str], LabelArray] | None,
+    fraction: float,
+    rng: np.random.RandomState,
+) -> tuple[LabelledTexts, LabelledTexts, LabelledTexts]:
+    """Return all texts to learn from, those to begin with, and the gate."""
+    if validation is None:
+        kept, held_out = hold_out(labelled.texts, labelled.y, fraction, rng)
+        return labelled, labelled.take(kept), labelled.take(held_out)
+    gate = LabelledTexts(*validation)
+    copies = set(map(fold_text, gate.texts))
+    kept = np.flatnonzero([fold_text(text) not in copies for text in labelled.texts])
+    if len(kept) < len(labelled):
+        warnings.warn(
+            f"{len(labelled) - len(kept)} texts of X are in X_val as well, and are left out of X.",
+            stacklevel=4,
+        )
+        classes, labelled = set(labelled.y.tolist()), labelled.take(kept)
+        if lacking := classes - set(labelled.y.tolist()):
+            raise InvalidInputError(
+                f"X has texts of {min(lacking)!r} only that are in X_val as well: the gate "
+                "must have texts that the student does not learn."
+            )
+    return labelled, labelled, gate
