@@ -1,11 +1,13 @@
 """LLMTeacher: what a subclass gets for its one method."""
 
 import asyncio
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import pytest
 
@@ -187,3 +189,17 @@ os._exit(0)
     command = [sys.executable, "-c", script]
     run = subprocess.run(command, timeout=60, check=True, capture_output=True, text=True)
     assert run.stdout == "True\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_after_a_fork():
+    """As in joblib's and torch's workers: no loop or thread of the parent is needed."""
+    teacher = FunctionTeacher(lambda messages: ANSWER)
+    assert len(list(teacher.generate(REQUESTS))) == 8
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=lambda: sys.exit(len(list(teacher.generate(REQUESTS)))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks in threaded processes
+        process.start()
+    process.join(60)
+    assert process.exitcode == 8

@@ -3,6 +3,7 @@
 import json
 import pickle
 import time
+import warnings
 
 import pytest
 from sklearn.base import clone
@@ -230,3 +231,14 @@ def test_key_stays_in_memory(server):
     restored = pickle.loads(pickle.dumps(teacher))
     list(restored.generate([REQUEST]))
     assert "authorization" not in server.requests[1].headers
+
+
+def test_an_unknown_price_is_warned_of(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    monkeypatch.setenv("PGKD_BLOCK_PAID_CALLS", "0")
+    with pytest.warns(UserWarning, match="price of .no-such-model. is not known"):
+        OpenAITeacher("no-such-model").check_ready()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        OpenAITeacher("no-such-model", price=(1.0, 2.0)).check_ready()
+        OpenAITeacher("m", base_url="http://127.0.0.1:9/v1").check_ready()  # costs nothing there
