@@ -57,7 +57,7 @@ def test_standard_error_is_that_of_a_paired_difference():
 
 @pytest.mark.parametrize(
     "scoring",
-    ["roc_auc_ovr", "roc_auc_ovo_weighted", "neg_brier_score", "d2_log_loss_score", "f1_macro"],
+    ["roc_auc_ovr", "roc_auc_ovo_weighted", "average_precision", "f1_macro"],
 )
 def test_standard_error_of_scorers_that_want_every_class(scoring):
     """A resample may lack a class that the gate has one text of."""

@@ -23,7 +23,8 @@ from pgkd.teachers import LLMTeacher
 
 #: A fit whose teacher writes down, on disk, what it was asked and what it answered.
 SCRIPT = """
-import json, sys, time
+import json, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 sys.path.insert(0, {tests!r})
 from conftest import WORDS, write_text
 from test_nothing_lost import Writer, make_classifier

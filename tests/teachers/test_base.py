@@ -171,6 +171,7 @@ sys.keep = answers
 def test_a_second_interrupt_does_not_wait():
     script = """
 import signal, sys, threading, time, os
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 from pgkd.records import GenerationRequest
 from pgkd.teachers import FunctionTeacher
 def interrupt():
