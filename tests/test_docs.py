@@ -23,9 +23,9 @@ def test_snippets(page, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
     module = types.ModuleType("snippet")  # a real one, so that its classes can be pickled
     monkeypatch.setitem(sys.modules, "snippet", module)
-    for block in blocks:
-        if not block.startswith("# not run"):
-            exec(compile(block, page.name, "exec"), vars(module))
+    program = "\n".join(block for block in blocks if not block.startswith("# not run"))
+    exec(compile(program, page.name, "exec"), vars(module))
+    assert set(re.findall(r"^class (\w+)", program, re.M)) <= vars(module).keys()
 
 
 @pytest.mark.parametrize("module", MODULES)

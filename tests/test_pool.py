@@ -113,3 +113,9 @@ def test_grid_search_over_the_sampler(teacher, data):
     clf = classifier(teacher, sampler=UncertaintySampler(strategy="random"))
     clf.set_params(sampler__strategy="entropy", sampler__generator=PerformanceGuidedSampler())
     assert clf.fit(*data, X_unlabeled=POOL).sampler.strategy == "entropy"
+
+
+def test_the_student_is_evaluated_only_for_what_is_generated(teacher, data):
+    clf = classifier(teacher).fit(*data, X_unlabeled=POOL[:40])
+    shown = [cycle.feedback_report is not None for cycle in clf.history_]
+    assert shown == [False, False, True, True]  # the pool has texts for one cycle and a half

@@ -31,6 +31,7 @@ from pgkd.records import (
     SyntheticText,
     Usage,
 )
+from pgkd.samplers.base import needs_feedback
 from pgkd.splitting import make_folds
 from pgkd.students.base import predict_proba, train
 from pgkd.validation import check_generation
@@ -353,7 +354,7 @@ class Distillation:
 
     def _evaluate(self) -> Feedback | None:
         """The gradual evaluation check, on texts that the teacher may see."""
-        if not getattr(self.sampler, "needs_feedback", True):
+        if not needs_feedback(self.sampler, self.state, self.samples_per_cycle):
             return None
         last = self.state.feedback
         if last is not None and self._evaluated is self.current:

@@ -59,8 +59,9 @@ class Student(Protocol):
 class Sampler(Protocol):
     """Decides what the teacher is asked for, and what it is shown.
 
-    A sampler with the attribute ``needs_feedback = False`` spares the loop the evaluation of the
-    student. One with ``needs_pool = True`` may propose requests to label texts of the pool.
+    A sampler whose method ``needs_feedback(state, n_samples)`` returns False spares the loop the
+    evaluation of the student. One with the attribute ``needs_pool = True`` may propose requests to
+    label texts of the pool.
     """
 
     def propose(

@@ -157,7 +157,7 @@ class State:
     synthetic : tuple of Example
         The generated texts in use so far.
     feedback : Feedback or None
-        ``None`` only for a sampler with ``needs_feedback = False``.
+        ``None`` only for a sampler that does not need it.
     task_description : str or None
     class_descriptions : mapping of label to str
         Empty when the user gave none.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,11 @@ from numpy.typing import ArrayLike
 from pgkd.records import GenerationRequest, Label, State
 
 T = TypeVar("T")
+
+
+def needs_feedback(sampler: Any, state: State, n_samples: int) -> bool:
+    """Tell whether the student is to be evaluated, as it is for a sampler that does not say."""
+    return not hasattr(sampler, "needs_feedback") or sampler.needs_feedback(state, n_samples)
 
 
 def apportion(

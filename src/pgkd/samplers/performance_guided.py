@@ -55,8 +55,6 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
         "report": ["boolean"],
     }
 
-    needs_feedback = True
-
     def __init__(
         self,
         *,

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from pgkd.records import AnnotationRequest, Example, FloatArray, GenerationRequest, State
-from pgkd.samplers.base import pick
+from pgkd.samplers.base import needs_feedback, pick
 from pgkd.samplers.performance_guided import PerformanceGuidedSampler
 
 
@@ -71,10 +71,10 @@ class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
         self.n_examples = n_examples
         self.texts_per_request = texts_per_request
 
-    @property
-    def needs_feedback(self) -> bool:
-        """Whether the sampler of generated texts does."""
-        return getattr(self._resolve_generator(), "needs_feedback", True)
+    def needs_feedback(self, state: State, n_samples: int) -> bool:
+        """Tell whether texts are generated, by a sampler that needs it."""
+        n_generated = n_samples - self._count_from_pool(state, n_samples)
+        return n_generated > 0 and needs_feedback(self._resolve_generator(), state, n_generated)
 
     def propose(
         self, state: State, n_samples: int, rng: np.random.Generator
@@ -82,15 +82,16 @@ class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
         """Return requests for `n_samples` texts, from the pool as far as it goes."""
         self._validate_params()
         requests: list[AnnotationRequest | GenerationRequest] = []
-        n_pool = 0
-        if state.pool:
-            wanted = min(round(self.pool_share * n_samples), len(state.pool))
+        n_pool = self._count_from_pool(state, n_samples)
+        if n_pool:
             order = np.argsort(self._certainty(state.pool_probabilities, rng), kind="stable")
-            requests += self._annotate(state, order[:wanted], rng)
-            n_pool = wanted
+            requests += self._annotate(state, order[:n_pool], rng)
         if n_pool < n_samples:
             requests += self._resolve_generator().propose(state, n_samples - n_pool, rng)
         return requests
+
+    def _count_from_pool(self, state: State, n_samples: int) -> int:
+        return min(round(self.pool_share * n_samples), len(state.pool))
 
     def _resolve_generator(self) -> Any:
         return PerformanceGuidedSampler() if self.generator is None else self.generator

@@ -44,14 +44,16 @@ class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
         "n_examples": [Interval(Integral, 0, None, closed="left")],
     }
 
-    needs_feedback = False
-
     def __init__(
         self, *, texts_per_request: int = 10, classes_per_request: int = 2, n_examples: int = 3
     ) -> None:
         self.texts_per_request = texts_per_request
         self.classes_per_request = classes_per_request
         self.n_examples = n_examples
+
+    def needs_feedback(self, state: State, n_samples: int) -> bool:
+        """Tell that the student need not be evaluated."""
+        return False
 
     def propose(
         self, state: State, n_samples: int, rng: np.random.Generator

@@ -13,7 +13,13 @@ from pgkd.secret import Secret
 from pgkd.teachers.batch import BatchTeacher
 from pgkd.teachers.batch_api import AnthropicBatches
 from pgkd.teachers.prompts import split_static
-from pgkd.teachers.structured import TOOL_DESCRIPTION, TOOL_NAME, StructuredTeacher, dump_input
+from pgkd.teachers.structured import (
+    TOOL_DESCRIPTION,
+    TOOL_NAME,
+    StructuredTeacher,
+    dump_input,
+    loosen,
+)
 
 API_VERSION = "2023-06-01"
 TRUNCATED = frozenset({"max_tokens", "model_context_window_exceeded"})
@@ -149,6 +155,7 @@ class AnthropicTeacher(BatchTeacher, StructuredTeacher):
     def _body(
         self, messages: Sequence[Message], schema: dict[str, Any], left_out: frozenset[str]
     ) -> dict[str, Any]:
+        schema = loosen(schema)
         extra = self.extra_body or {}
         body = {"model": self.model, "max_tokens": self.max_tokens, **self._prompt(messages)}
         if self.temperature is not None and "temperature" not in left_out:

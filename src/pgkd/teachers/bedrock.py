@@ -20,7 +20,13 @@ from pgkd.exceptions import (
 )
 from pgkd.records import Completion, Message
 from pgkd.secret import Secret
-from pgkd.teachers.structured import TOOL_DESCRIPTION, TOOL_NAME, StructuredTeacher, dump_input
+from pgkd.teachers.structured import (
+    TOOL_DESCRIPTION,
+    TOOL_NAME,
+    StructuredTeacher,
+    dump_input,
+    loosen,
+)
 
 TRUNCATED = frozenset({"max_tokens", "model_context_window_exceeded"})
 COUNTS = ("inputTokens", "cacheWriteInputTokens", "cacheReadInputTokens", "outputTokens")
@@ -184,6 +190,7 @@ class BedrockTeacher(StructuredTeacher):
     def _body(
         self, messages: Sequence[Message], schema: dict[str, Any], left_out: frozenset[str]
     ) -> dict[str, Any]:
+        schema = loosen(schema)
         extra = self.extra_body or {}
         inference = {
             "maxTokens": self.max_tokens,
@@ -226,7 +233,7 @@ class BedrockTeacher(StructuredTeacher):
             text = str(body.get("message") or body.get("Message") or response.text)
         except (ValueError, AttributeError):
             text = response.text
-        return text.split("\n", 1)[0][:300]
+        return text.split("\n", 1)[0]
 
     def _error(self, response: httpx.Response) -> TeacherError:
         error = super()._error(response)

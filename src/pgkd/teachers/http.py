@@ -40,7 +40,8 @@ class HTTPTeacher(LLMTeacher):
     """Base of teachers behind an HTTP API.
 
     A subclass has the parameters `model`, `base_url`, `api_key`, `timeout` and those of
-    :class:`LLMTeacher`, and writes `_complete`, one request by :meth:`_post`.
+    :class:`LLMTeacher`. What a server refuses in a request is left out of it, which is then sent
+    again, and out of the following ones.
     """
 
     default_base_url: str
@@ -128,6 +129,25 @@ class HTTPTeacher(LLMTeacher):
         return None
 
     @abstractmethod
+    def _path(self) -> str:
+        """Path of the request, below the base URL."""
+
+    @abstractmethod
+    def _body(
+        self, messages: Sequence[Message], schema: dict[str, Any], left_out: frozenset[str]
+    ) -> dict[str, Any]:
+        """Body of the request, without the features that are left out."""
+
+    @abstractmethod
+    def _find_refused(
+        self, text: str, body: Mapping[str, Any], left_out: frozenset[str]
+    ) -> str | None:
+        """Name the feature that the text of a "bad request" is about, if it can be left out."""
+
+    @abstractmethod
+    def _read_answer(self, response: httpx.Response) -> Completion:
+        """Read a good answer."""
+
     async def _complete(
         self,
         client: httpx.AsyncClient,
@@ -135,7 +155,19 @@ class HTTPTeacher(LLMTeacher):
         messages: Sequence[Message],
         schema: dict[str, Any],
     ) -> Completion:
-        """Make one request."""
+        """Make one request, and again without what the server refuses."""
+        while True:
+            left_out = frozenset(refused)  # other requests may add to it while this one is served
+            body = self._body(messages, schema, left_out)
+            response = await self._post(client, self._path(), body)
+            if response.is_success:
+                return self._read_answer(response)
+            feature = None
+            if response.status_code in (400, 422):
+                feature = self._find_refused(response.text, body, left_out)
+            if feature is None:
+                raise self._error(response)
+            refused.add(feature)
 
     async def _post(
         self, client: httpx.AsyncClient, path: str, body: Mapping[str, Any], **options: Any
@@ -167,13 +199,14 @@ class HTTPTeacher(LLMTeacher):
         message = self._message(response)
         if key := self._key():  # servers like to quote the key that they refuse
             message = message.replace(key, "***")
+        message = message[:300]
         what = f"{self._url()} answered {status} {response.reason_phrase}: {message!r}."
         status = 402 if "insufficient_quota" in response.text else status
         return make_error(status, what, response.headers, self.model, self.key_variable)
 
     def _message(self, response: httpx.Response) -> str:
         """What is shown of an answer with an error status."""
-        return response.text[:300]
+        return response.text
 
     def _is_default(self) -> bool:
         return self._url() == self.default_base_url

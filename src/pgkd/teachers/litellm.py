@@ -140,9 +140,8 @@ class LiteLLMTeacher(LLMTeacher):
 
     def _translate(self, error: Exception, key: str | None) -> TeacherError:
         """Map litellm's errors, which have the status of the provider's answer."""
-        what = f"litellm raised {type(error).__name__}: {str(error)[:300]!r}."
-        if key:
-            what = what.replace(key, "***")
+        text = str(error).replace(key, "***") if key else str(error)
+        what = f"litellm raised {type(error).__name__}: {text[:300]!r}."
         status = getattr(error, "status_code", None)
         if status is None:
             return TeacherError(what)

@@ -120,25 +120,11 @@ class OpenAITeacher(BatchTeacher):
     def _headers(self, key: str | None) -> dict[str, str]:
         return {"Authorization": f"Bearer {key}"} if key else {}
 
-    async def _complete(
-        self,
-        client: httpx.AsyncClient,
-        refused: set[str],
-        messages: Sequence[Message],
-        schema: dict[str, Any],
-    ) -> Completion:
-        while True:
-            body = self._body(messages, schema, refused)
-            response = await self._post(client, "chat/completions", body)
-            if response.is_success:
-                return read_answer(response, self.cost)
-            parameter = _refused_parameter(response, body)
-            if parameter is None:
-                raise self._error(response)
-            refused.add(parameter)
+    def _path(self) -> str:
+        return "chat/completions"
 
     def _body(
-        self, messages: Sequence[Message], schema: dict[str, Any], refused: set[str]
+        self, messages: Sequence[Message], schema: dict[str, Any], left_out: frozenset[str]
     ) -> dict[str, Any]:
         body = {
             "model": self.model,
@@ -150,11 +136,19 @@ class OpenAITeacher(BatchTeacher):
             "seed": zlib.crc32(repr(messages).encode()) >> 1,
             **(self.extra_body or {}),
         }
-        for name in refused & body.keys():
+        for name in left_out & body.keys():
             value = body.pop(name)
             if (other := FALL_BACKS[name]) is not None:
                 body[other] = value
         return {name: value for name, value in body.items() if value is not None}
+
+    def _find_refused(
+        self, text: str, body: Mapping[str, Any], left_out: frozenset[str]
+    ) -> str | None:
+        return next((name for name in FALL_BACKS if name in body and name in text), None)
+
+    def _read_answer(self, response: httpx.Response) -> Completion:
+        return read_answer(response, self.cost)
 
 
 def answer_format(schema: dict[str, Any]) -> dict[str, Any]:
@@ -191,10 +185,3 @@ def read_answer(response: httpx.Response, cost: Callable[[Usage], float | None])
 def _read_count(value: Any) -> int:
     """Read a number of tokens, which some servers leave out or get wrong."""
     return value if isinstance(value, int) and value > 0 else 0
-
-
-def _refused_parameter(response: httpx.Response, body: Mapping[str, Any]) -> str | None:
-    """Name the parameter that a "bad request" is about, if there is something to fall back to."""
-    if response.status_code not in (400, 422):
-        return None
-    return next((name for name in FALL_BACKS if name in body and name in response.text), None)

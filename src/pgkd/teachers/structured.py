@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from pgkd.exceptions import TeacherRequestError
-from pgkd.records import Completion, Message, Usage
+from pgkd.records import Completion, Usage
 from pgkd.teachers.http import HTTPTeacher, unreadable
 
 #: The tool whose input is the answer.
@@ -23,37 +23,15 @@ CACHE_WRITE_SURCHARGE = 0.25
 
 
 class StructuredTeacher(HTTPTeacher):
-    """Base of :class:`AnthropicTeacher` and :class:`BedrockTeacher`.
-
-    What a model refuses is left out of the request, which is sent again, and of the following ones.
-    """
+    """Base of :class:`AnthropicTeacher` and :class:`BedrockTeacher`."""
 
     #: What a model may refuse, and what the error then says.
     refusable: Mapping[str, Sequence[str]]
 
-    async def _complete(
-        self,
-        client: httpx.AsyncClient,
-        refused: set[str],
-        messages: Sequence[Message],
-        schema: dict[str, Any],
-    ) -> Completion:
-        while True:
-            left_out = frozenset(refused)  # other requests may add to it while this one is served
-            body = self._body(messages, loosen(schema), left_out)
-            response = await self._post(client, self._path(), body)
-            if response.is_success:
-                return self._read_answer(response)
-            feature = self._find_refused(response, left_out)
-            if feature is None:
-                raise self._error(response)
-            refused.add(feature)
-
-    def _find_refused(self, response: httpx.Response, left_out: frozenset[str]) -> str | None:
-        """Name the feature that a "bad request" is about, if it is one that can be left out."""
-        if response.status_code not in (400, 422):
-            return None
-        text = response.text.lower()
+    def _find_refused(
+        self, text: str, body: Mapping[str, Any], left_out: frozenset[str]
+    ) -> str | None:
+        text = text.lower()
         for name, words in self.refusable.items():
             if name not in left_out and any(word in text for word in words):
                 return name
@@ -87,16 +65,6 @@ class StructuredTeacher(HTTPTeacher):
         surcharge = Usage(0, round(written * CACHE_WRITE_SURCHARGE), cost=None)
         cost = replace(usage, cost=self.cost(usage)) + replace(surcharge, cost=self.cost(surcharge))
         return replace(usage, cost=cost.cost)
-
-    @abstractmethod
-    def _path(self) -> str:
-        """Path of the request, below the base URL."""
-
-    @abstractmethod
-    def _body(
-        self, messages: Sequence[Message], schema: dict[str, Any], left_out: frozenset[str]
-    ) -> dict[str, Any]:
-        """Body of the request, without the features that are left out."""
 
     @abstractmethod
     def _read(self, body: Any) -> tuple[Completion, str | None]:
