@@ -16,7 +16,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from pgkd import persistence
 from pgkd.callbacks import PrintProgress
-from pgkd.distillation import Distillation, LabelledTexts
+from pgkd.distillation import Distillation
+from pgkd.learning import LabelledTexts
 from pgkd.preparation import prepare
 from pgkd.protocols import Callback, Sampler, Teacher
 from pgkd.records import Event, FloatArray, Label
@@ -49,6 +50,10 @@ class PGKDClassifier(TextClassifier):
     sampler : sampler, default=None
         Decides what the teacher is asked for and shown. ``None``:
         :class:`~pgkd.samplers.PerformanceGuidedSampler`.
+    scout : classifier, default=None
+        A cheap student, e.g. TF-IDF with a linear model, that takes `student`'s place in the loop;
+        `student` is then trained on what the scout has learnt, and on the labelled texts alone, and
+        the gate chooses. For students that are dear to train.
     max_cycles : int, default=10
         At most so many batches are bought. 0 trains the baseline only.
     samples_per_cycle : int, default=200
@@ -69,15 +74,28 @@ class PGKDClassifier(TextClassifier):
         - ``"train"``: the training texts as the student has learnt them, the naive setting.
     scoring : str or callable, default="neg_log_loss"
         Gate score: a scikit-learn scorer name or ``scorer(estimator, X, y)``, greater is better.
-    synthetic_weight : float, default=1.0
-        Training weight of a generated text, in (0, inf); a labelled one has 1. Below 1 for a weak
-        teacher. Other values than 1 need a student that takes ``sample_weight``.
+    synthetic_weight : float or "auto", default="auto"
+        Training weight of a generated text, in (0, inf); a labelled one has 1. The texts of a weak
+        teacher help at a low weight and harm at a high one. ``"auto"``: chosen in each cycle among
+        1, 0.3 and 0.1 by what it does to the student on the feedback texts (out of fold, by
+        default); 1 for a student that takes no ``sample_weight``.
+    rollback : bool, default=True
+        Whether the gate decides. ``False`` keeps every cycle and returns the last student: for
+        ablations, since nothing then keeps a teacher from doing harm.
+    warm_start : bool, default=False
+        Go on from the student's weights in each cycle, with ``partial_fit`` on all texts, instead
+        of training it anew. If `student` is fitted, it is the baseline as it is. Out-of-fold
+        students are always trained anew, or they would have seen their fold.
+    min_gain_per_dollar : float, default=None
+        Stop when the last `patience` cycles bettered the best gate score by less than that for a US
+        dollar.
     refit : bool, default=True
         Train the best student once more on all labelled texts, gate included (never on `X_val`).
     task_description : str, default=None
         What is classified and why, in a sentence or two, for the teacher.
     class_descriptions : dict of label to str, default=None
-        What belongs to each class, for the teacher.
+        What belongs to each class, for the teacher. A class without a labelled text is learnt too:
+        the teacher writes texts of it before the baseline is trained. The gate cannot judge them.
     max_cost : float, default=None
         Spend no more US dollars than that; the teacher's price must be known. Fits that share
         `run_dir`, such as those of a grid search, share the budget as well.
@@ -107,7 +125,8 @@ class PGKDClassifier(TextClassifier):
     n_cycles_ : int
     best_cycle_ : int
         The cycle of `student_`; 0 if the baseline was not beaten.
-    stop_reason_ : {"max_cycles", "patience", "budget", "teacher_error", "error", "interrupted"}
+    stop_reason_ : {"max_cycles", "patience", "gain", "budget", "teacher_error", "error", \
+            "interrupted"}
 
     References
     ----------
@@ -140,7 +159,10 @@ class PGKDClassifier(TextClassifier):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "feedback": [StrOptions({"out_of_fold", "holdout", "validation", "train"})],
         "scoring": [str, callable],
-        "synthetic_weight": [Interval(Real, 0, None, closed="neither")],
+        "synthetic_weight": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "rollback": ["boolean"],
+        "warm_start": ["boolean"],
+        "min_gain_per_dollar": [Interval(Real, 0, None, closed="left"), None],
         "refit": ["boolean"],
         "task_description": [str, None],
         "class_descriptions": [Mapping, None],
@@ -158,13 +180,17 @@ class PGKDClassifier(TextClassifier):
         student: Any = None,
         sampler: Sampler | None = None,
         *,
+        scout: Any = None,
         max_cycles: int = 10,
         samples_per_cycle: int = 200,
         patience: int = 3,
         validation_fraction: float = 0.2,
         feedback: str = "out_of_fold",
         scoring: Any = "neg_log_loss",
-        synthetic_weight: float = 1.0,
+        synthetic_weight: float | str = "auto",
+        rollback: bool = True,
+        warm_start: bool = False,
+        min_gain_per_dollar: float | None = None,
         refit: bool = True,
         task_description: str | None = None,
         class_descriptions: Mapping[Label, str] | None = None,
@@ -178,6 +204,7 @@ class PGKDClassifier(TextClassifier):
         self.teacher = teacher
         self.student = student
         self.sampler = sampler
+        self.scout = scout
         self.max_cycles = max_cycles
         self.samples_per_cycle = samples_per_cycle
         self.patience = patience
@@ -185,6 +212,9 @@ class PGKDClassifier(TextClassifier):
         self.feedback = feedback
         self.scoring = scoring
         self.synthetic_weight = synthetic_weight
+        self.rollback = rollback
+        self.warm_start = warm_start
+        self.min_gain_per_dollar = min_gain_per_dollar
         self.refit = refit
         self.task_description = task_description
         self.class_descriptions = class_descriptions
@@ -259,7 +289,7 @@ class PGKDClassifier(TextClassifier):
         self.student_ = best
         self.history_ = run.history
         self.synthetic_ = run.synthetic
-        self.usage_ = run.usage
+        self.usage_ = run.buyer.usage
         self.n_cycles_ = run.history[-1].number
         self.best_cycle_ = run.best.cycle
         self.stop_reason_ = stop_reason
@@ -267,9 +297,9 @@ class PGKDClassifier(TextClassifier):
 
     def _refit(self, run: Distillation, labelled: LabelledTexts) -> Any:
         try:
-            return run.fit_student(labelled, run.best.synthetic)
+            return run.refit(labelled)
         except (Exception, KeyboardInterrupt) as error:
-            if not run.usage.n_requests:
+            if not run.buyer.usage.n_requests:
                 raise
             warnings.warn(
                 f"`refit` failed ({error!r}); student_ has not learnt the texts of the gate.",

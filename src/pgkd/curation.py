@@ -10,7 +10,6 @@ from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from pgkd.records import (
-    AnnotationRequest,
     Example,
     FloatArray,
     Generation,
@@ -79,16 +78,14 @@ class Curator:
     def judge(self, generations: Iterable[Generation], cycle: int) -> list[SyntheticText]:
         """Give each text of the teacher a verdict. Accepted texts count as known from then on."""
         return [
-            self._judge_one(example, cycle, generation.request)
+            self._judge_one(example, cycle, generation)
             for generation in generations
             for example in generation.examples
         ]
 
-    def _judge_one(
-        self, example: Example, cycle: int, request: GenerationRequest | AnnotationRequest
-    ) -> SyntheticText:
-        reason = self._reason_against(example, isinstance(request, GenerationRequest))
-        return enter(example, cycle, request, "rejected" if reason else "accepted", reason)
+    def _judge_one(self, example: Example, cycle: int, generation: Generation) -> SyntheticText:
+        reason = self._reason_against(example, isinstance(generation.request, GenerationRequest))
+        return enter(example, cycle, generation, "rejected" if reason else "accepted", reason)
 
     def _reason_against(self, example: Example, generated: bool) -> str | None:
         if not is_valid(example.text):
@@ -118,14 +115,22 @@ class Curator:
 def enter(
     example: Example,
     cycle: int,
-    request: GenerationRequest | AnnotationRequest,
+    generation: Generation,
     verdict: str,
     reason: str | None,
 ) -> SyntheticText:
     """Make the row of ``synthetic_`` for a text of the teacher."""
-    source = "generated" if isinstance(request, GenerationRequest) else "pool"
-    text = example.text.strip()
-    return SyntheticText(text, example.label, cycle, request.id, verdict, reason, source)
+    request = generation.request
+    return SyntheticText(
+        example.text.strip(),
+        example.label,
+        cycle,
+        request.id,
+        verdict,
+        reason,
+        source="generated" if isinstance(request, GenerationRequest) else "pool",
+        weight=example.weight if verdict == "accepted" else 0.0,
+    )
 
 
 def find_plausible(
@@ -152,4 +157,4 @@ def find_plausible(
 
 def count_reasons(texts: Iterable[SyntheticText]) -> dict[str, int]:
     """Count the rejected texts by reason."""
-    return dict(Counter(text.reason for text in texts if text.reason is not None))
+    return dict(Counter(t.reason for t in texts if t.verdict == "rejected" and t.reason))

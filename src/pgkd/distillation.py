@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from pgkd.buying import Buyer
 from pgkd.curation import Curator, count_reasons, enter, find_plausible
 from pgkd.evaluation import GateScorer, make_predictions, make_report
 from pgkd.exceptions import TeacherBudgetError, TeacherError
-from pgkd.protocols import Sampler, Teacher
+from pgkd.learning import LabelledTexts, Learner
+from pgkd.protocols import Sampler
 from pgkd.records import (
-    AnnotationRequest,
+    Batch,
     Cycle,
     Event,
     Example,
@@ -32,34 +34,30 @@ from pgkd.records import (
     Usage,
 )
 from pgkd.samplers.base import needs_feedback
-from pgkd.splitting import make_folds
-from pgkd.students.base import predict_proba, train
-from pgkd.validation import check_generation
+from pgkd.samplers.unguided import UnguidedSampler
 
-#: Folds of the out-of-fold feedback.
-N_FOLDS = 5
 #: Reasons to stop in the middle of a cycle.
 UNFINISHED = ("interrupted", "teacher_error", "error")
+#: Factors of the weights of generated texts that are tried.
+FACTORS = (1.0, 0.3, 0.1)
 
 
 @dataclass(frozen=True)
-class LabelledTexts:
-    """Texts, their labels and, where given, their weights, row by row."""
+class Version:
+    """Generated texts to learn, the factor of their weights, and what speaks for them.
 
-    texts: list[str]
-    y: LabelArray
-    weights: FloatArray | None = None
+    Attributes
+    ----------
+    probabilities : array or None
+        Of the feedback texts, by students that learnt this version (out of fold, or not).
+    student : classifier or None
+        Where it was trained already.
+    """
 
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def take(self, rows: Any) -> LabelledTexts:
-        """Return the given rows."""
-        return LabelledTexts(
-            [self.texts[i] for i in rows],
-            self.y[rows],
-            None if self.weights is None else self.weights[rows],
-        )
+    synthetic: tuple[Example, ...]
+    factor: float = 1.0
+    probabilities: FloatArray | None = None
+    student: Any = None
 
 
 @dataclass(frozen=True)
@@ -68,9 +66,29 @@ class Candidate:
 
     cycle: int
     student: Any
-    synthetic: tuple[Example, ...]
+    version: Version
     gate_probabilities: FloatArray
     gate_score: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The last comparison: the best candidate against the baseline.
+
+    Attributes
+    ----------
+    baseline_score, best_score : float
+        On the gate.
+    standard_error : float
+        Of their difference.
+    taken : bool
+        Whether the best candidate was returned.
+    """
+
+    baseline_score: float
+    best_score: float
+    standard_error: float
+    taken: bool
 
 
 class Distillation:
@@ -78,8 +96,13 @@ class Distillation:
 
     Parameters
     ----------
-    teacher, student, sampler
-        The components, ready for use; `student` is cloned for every training.
+    buyer : Buyer
+        Asks the teacher.
+    student : classifier
+        Cloned for every training.
+    scout : classifier or None
+        Takes the place of the student until the loop has ended.
+    sampler : Sampler
     classes : array of shape (n_classes,)
     train, gate : LabelledTexts
         The student learns from `train`; `gate` decides what is kept and is never shown to the
@@ -90,11 +113,12 @@ class Distillation:
         Texts without a label.
     scoring : str or callable
     max_cycles, samples_per_cycle, patience : int
-    max_cost : float or None
-        US dollars.
-    max_tokens : int or None
-    synthetic_weight : float
-        Weight of a generated text; a labelled one has 1.
+    min_gain_per_dollar : float or None
+    synthetic_weight : float or "auto"
+        Factor of the weights of generated texts; a labelled one has 1.
+    rollback : bool
+        Whether the gate decides.
+    warm_start : bool
     task_description : str or None
     class_descriptions : mapping of label to str
     emit : callable
@@ -104,15 +128,16 @@ class Distillation:
     Attributes
     ----------
     best : Candidate
+    choice : Choice
     history : list of Cycle
     synthetic : list of SyntheticText
-    usage : Usage
     """
 
     def __init__(
         self,
-        teacher: Teacher,
+        buyer: Buyer,
         student: Any,
+        scout: Any,
         sampler: Sampler,
         *,
         classes: LabelArray,
@@ -124,16 +149,16 @@ class Distillation:
         max_cycles: int,
         samples_per_cycle: int,
         patience: int,
-        max_cost: float | None,
-        max_tokens: int | None,
-        synthetic_weight: float,
+        min_gain_per_dollar: float | None,
+        synthetic_weight: float | str,
+        rollback: bool,
+        warm_start: bool,
         task_description: str | None,
         class_descriptions: Mapping[Label, str],
         emit: Callable[[Event], None],
         seed: int,
     ) -> None:
-        self.teacher = teacher
-        self.student = student
+        self.buyer = buyer
         self.sampler = sampler
         self.classes = classes
         self.train = train
@@ -142,13 +167,19 @@ class Distillation:
         self.max_cycles = max_cycles
         self.samples_per_cycle = samples_per_cycle
         self.patience = patience
-        self.max_cost = max_cost
-        self.max_tokens = max_tokens
+        self.min_gain_per_dollar = min_gain_per_dollar
         self.synthetic_weight = synthetic_weight
+        self.rollback = rollback
         self.emit = emit
         self.seed = seed
 
+        self.student_learner = Learner(student, classes, train, warm_start=warm_start, seed=seed)
+        self.learner = self.student_learner
+        if scout is not None:
+            self.learner = Learner(scout, classes, train, seed=seed)
         self.scorer = GateScorer(scoring, classes, gate.texts, gate.y)
+        self.shown = train if feedback is None else feedback
+        self.shown_scorer = GateScorer(scoring, classes, self.shown.texts, self.shown.y)
         seen = train.texts if feedback is None else train.texts + feedback.texts
         self.curator = Curator(classes.tolist(), seen, gate.texts)
         self.state = State(
@@ -158,20 +189,18 @@ class Distillation:
             task_description=task_description,
             class_descriptions=class_descriptions,
             pool=tuple(self.curator.screen(pool)),
+            scoring=scoring if isinstance(scoring, str) else None,
         )
         self.history: list[Cycle] = []
         self.synthetic: list[SyntheticText] = []
-        self.usage = Usage()
-        self._evaluated: Candidate | None = None  # whose feedback `state` has
-        self._answers: list[Generation] = []  # of the cycle under way
-        self._is_refused = False  # whether the budget did not allow a request
 
     def run(self) -> str:
         """Train the baseline, then cycle until nothing is left to gain or to spend.
 
         Returns
         -------
-        stop_reason : {"max_cycles", "patience", "budget", "teacher_error", "error", "interrupted"}
+        stop_reason : {"max_cycles", "patience", "gain", "budget", "teacher_error", "error", \
+                "interrupted"}
         """
         self._train_baseline()
         try:
@@ -189,20 +218,23 @@ class Distillation:
             reason = "teacher_error"
             self._warn(f"The teacher failed: {error}")
         except Exception as error:
-            if not self.usage.n_requests:
+            if not self.buyer.usage.n_requests:
                 raise  # nothing was bought yet, so nothing is lost
             reason = "error"
             self._warn(f"{type(error).__name__}: {error}")
         self.best = self._choose()
         if reason in UNFINISHED:
             self.synthetic += [
-                enter(e, self.state.cycle, g.request, "rolled back", reason)
-                for g in self._answers
+                enter(e, self.state.cycle, g, "rolled back", reason)
+                for g in self.buyer.pending
                 for e in g.examples
             ]
         # What was learnt after the best cycle is not in the student that is returned.
         best = self.best.cycle
-        self.synthetic = [_roll_back(t) if t.cycle > best else t for t in self.synthetic]
+        why = f"not in the best student, of cycle {best}"
+        self.synthetic = [_roll_back(t, why) if t.cycle > best else t for t in self.synthetic]
+        factor = self.best.version.factor
+        self.synthetic = [replace(t, weight=t.weight * factor) for t in self.synthetic]
         self.emit(Event("end", reason))
         return reason
 
@@ -216,9 +248,18 @@ class Distillation:
         ----------
         Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 7.10.
         """
-        gain = self.best.gate_score - self.baseline.gate_score
-        error = self._standard_error(self.best, self.baseline)
-        return self.best if gain > error else self.baseline
+        baseline, best = self.baseline, self.best if self.rollback else self.current
+        if self.learner is not self.student_learner:  # the scout has done its work
+            baseline, best = self._promote(baseline), self._promote(best)
+        error = self._standard_error(best, baseline)
+        taken = not self.rollback or best.gate_score - baseline.gate_score > error
+        self.choice = Choice(baseline.gate_score, best.gate_score, error, taken)
+        return best if taken else baseline
+
+    def _promote(self, scouted: Candidate) -> Candidate:
+        """Train the student itself on what its scout has learnt."""
+        version = replace(scouted.version, student=None)
+        return self._make_candidate(scouted.cycle, version, self.student_learner)
 
     def _standard_error(self, a: Candidate, b: Candidate) -> float:
         return self.scorer.standard_error(
@@ -234,8 +275,8 @@ class Distillation:
 
     def _reason_to_stop(self) -> str | None:
         done = self.history[-1].number
-        if self._is_budget_spent():
-            if self.max_cost is not None and self.usage.cost is None:
+        if self.buyer.is_budget_spent():
+            if self.buyer.max_cost is not None and self.buyer.usage.cost is None:
                 self._warn(
                     "The teacher does not say what its answers cost, so `max_cost` cannot be held "
                     "and no more are bought."
@@ -243,31 +284,60 @@ class Distillation:
             return "budget"
         if done - self.best.cycle >= self.patience:
             return "patience"
+        if self._is_gain_spent():
+            return "gain"
         return "max_cycles" if done >= self.max_cycles else None
 
-    def _is_budget_spent(self) -> bool:
-        """Whether the next request must not be sent.
+    def _is_gain_spent(self) -> bool:
+        """Whether the last `patience` cycles say that another one is not worth its price.
 
-        Teachers that are LLMs see to it themselves, request by request; what any other one has
-        taken is known afterwards.
+        The best of a single cycle would be luck as well; before so many there is no verdict.
         """
-        usage = self.usage
-        n_tokens = usage.input_tokens + usage.output_tokens
-        if self._is_refused or (self.max_tokens is not None and n_tokens >= self.max_tokens):
-            return True
-        return self.max_cost is not None and (usage.cost is None or usage.cost >= self.max_cost)
+        if self.min_gain_per_dollar is None or self.history[-1].number < self.patience:
+            return False
+        before, *recent = self.history[-1 - self.patience :]
+        cost = sum((cycle.usage for cycle in recent), Usage()).cost
+        best_before = max(c.gate_score for c in self.history[: before.number + 1] if c.kept)
+        gain = self.best.gate_score - best_before
+        return bool(cost) and gain / cost < self.min_gain_per_dollar  # type: ignore[operator]
 
     def _train_baseline(self) -> None:
         start = time.perf_counter()
-        self.baseline = self.best = self.current = self._train_candidate(0, ())
+        judged = self._write_missing_classes()
+        version = Version(_learnable(judged))
+        self.synthetic += judged
+        self.state = replace(self.state, synthetic=version.synthetic)
+        student = self.learner.fit_baseline(self.train, version.synthetic)
+        self.baseline = self.best = self.current = self._make_candidate(
+            0, replace(version, student=student)
+        )
         self._record(
             Cycle(
                 0,
                 self.best.gate_score,
                 self._report_on_gate(self.best),
+                n_generated=len(judged),
+                n_accepted=len(version.synthetic),
+                rejected=count_reasons(judged),
+                usage=self.buyer.usage,
                 seconds=time.perf_counter() - start,
             )
         )
+
+    def _write_missing_classes(self) -> list[SyntheticText]:
+        """Have texts written for classes without a labelled one.
+
+        The gate has none of theirs either, so it cannot judge these: they are part of the baseline.
+        """
+        missing = sorted(set(self.classes.tolist()) - set(self.train.y.tolist()))
+        if not missing or not self.max_cycles:
+            return []
+        usual = len(self.train) / (len(self.classes) - len(missing))
+        n = max(1, min(round(usual), self.samples_per_cycle // len(missing))) * len(missing)
+        rng = np.random.default_rng([self.seed, 0])
+        state = replace(self.state, classes=tuple(missing))
+        requests = UnguidedSampler().propose(state, n, rng)
+        return self.curator.judge(self.buyer.ask(requests), 0)
 
     def _run_cycle(self) -> None:
         """One knowledge-distillation step."""
@@ -283,28 +353,30 @@ class Distillation:
         # ... the teacher sees the report and the mistakes, and writes the next batch ...
         rng = np.random.default_rng([self.seed, number])
         requests = self.sampler.propose(self.state, self.samples_per_cycle, rng)
-        generations = self._ask(requests)
+        generations = self.buyer.ask(requests)
+        self._take_from_pool(generations)
         judged = self.curator.judge(generations, number)
-        batch = [Example(t.text, t.label) for t in judged if t.verdict == "accepted"]
         # ... the student learns it, and the gate says whether it may stay.
-        candidate = self._learn(batch)
-        learnt = candidate.synthetic[len(self.current.synthetic) :]
+        version = self._choose_version(_learnable(judged))
+        learnt = version.synthetic[len(self.current.version.synthetic) :]
         judged = [_judge_plausibility(text, learnt) for text in judged]
-        kept = self._gate_lets_pass(candidate)
-        if kept:
+        candidate = self._make_candidate(number, version) if learnt else self.current
+        reason = self._reason_to_roll_back(candidate)
+        if reason is None:
             self.current = candidate
-            self.state = replace(self.state, synthetic=candidate.synthetic)
+            self.state = replace(self.state, synthetic=version.synthetic)
+            self._remember(learnt, generations)
             if candidate.gate_score > self.best.gate_score:
                 self.best = candidate
         else:
-            judged = [_roll_back(text) for text in judged]
+            judged = [_roll_back(text, reason) for text in judged]
         self.synthetic += judged
         self._record(
             Cycle(
                 number,
                 candidate.gate_score,
                 self._report_on_gate(candidate),
-                kept=kept,
+                kept=reason is None,
                 feedback_report=self.state.feedback.report if self.state.feedback else None,
                 n_requested=sum(request.n_texts for request in requests),
                 n_generated=len(judged),
@@ -315,156 +387,164 @@ class Distillation:
                 ),
                 usage=sum((g.usage for g in generations), Usage()),
                 seconds=time.perf_counter() - start,
+                reason=reason,
+                synthetic_weight=version.factor,
             )
         )
 
-    def _learn(self, batch: Sequence[Example]) -> Candidate:
-        """Learn the whole batch, or only what is plausible: whichever the gate likes better.
+    def _choose_version(self, batch: tuple[Example, ...]) -> Version:
+        """Choose what of the batch is learnt, and the weight of all generated texts.
 
         The texts that surprise the student are worth most from a good teacher, and from a weak one
-        they are mostly mistakes. The gate tells which of the two this teacher is.
+        they are mostly mistakes; and the weaker it is, the less its texts should weigh. What tells
+        which teacher this is are the texts that the feedback is about, not the gate: it would no
+        longer be a fair judge.
         """
+        current = self.current.version
         if not batch:
-            return self.current
+            return current
+        versions = [replace(current, synthetic=current.synthetic + batch)]
+        plausible = self._find_plausible(batch)
+        if 0 < len(plausible) < len(batch):
+            versions.append(replace(current, synthetic=current.synthetic + plausible))
+        if self.synthetic_weight != "auto":
+            versions = [replace(v, factor=float(self.synthetic_weight)) for v in versions]
+        is_weighed = self.synthetic_weight == "auto" and self.learner.takes_weights
+        if len(versions) == 1 and not is_weighed:
+            return replace(versions[0], probabilities=None, student=None)
+        best = max(map(self._try, versions), key=self._score_version)
+        if is_weighed:
+            i = FACTORS.index(best.factor)
+            for factor in (*FACTORS[i + 1 :], *FACTORS[:i][::-1]):
+                other = self._try(replace(best, factor=factor))
+                if self._score_version(other) <= self._score_version(best):
+                    if factor < best.factor:
+                        continue
+                    break
+                best = other
+        return best
+
+    def _find_plausible(self, batch: tuple[Example, ...]) -> tuple[Example, ...]:
         texts, labels = [e.text for e in batch], [e.label for e in batch]
-        probabilities = predict_proba(self.best.student, texts, self.classes)
+        probabilities = self.learner.predict(self.best.student, texts)
         mask = find_plausible(labels, probabilities, self.classes)
-        plausible = [example for example, keep in zip(batch, mask) if keep]
-        versions = [batch, plausible] if 0 < len(plausible) < len(batch) else [batch]
-        before = self.current.synthetic
-        candidates = [
-            self._train_candidate(self.state.cycle, (*before, *version)) for version in versions
-        ]
-        return max(candidates, key=lambda candidate: candidate.gate_score)
+        return tuple(example for example, keep in zip(batch, mask) if keep)
 
-    def _train_candidate(self, cycle: int, synthetic: tuple[Example, ...]) -> Candidate:
-        student = self.fit_student(self.train, synthetic)
-        probabilities = predict_proba(student, self.gate.texts, self.classes)
-        return Candidate(cycle, student, synthetic, probabilities, self.scorer.score(probabilities))
+    def _try(self, version: Version) -> Version:
+        """Predict the feedback texts with students that have learnt `version`."""
+        if self.feedback is None:
+            probabilities = self.learner.predict_out_of_fold(version.synthetic, version.factor)
+            return replace(version, probabilities=probabilities, student=None)
+        student = self._fit(version)
+        probabilities = self.learner.predict(student, self.shown.texts)
+        return replace(version, probabilities=probabilities, student=student)
 
-    def fit_student(self, labelled: LabelledTexts, synthetic: Sequence[Example]) -> Any:
-        """Train a fresh student on labelled and generated texts."""
-        texts = labelled.texts + [example.text for example in synthetic]
-        new = np.array([example.label for example in synthetic], dtype=labelled.y.dtype)
-        weights = labelled.weights
-        if weights is not None or self.synthetic_weight != 1.0:
-            weights = np.ones(len(labelled)) if weights is None else weights
-            weights = np.append(weights, np.full(len(synthetic), self.synthetic_weight))
-        return train(self.student, texts, np.append(labelled.y, new), weights, self.seed)
+    def _score_version(self, version: Version) -> float:
+        assert version.probabilities is not None
+        return self.shown_scorer.score(version.probabilities)
+
+    def _fit(self, version: Version, learner: Learner | None = None) -> Any:
+        learner = learner or self.learner
+        current = getattr(self, "current", None)
+        start = current.student if current else None
+        return learner.fit(self.train, version.synthetic, version.factor, start)
+
+    def _make_candidate(
+        self, cycle: int, version: Version, learner: Learner | None = None
+    ) -> Candidate:
+        learner = learner or self.learner
+        student = version.student
+        if student is None:
+            student = self._fit(version, learner)
+        probabilities = learner.predict(student, self.gate.texts)
+        score = self.scorer.score(probabilities)
+        return Candidate(cycle, student, version, probabilities, score)
+
+    def refit(self, labelled: LabelledTexts) -> Any:
+        """Train the best student once more, on all labelled texts."""
+        version = self.best.version
+        start = self.best.student
+        return self.student_learner.fit(labelled, version.synthetic, version.factor, start)
 
     def _evaluate(self) -> Feedback | None:
         """The gradual evaluation check, on texts that the teacher may see."""
         if not needs_feedback(self.sampler, self.state, self.samples_per_cycle):
             return None
+        version = self.current.version
+        if version.probabilities is None:
+            if self.feedback is None:
+                version = self._try(version)
+            else:
+                probabilities = self.learner.predict(self.current.student, self.shown.texts)
+                version = replace(version, probabilities=probabilities)
+            self.current = replace(self.current, version=version)
+        assert version.probabilities is not None
         last = self.state.feedback
-        if last is not None and self._evaluated is self.current:
+        report = make_report(self.shown.y, version.probabilities, self.classes)
+        if last is not None and last.report == report:
             return last  # nothing was learnt since
-        self._evaluated = self.current
-        shown = self.train if self.feedback is None else self.feedback
-        if self.feedback is None:
-            probabilities = self._predict_out_of_fold()
-        else:
-            probabilities = predict_proba(self.current.student, shown.texts, self.classes)
         return Feedback(
-            make_predictions(shown.texts, shown.y, probabilities, self.classes),
-            make_report(shown.y, probabilities, self.classes),
+            make_predictions(
+                self.shown.texts, self.shown.y, version.probabilities, self.classes
+            ),
+            report,
             previous=None if last is None else last.report,
         )
 
     def _look_at_pool(self) -> FloatArray:
         if not self.state.pool or not getattr(self.sampler, "needs_pool", False):
             return np.empty((0, len(self.classes)))
-        return predict_proba(self.current.student, self.state.pool, self.classes)
+        return self.learner.predict(self.current.student, self.state.pool)
 
-    def _predict_out_of_fold(self) -> FloatArray:
-        """Predict each training text with a student that has not seen it."""
-        probabilities = np.zeros((len(self.train), len(self.classes)))
-        for rest, fold in make_folds(self.train.texts, self.train.y, N_FOLDS, self.seed):
-            seen = np.unique(self.train.y[rest])
-            if len(seen) == 1:  # two texts of two classes: nothing to train
-                probabilities[fold, np.searchsorted(self.classes, seen[0])] = 1.0
-                continue
-            student = self.fit_student(self.train.take(rest), self.current.synthetic)
-            texts = [self.train.texts[i] for i in fold]
-            probabilities[fold] = predict_proba(student, texts, self.classes)
-        return probabilities
+    def _take_from_pool(self, generations: Sequence[Generation]) -> None:
+        """Drop from the pool what the teacher was asked about."""
+        asked = {t for g in generations if not g.error for t in getattr(g.request, "texts", ())}
+        pool = tuple(text for text in self.state.pool if text not in asked)
+        self.state = replace(self.state, pool=pool)
 
-    def _serve(
-        self, requests: Sequence[GenerationRequest | AnnotationRequest]
-    ) -> Generator[Generation]:
-        annotation = [r for r in requests if isinstance(r, AnnotationRequest)]
-        generation = [r for r in requests if isinstance(r, GenerationRequest)]
-        if annotation:
-            yield from self.teacher.annotate(annotation)  # type: ignore[attr-defined]
-        if generation:
-            yield from self.teacher.generate(generation)
+    def _remember(self, learnt: Sequence[Example], generations: Sequence[Generation]) -> None:
+        tokens = Counter({"generated": 0, "pool": 0})
+        for g in generations:
+            source = "generated" if isinstance(g.request, GenerationRequest) else "pool"
+            tokens[source] += g.usage.input_tokens + g.usage.output_tokens
+        feedback = self.state.feedback.report if self.state.feedback else None
+        batch = Batch(Counter(e.label for e in learnt), tokens, feedback)
+        self.state = replace(self.state, batches=(*self.state.batches, batch))
 
-    def _ask(self, requests: Sequence[GenerationRequest | AnnotationRequest]) -> list[Generation]:
-        """Collect the teacher's answers until the budget is spent, in the order of the requests."""
-        self._answers = []
-        answers = self._serve(requests)
-        try:
-            for generation in answers:
-                check_generation(generation, type(self.teacher).__name__)
-                self._answers.append(generation)
-                self.usage += generation.usage
-                self.emit(Event("generation", generation))
-                if self._is_budget_spent():
-                    break
-        except Exception as error:  # a stranger's teacher may raise anything
-            if not self._answers:
-                if isinstance(error, TeacherError):
-                    raise
-                raise TeacherError(f"{type(self.teacher).__name__} raised {error!r}.") from error
-            self._warn(
-                f"The teacher failed after {len(self._answers)} answers, which are used: {error}"
-            )
-        finally:
-            answers.close()  # calls off what is still in flight
-        self._is_refused = any(generation.unsent for generation in self._answers)
-        failed = [generation for generation in self._answers if generation.error]
-        if failed and len(failed) == len(self._answers):
-            first = failed[0]
-            if first.unsent:
-                raise TeacherBudgetError(first.error)
-            raise TeacherError(
-                f"All {len(failed)} requests failed, the first one because: {first.error}"
-            )
-        if failed and not failed[0].unsent:
-            self._warn(
-                f"{len(failed)} of {len(requests)} requests failed, the first one because: "
-                f"{failed[0].error}"
-            )
-        asked = {t for g in self._answers if not g.error for t in getattr(g.request, "texts", ())}
-        self.state = replace(
-            self.state, pool=tuple(text for text in self.state.pool if text not in asked)
-        )
-        order = {request.id: i for i, request in enumerate(requests)}
-        return sorted(self._answers, key=lambda g: order.get(g.request.id, len(order)))
-
-    def _gate_lets_pass(self, candidate: Candidate) -> bool:
-        """Whether a candidate is no worse than the best by more than one standard error.
+    def _reason_to_roll_back(self, candidate: Candidate) -> str | None:
+        """Say why a candidate is worse than the best by more than one standard error, if it is.
 
         The gate is small: asking for a better score would throw away, by chance, good texts that
         were paid for. The student that is returned is the best one all the same.
         """
         loss = self.best.gate_score - candidate.gate_score
-        return loss <= 0 or loss <= self._standard_error(candidate, self.best)
+        if not self.rollback or loss <= 0:
+            return None
+        error = self._standard_error(candidate, self.best)
+        if loss <= error:
+            return None
+        return f"the gate score fell by {loss:.4g}, more than its standard error of {error:.2g}"
 
     def _report_on_gate(self, candidate: Candidate) -> StudentReport:
         return make_report(self.gate.y, candidate.gate_probabilities, self.classes)
 
     def _record(self, cycle: Cycle) -> None:
         self.history.append(cycle)
-        self._answers = []
+        self.buyer.pending.clear()
         self.emit(Event("cycle", cycle))
 
 
+def _learnable(judged: Sequence[SyntheticText]) -> tuple[Example, ...]:
+    return tuple(Example(t.text, t.label, t.weight) for t in judged if t.verdict == "accepted")
+
+
 def _judge_plausibility(text: SyntheticText, learnt: Sequence[Example]) -> SyntheticText:
-    if text.verdict == "accepted" and Example(text.text, text.label) not in learnt:
-        return replace(text, verdict="rejected", reason="implausible label")
+    if text.verdict == "accepted" and Example(text.text, text.label, text.weight) not in learnt:
+        return replace(text, verdict="rejected", reason="implausible label", weight=0.0)
     return text
 
 
-def _roll_back(text: SyntheticText) -> SyntheticText:
-    return replace(text, verdict="rolled back") if text.verdict == "accepted" else text
+def _roll_back(text: SyntheticText, reason: str) -> SyntheticText:
+    if text.verdict != "accepted":
+        return text
+    return replace(text, verdict="rolled back", reason=reason, weight=0.0)

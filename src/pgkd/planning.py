@@ -89,7 +89,7 @@ def make_plan(run: Distillation) -> Plan:
         for n, u in zip(n_cycles, ends)
     ]
     low, high = usages
-    teacher = run.teacher
+    teacher = run.buyer.teacher
     costs = [teacher.cost(u) if isinstance(teacher, LLMTeacher) else None for u in usages]
     return Plan(
         (low.n_requests, high.n_requests),
@@ -110,7 +110,7 @@ def _plan_cycle(run: Distillation, always_right: bool) -> Usage:
         pool_probabilities=np.full((len(run.state.pool), n_classes), 1 / n_classes),
     )
     requests = run.sampler.propose(state, run.samples_per_cycle, np.random.default_rng(run.seed))
-    teacher = run.teacher
+    teacher = run.buyer.teacher
     if not isinstance(teacher, LLMTeacher):
         return Usage(len(requests), cost=None)
     n_bytes = sum(

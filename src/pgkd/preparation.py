@@ -12,8 +12,10 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
-from pgkd.distillation import Distillation, LabelledTexts
+from pgkd.buying import Buyer
+from pgkd.distillation import Distillation
 from pgkd.exceptions import InvalidInputError
+from pgkd.learning import LabelledTexts
 from pgkd.protocols import Sampler, Teacher
 from pgkd.records import Event, LabelArray, UnlabeledTexts
 from pgkd.splitting import hold_out
@@ -72,16 +74,19 @@ def prepare(
     teacher, student, sampler = _resolve_components(clf, X_unlabeled is not None)
     texts = check_texts(X)
     labels = check_labels(y, len(texts))
-    classes = check_classes(labels)
-    descriptions = check_descriptions(clf.class_descriptions, classes)
+    classes, descriptions = check_descriptions(clf.class_descriptions, check_classes(labels))
     weights = None
     if sample_weight is not None:
         weights = _check_sample_weight(
             sample_weight, labels, dtype=np.float64, ensure_non_negative=True
         )
     labelled = LabelledTexts(texts, labels, weights)
-    if weights is not None or clf.synthetic_weight != 1.0:
+    if weights is not None or clf.synthetic_weight not in (1.0, "auto"):
         check_takes_weights(student)
+        if clf.scout is not None:
+            check_takes_weights(clf.scout)
+    if clf.warm_start:
+        _check_warm_start(student, classes)
 
     rng = check_random_state(random_state)
     labelled, train, gate = _split_off_gate(
@@ -94,9 +99,16 @@ def prepare(
     elif clf.feedback != "out_of_fold":
         feedback = gate if clf.feedback == "validation" else train
 
-    run = Distillation(
+    buyer = Buyer(
         _wrap(clf, teacher, Path(clf.run_dir or scratch)),
+        max_cost=clf.max_cost,
+        max_tokens=clf.max_tokens,
+        emit=emit,
+    )
+    run = Distillation(
+        buyer,
         student,
+        clf.scout,
         sampler,
         classes=classes,
         train=train,
@@ -107,15 +119,30 @@ def prepare(
         max_cycles=clf.max_cycles,
         samples_per_cycle=clf.samples_per_cycle,
         patience=clf.patience,
-        max_cost=clf.max_cost,
-        max_tokens=clf.max_tokens,
+        min_gain_per_dollar=clf.min_gain_per_dollar,
         synthetic_weight=clf.synthetic_weight,
+        rollback=clf.rollback,
+        warm_start=clf.warm_start,
         task_description=clf.task_description,
         class_descriptions=descriptions,
         emit=emit,
         seed=int(rng.randint(np.iinfo(np.int32).max)),
     )
     return run, labelled
+
+
+def _check_warm_start(student: Any, classes: LabelArray) -> None:
+    if not hasattr(student, "partial_fit"):
+        raise InvalidInputError(
+            "`warm_start=True` needs a student with `partial_fit`, to go on from its weights. Got "
+            f"{student!r}: use another student, or leave `warm_start` out."
+        )
+    own = getattr(student, "classes_", classes)
+    if not np.array_equal(own, classes):
+        raise InvalidInputError(
+            f"`warm_start=True` with a student that was fitted on the classes {list(own)!r}, but y "
+            f"and `class_descriptions` have {list(classes)!r}: they must be the same."
+        )
 
 
 def _check_pool(X_unlabeled: Any) -> list[str]:
@@ -143,6 +170,8 @@ def _resolve_components(clf: PGKDClassifier, has_pool: bool) -> tuple[Teacher, A
 
         sampler = UncertaintySampler() if has_pool else PerformanceGuidedSampler()
     check_component(student, "student", ("fit", "predict_proba", "get_params"))
+    if clf.scout is not None:
+        check_component(clf.scout, "scout", ("fit", "predict_proba", "get_params"))
     check_component(sampler, "sampler", ("propose",))
     if has_pool:
         check_component(clf.teacher, "teacher", ("annotate",))

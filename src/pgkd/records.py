@@ -58,10 +58,11 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A text and its label."""
+    """A text, its label and its weight in training."""
 
     text: str
     label: Label
+    weight: float = field(default=1.0, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,25 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """What an earlier cycle bought.
+
+    Attributes
+    ----------
+    counts : mapping of label to int
+        Texts that were learnt of each class.
+    tokens : mapping of {"generated", "pool"} to int
+        Input and output tokens that texts of each source took.
+    feedback : StudentReport or None
+        The report before the batch was learnt.
+    """
+
+    counts: Mapping[Label, int]
+    tokens: Mapping[str, int]
+    feedback: StudentReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """All that a sampler may look at when it decides what to ask for.
 
@@ -165,6 +185,13 @@ class State:
         The unlabelled texts that the teacher was not asked about yet.
     pool_probabilities : array of shape (len(pool), n_classes)
         The student's. Only for a sampler with ``needs_pool = True``.
+    scoring : str or None
+        The name of the gate score, which says what the texts are wanted for; ``None`` for a
+        callable.
+    batches : tuple of Batch
+        What was bought and kept in earlier cycles.
+    settled : frozenset of labels
+        Classes in which the teacher cannot better the student.
     """
 
     cycle: int
@@ -176,6 +203,9 @@ class State:
     class_descriptions: Mapping[Label, str] = field(default_factory=dict)
     pool: tuple[str, ...] = ()
     pool_probabilities: FloatArray = field(default_factory=lambda: np.empty((0, 0)), compare=False)
+    scoring: str | None = "neg_log_loss"
+    batches: tuple[Batch, ...] = ()
+    settled: frozenset[Label] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +225,10 @@ class GenerationRequest:
         The student's most confident mistakes.
     correct, wrong : tuple of Prediction
         Samples that the student gets right, and further ones that it gets wrong.
+    contrasts : mapping of label to tuple of labels
+        For a class, those that it is mistaken for: its texts are to show the difference.
+    rewrite : bool
+        Whether to rewrite what was got wrong instead of writing something new.
     report, previous_report : StudentReport or None
         The student's report cut to the classes of this request, now and before the last batch.
     task_description : str or None
@@ -207,6 +241,8 @@ class GenerationRequest:
     hard_negatives: tuple[Prediction, ...] = ()
     correct: tuple[Prediction, ...] = ()
     wrong: tuple[Prediction, ...] = ()
+    contrasts: Mapping[Label, tuple[Label, ...]] = field(default_factory=dict)
+    rewrite: bool = False
     report: StudentReport | None = None
     previous_report: StudentReport | None = None
     task_description: str | None = None
@@ -307,9 +343,11 @@ class SyntheticText:
         with its whole cycle, because the gate got worse, an earlier student was the best, or the
         cycle was not finished.
     reason : str or None
-        Why it was rejected, or its cycle not finished.
+        Why it was rejected, or its cycle not kept.
     source : {"generated", "pool"}
         Whether the teacher wrote the text, or labelled one of `X_unlabeled`.
+    weight : float
+        In training, against 1 for a labelled text; 0 for a text that is not learnt.
     """
 
     text: str
@@ -319,6 +357,7 @@ class SyntheticText:
     verdict: str
     reason: str | None = None
     source: str = "generated"
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +383,10 @@ class Cycle:
     usage : Usage
         What the cycle took from the teacher.
     seconds : float
+    reason : str or None
+        Why the cycle was rolled back.
+    synthetic_weight : float
+        Factor of the weights of all generated texts.
     """
 
     number: int
@@ -357,6 +400,8 @@ class Cycle:
     rejected: Mapping[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     seconds: float = field(default=0.0, compare=False)
+    reason: str | None = None
+    synthetic_weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

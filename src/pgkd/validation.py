@@ -159,31 +159,38 @@ def check_validation(
 
 def check_descriptions(
     descriptions: Mapping[Label, str] | None, classes: LabelArray
-) -> dict[Label, str]:
-    """Return a description of every class, or an empty dict where there are none.
+) -> tuple[LabelArray, dict[Label, str]]:
+    """Return all classes, those without a labelled text included, and their descriptions.
 
     Raises
     ------
     InvalidInputError
-        If some classes have a description and others not, or it names an unknown class.
+        If some classes of y have no description, or a new one is of another type than they are.
     """
     if descriptions is None:
-        return {}
+        return classes, {}
     if not isinstance(descriptions, Mapping):
         raise InvalidInputError(
             "The `class_descriptions` parameter of PGKDClassifier must be a dict of label to str "
             f"or None. Got {descriptions!r} instead."
         )
     wanted = classes.tolist()
-    lacking = [label for label in wanted if not isinstance(descriptions.get(label), str)]
-    unknown = [label for label in descriptions if label not in set(wanted)]
-    if lacking or unknown:
-        what = f"no description of {lacking[0]!r}" if lacking else f"the unknown {unknown[0]!r}"
+    new = [label for label in descriptions if label not in set(wanted)]
+    lacking = [label for label in wanted + new if not isinstance(descriptions.get(label), str)]
+    if lacking:
+        others = f", but one of {new[0]!r}, which y has not" if new else ""
         raise InvalidInputError(
-            "The `class_descriptions` parameter of PGKDClassifier must describe every class of y "
-            f"and no other. Got {what} ({len(lacking)} lacking, {len(unknown)} unknown)."
+            "The `class_descriptions` parameter of PGKDClassifier must describe every class of y. "
+            f"Got no description of {lacking[0]!r} ({len(lacking)} lacking){others}."
         )
-    return {label: descriptions[label] for label in wanted}
+    foreign = [label for label in new if type(label) is not type(wanted[0])]
+    if foreign:
+        raise InvalidInputError(
+            "The `class_descriptions` parameter of PGKDClassifier must have keys of the type of "
+            f"the labels, {type(wanted[0]).__name__}. Got {foreign[0]!r} instead."
+        )
+    every = np.unique(np.array(wanted + new))
+    return every, {label: descriptions[label] for label in every.tolist()}
 
 
 def check_generation(generation: Any, teacher: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -49,17 +50,27 @@ def check_takes_weights(student: Any) -> None:
 
 
 def train(
-    student: Any, texts: Sequence[str], y: LabelArray, weights: FloatArray | None, seed: int
+    student: Any,
+    texts: Sequence[str],
+    y: LabelArray,
+    weights: FloatArray | None,
+    seed: int,
+    start: Any = None,
 ) -> Any:
-    """Train a clone of `student`; weights are passed only when there are some."""
-    fresh = clone(student)
-    set_random_states(fresh, seed)
+    """Train a clone of `student`, or go on with a copy of `start`, which has ``partial_fit``.
+
+    Weights are passed only when there are some.
+    """
+    fresh = clone(student) if start is None else copy.deepcopy(start)
+    if start is None:
+        set_random_states(fresh, seed)
+    fit = fresh.fit if start is None else fresh.partial_fit
     params = {} if weights is None else {str(weight_parameter(fresh)): weights}
     # The weights' way is known here; a user's metadata routing would ask for it to be declared.
     with warnings.catch_warnings(), config_context(enable_metadata_routing=False):
         # With a text or two a class scikit-learn suspects a regression problem.
         warnings.filterwarnings("ignore", message="The number of unique classes")
-        return fresh.fit(list(texts), y, **params)
+        return fit(list(texts), y, **params)
 
 
 def predict_proba(student: Any, texts: Sequence[str], classes: LabelArray) -> FloatArray:

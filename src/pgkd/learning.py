@@ -1,0 +1,119 @@
+"""Train students on labelled and generated texts, whole and out of fold."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pgkd.records import Example, FloatArray, LabelArray
+from pgkd.splitting import make_folds
+from pgkd.students.base import predict_proba, train, weight_parameter
+
+#: Folds of the out-of-fold predictions.
+N_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """Texts, their labels and, where given, their weights, row by row."""
+
+    texts: list[str]
+    y: LabelArray
+    weights: FloatArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, rows: Any) -> LabelledTexts:
+        """Return the given rows."""
+        return LabelledTexts(
+            [self.texts[i] for i in rows],
+            self.y[rows],
+            None if self.weights is None else self.weights[rows],
+        )
+
+
+class Learner:
+    """Trains clones of one student.
+
+    Parameters
+    ----------
+    student : classifier
+    classes : array of shape (n_classes,)
+    labelled : LabelledTexts
+        What `predict_out_of_fold` predicts.
+    warm_start : bool
+        Whether to go on from a given student's weights.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        student: Any,
+        classes: LabelArray,
+        labelled: LabelledTexts,
+        *,
+        warm_start: bool = False,
+        seed: int,
+    ) -> None:
+        self.student = student
+        self.classes = classes
+        self.labelled = labelled
+        self.warm_start = warm_start
+        self.seed = seed
+
+    @property
+    def takes_weights(self) -> bool:
+        """Whether the student's `fit` takes sample weights."""
+        return weight_parameter(self.student) is not None
+
+    def fit(
+        self,
+        labelled: LabelledTexts,
+        synthetic: Sequence[Example],
+        factor: float = 1.0,
+        start: Any = None,
+    ) -> Any:
+        """Train on labelled texts, and on generated ones with `factor` times their weights.
+
+        Without `warm_start`, or a student to `start` from, from scratch.
+        """
+        texts = labelled.texts + [example.text for example in synthetic]
+        new = np.array([example.label for example in synthetic], dtype=labelled.y.dtype)
+        new_weights = factor * np.array([example.weight for example in synthetic])
+        weights = labelled.weights
+        if weights is not None or (new_weights != 1.0).any():
+            weights = np.ones(len(labelled)) if weights is None else weights
+            weights = np.append(weights, new_weights)
+        start = start if self.warm_start else None
+        return train(
+            self.student, texts, np.append(labelled.y, new), weights, self.seed, start=start
+        )
+
+    def fit_baseline(self, labelled: LabelledTexts, synthetic: Sequence[Example]) -> Any:
+        """Train on the labelled texts; with `warm_start` a fitted student is the baseline as is."""
+        if self.warm_start and hasattr(self.student, "classes_"):
+            return copy.deepcopy(self.student)
+        return self.fit(labelled, synthetic)
+
+    def predict(self, student: Any, texts: Sequence[str]) -> FloatArray:
+        """Return probabilities of shape (n_texts, n_classes)."""
+        return predict_proba(student, texts, self.classes)
+
+    def predict_out_of_fold(self, synthetic: Sequence[Example], factor: float = 1.0) -> FloatArray:
+        """Predict each labelled text with a student that has not seen it."""
+        labelled = self.labelled
+        probabilities = np.zeros((len(labelled), len(self.classes)))
+        for rest, fold in make_folds(labelled.texts, labelled.y, N_FOLDS, self.seed):
+            seen = {*labelled.y[rest].tolist(), *(example.label for example in synthetic)}
+            if len(seen) == 1:  # two texts of two classes: nothing to train
+                probabilities[fold, np.searchsorted(self.classes, min(seen))] = 1.0
+                continue
+            student = self.fit(labelled.take(rest), synthetic, factor)
+            texts = [labelled.texts[i] for i in fold]
+            probabilities[fold] = self.predict(student, texts)
+        return probabilities
