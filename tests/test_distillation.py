@@ -66,7 +66,7 @@ def test_wrong_labels_do_no_harm(student, data, scoring):
     clf = fit(WordTeacher(wrong=True), student, data, samples_per_cycle=40, scoring=scoring)
     assert clf.score(X, y) >= baseline - 0.02
     assert all(c.gate_score <= clf.history_[clf.best_cycle_].gate_score for c in clf.history_)
-    assert any(not c.kept for c in clf.history_)
+    assert any(not c.kept or c.synthetic_weight == 0.1 for c in clf.history_[1:])
     assert {t.verdict for t in clf.synthetic_ if t.cycle > clf.best_cycle_} <= {
         "rolled back",
         "rejected",

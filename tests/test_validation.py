@@ -84,7 +84,11 @@ def test_labels(y, message):
         ({"max_cost": -1}, "'max_cost'"),
         ({"random_state": "zero"}, "'random_state'"),
         ({"class_descriptions": {"x": "about x"}}, "no description of 'y'"),
-        ({"class_descriptions": {"x": "a", "y": "b", "z": "c"}}, "the unknown 'z'"),
+        ({"class_descriptions": {"x": "a", "z": "c"}}, "description of 'y' .*, but one of 'z'"),
+        (
+            {"class_descriptions": {"x": "a", "y": "b", 1: "c"}},
+            "keys of the type of the labels, str",
+        ),
         ({"class_descriptions": ["a", "b"]}, "'class_descriptions'"),
         ({"teacher": None}, "`teacher` parameter of PGKDClassifier must be given"),
         ({"teacher": FunctionTeacher}, "Got the class FunctionTeacher instead"),

@@ -365,10 +365,10 @@ class Distillation:
         if reason is None:
             self.current = candidate
             self.state = replace(self.state, synthetic=version.synthetic)
-            self._remember(learnt, generations)
             if candidate.gate_score > self.best.gate_score:
                 self.best = candidate
-        else:
+        self._remember(learnt, generations)
+        if reason is not None:
             judged = [_roll_back(text, reason) for text in judged]
         self.synthetic += judged
         self._record(
@@ -484,11 +484,10 @@ class Distillation:
         if last is not None and last.report == report:
             return last  # nothing was learnt since
         return Feedback(
-            make_predictions(
-                self.shown.texts, self.shown.y, version.probabilities, self.classes
-            ),
+            make_predictions(self.shown.texts, self.shown.y, version.probabilities, self.classes),
             report,
             previous=None if last is None else last.report,
+            probabilities=version.probabilities,
         )
 
     def _look_at_pool(self) -> FloatArray:
@@ -503,12 +502,16 @@ class Distillation:
         self.state = replace(self.state, pool=pool)
 
     def _remember(self, learnt: Sequence[Example], generations: Sequence[Generation]) -> None:
-        tokens = Counter({"generated": 0, "pool": 0})
+        requested: Counter[Label] = Counter()
+        tokens = {"generated": 0, "pool": 0}
         for g in generations:
+            if not g.error and isinstance(g.request, GenerationRequest):
+                requested.update(g.request.counts)
             source = "generated" if isinstance(g.request, GenerationRequest) else "pool"
             tokens[source] += g.usage.input_tokens + g.usage.output_tokens
+        counts = Counter(example.label for example in learnt)
         feedback = self.state.feedback.report if self.state.feedback else None
-        batch = Batch(Counter(e.label for e in learnt), tokens, feedback)
+        batch = Batch(requested, counts, tokens, feedback)
         self.state = replace(self.state, batches=(*self.state.batches, batch))
 
     def _reason_to_roll_back(self, candidate: Candidate) -> str | None:

@@ -139,6 +139,7 @@ def _make_feedback(run: Distillation, always_right: bool) -> Feedback:
     return Feedback(
         make_predictions(run.train.texts, run.train.y, probabilities, run.classes),
         make_report(run.train.y, probabilities, run.classes),
+        probabilities=probabilities,
     )
 
 

@@ -136,11 +136,14 @@ class Feedback:
         The validation report over `predictions`.
     previous : StudentReport or None
         The report before the last batch was learnt; ``None`` in the first cycle.
+    probabilities : array of shape (n_texts, n_classes) or None
+        The student's, in the order of `predictions` and of the state's classes.
     """
 
     predictions: tuple[Prediction, ...]
     report: StudentReport
     previous: StudentReport | None = None
+    probabilities: FloatArray | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +152,15 @@ class Batch:
 
     Attributes
     ----------
-    counts : mapping of label to int
-        Texts that were learnt of each class.
+    requested, counts : mapping of label to int
+        Texts that were asked for, and that the candidate learnt, of each class.
     tokens : mapping of {"generated", "pool"} to int
         Input and output tokens that texts of each source took.
     feedback : StudentReport or None
         The report before the batch was learnt.
     """
 
+    requested: Mapping[Label, int]
     counts: Mapping[Label, int]
     tokens: Mapping[str, int]
     feedback: StudentReport | None = None
@@ -189,7 +193,7 @@ class State:
         The name of the gate score, which says what the texts are wanted for; ``None`` for a
         callable.
     batches : tuple of Batch
-        What was bought and kept in earlier cycles.
+        What was bought in earlier cycles.
     settled : frozenset of labels
         Classes in which the teacher cannot better the student.
     """

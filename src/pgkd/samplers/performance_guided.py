@@ -8,26 +8,39 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from pgkd.records import Feedback, GenerationRequest, Label, Prediction, State, StudentReport
 from pgkd.samplers.base import apportion, draft, group, pick
+from pgkd.samplers.quota import QUOTAS, weigh
 
 #: Mistakes named in a request's report, the most frequent ones.
 MAX_CONFUSIONS = 10
-#: Weight of a class without a mistake, so that no class is left out for good.
-MIN_WEAKNESS = 0.05
+#: Classes named that a class is to be told apart from.
+MAX_CONTRASTS = 2
 
 
 class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
     """Ask for texts where the student is weak, and show the teacher the evidence.
 
-    A class's share of the texts is its weakness, 1 - F1. Classes that the student confuses go
-    into one request, with their rows of the validation report, what changed since the last batch,
-    the hard negatives (most confident mistakes), and samples that the student got right and wrong.
+    Classes that the student confuses go into one request, with their rows of the validation report,
+    what changed since the last batch, the hard negatives (most confident mistakes), and samples
+    that the student got right and wrong. Texts are asked for that are of one class and that a
+    reader could mistake for another one which the student does mistake it for.
 
     Parameters
     ----------
+    quota : str, default="auto"
+        How the texts are shared out among the classes:
+
+        - ``"auto"``: by what a text is expected to add to the gate score: what the class counts in
+          `scoring` (all the same in macro averages, else by its labelled texts), times what is
+          wrong in it out of fold, times a power of the texts it has.
+        - ``"weakness"``: by 1 - F1.
+        - ``"errors"``: by the number of its texts that are got wrong.
+        - ``"confusion"``: by the mistakes it has a part in, true or given.
+        - ``"past_gain"``: by the F1 that a text of it brought in earlier cycles, a bandit.
+        - ``"prior"``, ``"uniform"``: as the labelled texts, or evenly; not by performance.
     texts_per_request : int, default=10
         Texts asked for at once.
     classes_per_request : int, default=2
@@ -40,6 +53,8 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
         Samples got right, and as many got wrong, shown of each class; 0 leaves them out.
     report : bool, default=True
         Whether to show the validation report.
+    contrast : bool, default=True
+        Whether to ask for texts that could be mistaken for another class.
 
     References
     ----------
@@ -47,40 +62,49 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
     """
 
     _parameter_constraints = {  # noqa: RUF012
+        "quota": [StrOptions(set(QUOTAS))],
         "texts_per_request": [Interval(Integral, 1, None, closed="left")],
         "classes_per_request": [Interval(Integral, 1, None, closed="left")],
         "n_examples": [Interval(Integral, 0, None, closed="left")],
         "n_hard_negatives": [Interval(Integral, 0, None, closed="left")],
         "n_samples": [Interval(Integral, 0, None, closed="left")],
         "report": ["boolean"],
+        "contrast": ["boolean"],
     }
 
     def __init__(
         self,
         *,
+        quota: str = "auto",
         texts_per_request: int = 10,
         classes_per_request: int = 2,
         n_examples: int = 2,
         n_hard_negatives: int = 2,
         n_samples: int = 1,
         report: bool = True,
+        contrast: bool = True,
     ) -> None:
+        self.quota = quota
         self.texts_per_request = texts_per_request
         self.classes_per_request = classes_per_request
         self.n_examples = n_examples
         self.n_hard_negatives = n_hard_negatives
         self.n_samples = n_samples
         self.report = report
+        self.contrast = contrast
 
     def propose(
         self, state: State, n_samples: int, rng: np.random.Generator
     ) -> list[GenerationRequest]:
-        """Return requests for `n_samples` texts, shared out by weakness."""
+        """Return requests for `n_samples` texts."""
         self._validate_params()
         feedback = state.feedback
         assert feedback is not None, "the loop evaluates the student for this sampler"
-        weakness = [max(1 - score.f1, MIN_WEAKNESS) for score in feedback.report.classes.values()]
-        quota = apportion(state.classes, weakness, n_samples, rng)
+        # In random order: systematic sampling would else round neighbours against each other.
+        order = rng.permutation(len(state.classes))
+        classes = [state.classes[i] for i in order]
+        weights = weigh(self.quota, state, feedback)[order]
+        quota = apportion(classes, weights, n_samples, rng)
         groups = group(
             quota, self.texts_per_request, self.classes_per_request, feedback.report.confusions
         )
@@ -107,9 +131,20 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
             hard_negatives=tuple(hard_negatives),
             correct=tuple(correct),
             wrong=tuple(wrong),
+            contrasts=self._find_contrasts(request, feedback.report) if self.contrast else {},
             report=cut(feedback.report, request.counts) if self.report else None,
             previous_report=cut(previous, request.counts) if self.report and previous else None,
         )
+
+    def _find_contrasts(
+        self, request: GenerationRequest, report: StudentReport
+    ) -> dict[Label, tuple[Label, ...]]:
+        contrasts: dict[Label, tuple[Label, ...]] = {}
+        for true, predicted in report.confusions:  # the most frequent first
+            others = contrasts.get(true, ())
+            if true in request.counts and len(others) < MAX_CONTRASTS:
+                contrasts[true] = (*others, predicted)
+        return contrasts
 
 
 def cut(report: StudentReport, classes: Container[Label]) -> StudentReport:
