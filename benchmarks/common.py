@@ -10,6 +10,8 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 
+RESULTS = Path(__file__).parent / "results"
+
 
 def read(path):
     with open(path, encoding="utf-8", newline="") as file:
@@ -44,3 +46,21 @@ def interval(values):
 def save(path, document):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def read_rows(path):
+    """Read the rows of a results file, one JSON document a line."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def append(path, row):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def count_wins(differences):
+    """Say in how many seeds the first of two was better."""
+    return f"{sum(d > 0 for d in differences)} of {len(differences)} seeds"

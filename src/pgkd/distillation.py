@@ -174,7 +174,7 @@ class Distillation:
         self.seed = seed
 
         self.student_learner = Learner(student, classes, train, warm_start=warm_start, seed=seed)
-        self.learner = self.student_learner
+        self.learner = self.student_learner  # what trains now
         if scout is not None:
             self.learner = Learner(scout, classes, train, seed=seed)
         self.scorer = GateScorer(scoring, classes, gate.texts, gate.y)
@@ -250,16 +250,21 @@ class Distillation:
         """
         baseline, best = self.baseline, self.best if self.rollback else self.current
         if self.learner is not self.student_learner:  # the scout has done its work
-            baseline, best = self._promote(baseline), self._promote(best)
+            baseline, best = self._promote(baseline, best)
         error = self._standard_error(best, baseline)
         taken = not self.rollback or best.gate_score - baseline.gate_score > error
         self.choice = Choice(baseline.gate_score, best.gate_score, error, taken)
         return best if taken else baseline
 
-    def _promote(self, scouted: Candidate) -> Candidate:
+    def _promote(self, baseline: Candidate, best: Candidate) -> tuple[Candidate, Candidate]:
         """Train the student itself on what its scout has learnt."""
-        version = replace(scouted.version, student=None)
-        return self._make_candidate(scouted.cycle, version, self.student_learner)
+        self.learner = self.student_learner
+        student = self.learner.fit_baseline(self.train, baseline.version.synthetic)
+        promoted = self._make_candidate(0, replace(baseline.version, student=student))
+        if best.cycle == 0:
+            return promoted, promoted
+        self.current = promoted  # what a warm start starts from
+        return promoted, self._make_candidate(best.cycle, replace(best.version, student=None))
 
     def _standard_error(self, a: Candidate, b: Candidate) -> float:
         return self.scorer.standard_error(
@@ -443,20 +448,13 @@ class Distillation:
         assert version.probabilities is not None
         return self.shown_scorer.score(version.probabilities)
 
-    def _fit(self, version: Version, learner: Learner | None = None) -> Any:
-        learner = learner or self.learner
-        current = getattr(self, "current", None)
-        start = current.student if current else None
-        return learner.fit(self.train, version.synthetic, version.factor, start)
+    def _fit(self, version: Version) -> Any:
+        start = self.current.student
+        return self.learner.fit(self.train, version.synthetic, version.factor, start)
 
-    def _make_candidate(
-        self, cycle: int, version: Version, learner: Learner | None = None
-    ) -> Candidate:
-        learner = learner or self.learner
-        student = version.student
-        if student is None:
-            student = self._fit(version, learner)
-        probabilities = learner.predict(student, self.gate.texts)
+    def _make_candidate(self, cycle: int, version: Version) -> Candidate:
+        student = self._fit(version) if version.student is None else version.student
+        probabilities = self.learner.predict(student, self.gate.texts)
         score = self.scorer.score(probabilities)
         return Candidate(cycle, student, version, probabilities, score)
 

@@ -33,9 +33,9 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
     quota : str, default="auto"
         How the texts are shared out among the classes:
 
-        - ``"auto"``: by what a text is expected to add to the gate score: what the class counts in
-          `scoring` (all the same in macro averages, else by its labelled texts), times what is
-          wrong in it out of fold, times a power of the texts it has.
+        - ``"auto"``: by what a text is expected to add to the gate score: how frequent the class is
+          (less so where `scoring` is a macro average), times what is wrong in it out of fold, times
+          a falling power of the texts it has, times the share of its texts that could be learnt.
         - ``"weakness"``: by 1 - F1.
         - ``"errors"``: by the number of its texts that are got wrong.
         - ``"confusion"``: by the mistakes it has a part in, true or given.

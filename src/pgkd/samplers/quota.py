@@ -10,11 +10,16 @@ import numpy as np
 
 from pgkd.records import Feedback, FloatArray, Label, State, StudentReport
 
-#: Scorers in which every class counts the same; in all others a class counts by its texts.
+#: In the names of scorers in which every class counts the same; else a class counts by its texts.
 _MACRO = ("_macro", "balanced_accuracy")
-#: A further text of a class with n texts is worth n to the power of minus that: in scores in which
-#: all classes count the same, and in others. Found with hidden parts of four training files.
-_DECAY = {"macro": 0.5, "micro": 0.75}
+#: A further text of a class with n texts is worth n to the power of minus that. Found, as the next,
+#: with hidden parts of four training files.
+_DECAY = 0.75
+#: Power of a class's share where all classes count the same: the frequent ones take more texts from
+#: others when they are not well known.
+_MACRO_POWER = 0.5
+#: Yield of a class of which nothing came the last time.
+_DRY = 0.02
 #: Deficiency of a class without a mistake, so that no class is left out for good.
 MIN_WEAKNESS = 0.05
 
@@ -32,10 +37,9 @@ def by_expected_gain(state: State, feedback: Feedback) -> FloatArray:
     n_texts = Counter(e.label for e in (*state.examples, *state.synthetic))
     counts = np.array([max(n_texts[label], 1) for label in state.classes], dtype=float)
     is_macro = state.scoring is not None and any(name in state.scoring for name in _MACRO)
-    weights: FloatArray = counts ** -_DECAY["macro" if is_macro else "micro"]
-    if not is_macro:
-        weights *= _measure_shares(state)
-    return weights * _measure_deficiency(state, feedback) * _measure_yield(state)
+    value = _measure_shares(state) ** (_MACRO_POWER if is_macro else 1.0)
+    weights: FloatArray = value * _measure_deficiency(state, feedback) * _measure_yield(state)
+    return weights * counts**-_DECAY
 
 
 def by_weakness(state: State, feedback: Feedback) -> FloatArray:
@@ -154,9 +158,16 @@ def _indicate(labels: Sequence[Label], classes: Sequence[Label]) -> FloatArray:
 
 
 def _measure_yield(state: State) -> FloatArray:
-    """Measure the share of the texts asked for that could be learnt: a class may have run out."""
+    """Measure the share of the texts asked for that could be learnt.
+
+    A class of which nothing came the last time has run out, as far as this teacher goes.
+    """
     asked, got = Counter[Label](), Counter[Label]()
+    is_dry = dict.fromkeys(state.classes, False)
     for batch in state.batches:
         asked.update(batch.requested)
         got.update(batch.counts)
-    return np.array([min(1.0, (got[c] + 0.5) / (asked[c] + 0.5)) for c in state.classes])
+        is_dry.update({label: not batch.counts.get(label) for label in batch.requested})
+    return np.array(
+        [_DRY if is_dry[c] else min(1.0, (got[c] + 0.5) / (asked[c] + 0.5)) for c in state.classes]
+    )

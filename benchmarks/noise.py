@@ -1,0 +1,100 @@
+"""Does the loop do harm? Teachers that are wrong 0, 10, 30, 60 and 100 % of the time.
+
+    python benchmarks/noise.py DATA [--datasets banking77 hint3_curekart] [--seeds 5] [--jobs 2]
+
+Real hidden texts, of which that share has another class's label. Everything as by default, but for
+6 cycles of 100 texts (of 30 where there are fewer than 1,000) and TF-IDF with logistic regression.
+800 labelled texts, 200 of hint3_curekart. "ungated": without rollback, and all texts at weight 1.
+The test file is read once for each fitted model.
+"""
+
+import argparse
+import itertools
+import json
+import warnings
+from pathlib import Path
+
+from common import RESULTS, append, interval, read, read_rows, split_train
+from ideal_teacher import make_student
+from joblib import Parallel, delayed
+from sklearn.metrics import accuracy_score, f1_score
+
+from pgkd import PGKDClassifier
+from pgkd.testing import PoolTeacher
+
+RATES = [0.0, 0.1, 0.3, 0.6, 1.0]
+ARMS = {"gated": {}, "ungated": {"rollback": False, "synthetic_weight": 1.0}}
+
+
+def run(data, dataset, seed, rate, arm):
+    warnings.simplefilter("ignore")
+    texts, y = read(data / dataset / "train.csv")
+    is_small = len(y) < 1000
+    labelled, hidden = split_train(texts, y, 200 if is_small else 800, seed)
+    student = make_student("tfidf").set_params(sgdclassifier__random_state=seed)
+    row = {"dataset": dataset, "seed": seed, "rate": rate, "arm": arm}
+    model = student.fit(*labelled)
+    if arm != "baseline":
+        model = PGKDClassifier(
+            PoolTeacher(*hidden, error_rate=rate, random_state=seed),
+            student,
+            max_cycles=6,
+            samples_per_cycle=30 if is_small else 100,
+            random_state=seed,
+            **ARMS[arm],
+        ).fit(*labelled)
+        row["best_cycle"] = model.best_cycle_
+        row["weights"] = [cycle.synthetic_weight for cycle in model.history_]
+    X_test, y_test = read(data / dataset / "test.csv")
+    predicted = model.predict(X_test)
+    row["accuracy"] = accuracy_score(y_test, predicted)
+    row["f1_macro"] = f1_score(y_test, predicted, average="macro", zero_division=0)
+    return row
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--datasets", nargs="+", default=["banking77", "hint3_curekart"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--jobs", type=int, default=1)
+    args = parser.parse_args()
+
+    path = RESULTS / "noise.jsonl"
+    known = {(r["dataset"], r["seed"], r["rate"], r["arm"]) for r in read_rows(path)}
+    jobs = [
+        *itertools.product(args.datasets, range(args.seeds), [None], ["baseline"]),
+        *itertools.product(args.datasets, range(args.seeds), RATES, args.arms),
+    ]
+    for row in Parallel(n_jobs=args.jobs, return_as="generator_unordered")(
+        delayed(run)(args.data, *job) for job in jobs if job not in known
+    ):
+        append(path, row)
+        print(json.dumps(row), flush=True)
+    report(read_rows(path), args)
+
+
+def report(rows, args):
+    print("\n| data set | teacher is wrong | arm | accuracy | - baseline | worst seed |")
+    print("|---|---|---|---|---|---|")
+    for dataset, rate, arm in itertools.product(args.datasets, RATES, args.arms):
+        baseline = {
+            r["seed"]: r["accuracy"]
+            for r in rows
+            if (r["dataset"], r["arm"]) == (dataset, "baseline")
+        }
+        own = {
+            r["seed"]: r["accuracy"]
+            for r in rows
+            if (r["dataset"], r["rate"], r["arm"]) == (dataset, rate, arm)
+        }
+        if own:
+            gains = [own[s] - baseline[s] for s in own]
+            cells = ["{:.3f} ± {:.3f}".format(*interval(list(own.values())))]
+            cells += ["{:+.3f} ± {:.3f}".format(*interval(gains)), f"{min(gains):+.3f}"]
+            print(f"| {dataset} | {rate:.0%} | {arm} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()

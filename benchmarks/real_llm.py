@@ -1,0 +1,189 @@
+"""A real, weak LLM as the teacher: the loop, its ablations and its opponents at equal texts.
+
+    python benchmarks/real_llm.py DATA RUN_DIR [--datasets hint3_curekart banking77] [--seeds 3]
+        [--arms pgkd unguided ...] [--replay]
+
+Qwen2.5-Coder-1.5B (4 bit) behind llama.cpp's server on this machine writes 300 texts an arm, in 3
+cycles of 100, for few labelled texts: 5 a class of hint3_curekart, 4 a class of banking77. MiniLM
+embeddings with a linear head; "pgkd_finetuned": they are the scout of a MiniLM that is fine-tuned.
+"zero_shot": the LLM itself labels 200 test texts, choosing among all classes.
+
+The answers are recorded in results/answers, so that `--replay` makes the table again without an
+LLM; without it, only what is not recorded is asked. A run that is in the results is not run again.
+"""
+
+import argparse
+import contextlib
+import gzip
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from common import RESULTS, append, interval, read, read_rows
+from local_models import fetch_minilm, fetch_qwen, serve
+from sklearn.base import clone
+from sklearn.metrics import accuracy_score, f1_score
+
+from pgkd import PGKDClassifier
+from pgkd.records import AnnotationRequest
+from pgkd.samplers import (
+    EvoKDSampler,
+    LLM2LLMSampler,
+    PerformanceGuidedSampler,
+    UnguidedSampler,
+)
+from pgkd.students import EmbeddingStudent, TransformerStudent
+from pgkd.teachers import OpenAITeacher, RecordedTeacher
+
+#: Labelled texts a class, and what the teacher is told.
+DATASETS = {
+    "hint3_curekart": (5, "Messages of customers to an online shop for fitness food, by intent."),
+    "banking77": (4, "Messages of customers to an online bank, by intent."),
+}
+#: Five classes a request: few texts are wanted of each, and prompts are slow to read.
+SIZES = {"texts_per_request": 10, "classes_per_request": 5}
+SAMPLERS = {
+    "unguided": UnguidedSampler(**SIZES),
+    "pgkd": PerformanceGuidedSampler(**SIZES),
+    "pgkd_no_report": PerformanceGuidedSampler(report=False, **SIZES),
+    "pgkd_no_hard_negatives": PerformanceGuidedSampler(n_hard_negatives=0, contrast=False, **SIZES),
+    "evokd": EvoKDSampler(**SIZES),
+    "llm2llm": LLM2LLMSampler(**SIZES),
+    "pgkd_finetuned": PerformanceGuidedSampler(**SIZES),
+}
+N_CYCLES, PER_CYCLE, N_ZERO_SHOT = 3, 100, 200
+
+
+def take_per_class(texts, y, n, seed):
+    """Draw `n` texts of each class, or all there are."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    rows = np.concatenate([order[y[order] == label][:n] for label in np.unique(y)])
+    return [texts[i] for i in rows], y[rows]
+
+
+def run(data, dataset, seed, arm, teacher):
+    n, task = DATASETS[dataset]
+    labelled = take_per_class(*read(data / dataset / "train.csv"), n, seed)
+    X_test, y_test = read(data / dataset / "test.csv")
+    row = {"dataset": dataset, "seed": seed, "arm": arm}
+    student = EmbeddingStudent(fetch_minilm())
+    if arm == "zero_shot":
+        chosen = np.random.default_rng(seed).permutation(len(y_test))[:N_ZERO_SHOT]
+        X_test, y_test = [X_test[i] for i in chosen], y_test[chosen]
+        predicted = label_zero_shot(teacher, X_test, tuple(np.unique(labelled[1]).tolist()), task)
+    elif arm == "baseline":
+        predicted = clone(student).fit(*labelled).predict(X_test)
+    elif arm == "baseline_finetuned":
+        predicted = make_finetuned(seed).fit(*labelled).predict(X_test)
+    else:
+        is_finetuned = arm == "pgkd_finetuned"
+        clf = PGKDClassifier(
+            teacher,
+            make_finetuned(None) if is_finetuned else student,
+            clone(SAMPLERS[arm]),
+            scout=student if is_finetuned else None,
+            max_cycles=N_CYCLES,
+            samples_per_cycle=PER_CYCLE,
+            patience=N_CYCLES,
+            task_description=task,
+            random_state=seed,
+            verbose=1,
+        ).fit(*labelled)
+        predicted = clf.predict(X_test)
+        row |= {
+            "best_cycle": clf.best_cycle_,
+            "n_learnt": sum(t.verdict == "accepted" for t in clf.synthetic_),
+            "weights": [c.synthetic_weight for c in clf.history_],
+            "input_tokens": clf.usage_.input_tokens,
+            "output_tokens": clf.usage_.output_tokens,
+        }
+    row["accuracy"] = accuracy_score(y_test, predicted)
+    row["f1_macro"] = f1_score(y_test, predicted, average="macro", zero_division=0)
+    return row
+
+
+def make_finetuned(seed):
+    return TransformerStudent(fetch_minilm(), n_epochs=10, learning_rate=5e-4, random_state=seed)
+
+
+def label_zero_shot(teacher, texts, classes, task):
+    """Label texts by the LLM; what it does not answer counts as wrong."""
+    requests = [
+        AnnotationRequest(f"zero-{i}", (text,), (classes,), task_description=task)
+        for i, text in enumerate(texts)
+    ]
+    labels = {g.request.id: g.examples[0].label for g in teacher.annotate(requests) if g.examples}
+    return [labels.get(request.id, "") for request in requests]
+
+
+@contextlib.contextmanager
+def record(dataset, run_dir, replay):
+    """Make the teacher, with the answers unpacked from the results and packed again."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    path, packed = run_dir / f"{dataset}.jsonl", RESULTS / "answers" / f"{dataset}.jsonl.gz"
+    if not path.exists() and packed.exists():
+        with gzip.open(packed, "rb") as source, open(path, "wb") as target:
+            shutil.copyfileobj(source, target)
+    if replay:
+        yield RecordedTeacher(path)
+        return
+    with serve(fetch_qwen()) as base_url:
+        teacher = OpenAITeacher("qwen", base_url=base_url, max_tokens=800, price=(0, 0))
+        try:
+            yield RecordedTeacher(path, teacher)
+        finally:
+            packed.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "rb") as source, gzip.GzipFile(packed, "wb", mtime=0) as target:
+                shutil.copyfileobj(source, target)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--datasets", nargs="+", default=list(DATASETS), choices=DATASETS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--arms", nargs="+", default=["baseline", *SAMPLERS, "zero_shot"])
+    parser.add_argument("--replay", action="store_true", help="use recorded answers only")
+    args = parser.parse_args()
+
+    path = RESULTS / "real_llm.jsonl"
+    known = {(r["dataset"], r["seed"], r["arm"]) for r in read_rows(path)}
+    for dataset in args.datasets:
+        todo = [
+            (seed, arm)
+            for seed, arm in itertools.product(range(args.seeds), args.arms)
+            if args.replay or (dataset, seed, arm) not in known
+        ]
+        if not todo:
+            continue
+        with record(dataset, args.run_dir, args.replay) as teacher:
+            for seed, arm in todo:
+                row = run(args.data, dataset, seed, arm, teacher)
+                print(json.dumps(row), flush=True)
+                if not args.replay:
+                    append(path, row)
+    report(read_rows(path), args)
+
+
+def report(rows, args):
+    for dataset in args.datasets:
+        own = [r for r in rows if r["dataset"] == dataset]
+        baseline = {r["seed"]: r for r in own if r["arm"] == "baseline"}
+        print(f"\n{dataset}\n| arm | seeds | accuracy | macro F1 | accuracy - baseline |")
+        print("|---|---|---|---|---|")
+        for arm in dict.fromkeys(r["arm"] for r in own):
+            mine = [r for r in own if r["arm"] == arm]
+            cells = [
+                "{:.3f} ± {:.3f}".format(*interval([r[m] for r in mine]))
+                for m in ("accuracy", "f1_macro")
+            ]
+            gains = [r["accuracy"] - baseline[r["seed"]]["accuracy"] for r in mine]
+            cells.append("{:+.3f} ± {:.3f}".format(*interval(gains)))
+            print(f"| {arm} | {len(mine)} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
