@@ -3,6 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from conftest import Recorder, WordTeacher
+from sklearn.base import BaseEstimator
 from test_samplers import CLASSES, make_state
 
 from pgkd import PGKDClassifier
@@ -124,3 +125,17 @@ def test_a_run(sampler, data, student):
     assert shown
     assert {p.text for p in shown} <= set(X)
     assert clf.history_[1].n_requested == 12
+
+
+class Plain(BaseEstimator):
+    """A sampler of a user's own, without scikit-learn's private parameter constraints."""
+
+    def propose(self, state, n_samples, rng):
+        return EvoKDSampler().propose(state, n_samples, rng)
+
+
+def test_a_sampler_without_constraints_in_a_run(data, student):
+    clf = PGKDClassifier(
+        WordTeacher(), student, sampler=Plain(), max_cycles=1, samples_per_cycle=6, random_state=0
+    )
+    assert clf.plan(*data).n_requests == (2, 2)

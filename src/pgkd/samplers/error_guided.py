@@ -34,10 +34,9 @@ class EvoKDSampler(BaseEstimator):  # type: ignore[misc]
     Examples
     --------
     >>> import numpy as np
-    >>> from pgkd.evaluation import make_report
-    >>> from pgkd.records import Feedback, Prediction, State
+    >>> from pgkd.records import Feedback, Prediction, State, StudentReport
     >>> from pgkd.samplers import EvoKDSampler
-    >>> report = make_report(["ham", "spam"], np.array([[0.2, 0.8], [0.2, 0.8]]), ["ham", "spam"])
+    >>> report = StudentReport(accuracy=0.5, f1_macro=0.3, log_loss=0.9, classes={}, confusions={})
     >>> taken = Prediction("Hi Bob", "ham", "spam", 0.8), Prediction("Win!", "spam", "spam", 0.8)
     >>> state = State(1, ("ham", "spam"), (), feedback=Feedback(taken, report))
     >>> [request] = EvoKDSampler().propose(state, 4, np.random.default_rng(0))
@@ -111,10 +110,9 @@ class LLM2LLMSampler(BaseEstimator):  # type: ignore[misc]
     Examples
     --------
     >>> import numpy as np
-    >>> from pgkd.evaluation import make_report
-    >>> from pgkd.records import Feedback, Prediction, State
+    >>> from pgkd.records import Feedback, Prediction, State, StudentReport
     >>> from pgkd.samplers import LLM2LLMSampler
-    >>> report = make_report(["ham", "spam"], np.array([[0.2, 0.8], [0.2, 0.8]]), ["ham", "spam"])
+    >>> report = StudentReport(accuracy=0.5, f1_macro=0.3, log_loss=0.9, classes={}, confusions={})
     >>> taken = Prediction("Hi Bob", "ham", "spam", 0.8), Prediction("Win!", "spam", "spam", 0.8)
     >>> state = State(1, ("ham", "spam"), (), feedback=Feedback(taken, report))
     >>> [request] = LLM2LLMSampler().propose(state, 4, np.random.default_rng(0))
