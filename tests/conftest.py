@@ -59,6 +59,17 @@ class WordTeacher:
             yield Generation(request, tuple(examples), usage=Usage(1, 100, 10, cost=0.01))
 
 
+class Recorder:
+    """A callback that keeps the requests, as `fit` works with a clone of the teacher."""
+
+    def __init__(self):
+        self.requests = []
+
+    def on_event(self, event):
+        if event.kind == "generation":
+            self.requests.append(event.value.request)
+
+
 @pytest.fixture
 def data():
     """60 texts of three classes and their labels."""

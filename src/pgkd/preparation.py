@@ -180,7 +180,8 @@ def _resolve_components(clf: PGKDClassifier, has_pool: bool) -> tuple[Teacher, A
                 f"`X_unlabeled` was given, but {sampler!r} does not use it: leave `sampler` "
                 "out, or pass UncertaintySampler(...)."
             )
-    if hasattr(sampler, "_validate_params"):
+    # Every BaseEstimator has the method, and it needs the constraints.
+    if hasattr(sampler, "_validate_params") and hasattr(sampler, "_parameter_constraints"):
         sampler._validate_params()
     for callback in clf.callbacks or ():
         check_component(callback, "callbacks", ("on_event",))

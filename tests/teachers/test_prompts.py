@@ -13,7 +13,14 @@ from pgkd.records import (
     StudentReport,
 )
 from pgkd.teachers.parsing import parse
-from pgkd.teachers.prompts import answer_names, answer_schema, render, split_static
+from pgkd.teachers.prompts import (
+    REWRITE_SYSTEM,
+    SYSTEM,
+    answer_names,
+    answer_schema,
+    render,
+    split_static,
+)
 
 REPORT = StudentReport(
     0.61, 0.5, 1.2, {"card": ClassScore(0.5, 0.4, 0.44, 10)}, {("card", "pin"): 3}
@@ -46,7 +53,7 @@ def text(request):
         '10 texts; 3 taken for "pin"',
         '- "where is my card"\n',
         '- "it never came" (wrongly taken for "pin", confidence 0.93)',
-        '- "post me it" (wrongly taken for "rate", confidence 0.40)',
+        '- "post me it" (wrongly taken for "rate")\n',
         '- "a good rate" (recognised)',
         'Request 2-7: write 3 new texts, 2 for "card", 1 for "rate".',
         "Each has 2 to 4 words.",
@@ -73,6 +80,65 @@ def test_a_text_is_shown_once():
     assert text(replace(REQUEST, examples=(example,))).count("it never came") == 1
 
 
+def order(request):
+    return render(request)[1]["content"].split("\n\n")[-1]
+
+
+def test_confidence_is_that_of_hard_negatives_alone():
+    assert text(REQUEST).count("confidence") == 1
+    assert "confidence" not in text(replace(REQUEST, hard_negatives=()))
+    both = replace(REQUEST, wrong=(*REQUEST.wrong, *REQUEST.hard_negatives))
+    assert text(both) == text(REQUEST)
+
+
+def test_contrasts():
+    bare = replace(REQUEST, hard_negatives=(), contrasts={"card": ("pin", "rate")})
+    hint = ' that a hasty reader could take for "pin" or "rate"'
+    assert f'2 for "card"{hint}, 1 for "rate".' in order(bare)
+    aim = "They must show the classifier how the labels that it confuses differ."
+    assert aim in order(bare)
+    assert aim not in order(replace(bare, contrasts={}))
+    assert len(text(bare)) - len(text(REQUEST)) < 40  # every token is paid for
+
+
+def test_contrasts_of_numbered_classes():
+    request = GenerationRequest("1-1", {"a b": 2, "c": 1}, contrasts={"a b": ("c", "other one")})
+    assert (
+        'write 3 new texts, 2 for label 1 that a hasty reader could take for label 2 or "other one"'
+        ", 1 for label 2."
+    ) in order(request)
+
+
+def test_rewrite():
+    request = replace(REQUEST, hard_negatives=(), report=None, rewrite=True)
+    system, user = (message["content"] for message in render(request))
+    assert system == REWRITE_SYSTEM
+    assert "rephrase" in SYSTEM  # which is forbidden there, so it must not be the one
+    assert 'rewrite the wrongly taken texts into 3 new ones, 2 for "card", 1 for "rate".' in user
+    assert '- "post me it" (wrongly taken for "rate")\n' in user
+    assert answer_schema(request) == answer_schema(REQUEST)
+
+
+@pytest.mark.parametrize("field", ["hard_negatives", "correct", "wrong"])
+def test_length_is_that_of_all_real_texts(field):
+    long = Prediction("one two three four five six", "card", "pin", 0.9)
+    request = GenerationRequest("1-1", {"card": 1}, examples=(Example("one two", "card"),))
+    assert "Each has about 2 words." in order(request)
+    assert "Each has 2 to 6 words." in order(replace(request, **{field: (long,)}))
+    alone = replace(request, examples=(), **{field: (long,)})
+    assert "Each has about 6 words." in order(alone)
+
+
+def test_length_counts_a_text_once():
+    """Real texts of a request are often examples and mistakes at once."""
+    examples = tuple(Example(f"one two {i}", "card") for i in range(7))
+    long = Prediction("one two three four five six", "card", "pin", 0.9)
+    request = GenerationRequest(
+        "1-1", {"card": 1}, examples=(*examples, Example(long.text, "card"))
+    )
+    assert order(request) == order(replace(request, wrong=(long,)))
+
+
 def test_schema_holds_classes_and_counts():
     schema = answer_schema(REQUEST)
     assert schema["required"] == ["card", "rate"]
@@ -92,7 +158,7 @@ def test_labels_that_are_names_stand_for_themselves(labels):
 def test_their_prompt_stays_as_it_is():
     """To the byte: answers that were paid for are found by the hash of their prompt."""
     text = json.dumps([render(REQUEST), answer_schema(REQUEST)])
-    digest = "e83f82a8ed67521cef35897d7b25b30d3e1782cf251224bfbae0cfcc4c8fce1a"
+    digest = "d3c0fc039df3638e4d27b7a348102fa0bdf85e47415f56bb0957beb0efccb84e"
     assert hashlib.sha256(text.encode()).hexdigest() == digest, "this makes all caches worthless"
 
 

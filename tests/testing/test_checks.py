@@ -7,7 +7,7 @@ from dataclasses import replace
 import json_repair
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -19,7 +19,7 @@ from pgkd.exceptions import (
     TeacherRequestError,
     TeacherUnavailableError,
 )
-from pgkd.records import Example, Generation, GenerationRequest, Usage
+from pgkd.records import AnnotationRequest, Example, Generation, GenerationRequest, Usage
 from pgkd.samplers import UnguidedSampler
 from pgkd.secret import Secret
 from pgkd.teachers import OpenAITeacher
@@ -367,6 +367,49 @@ def test_pool_teacher_serves_each_text_once():
     served = [e for g in teacher.generate(requests) for e in g.examples]
     assert len({e.text for e in served}) == len(served) == 15
     assert all(e.label == "ab"[int(e.text[1:]) % 2] for e in served)
+
+
+def ask_both_ways(teacher, texts, n_classes=4):
+    """What the teacher takes each text of a pool for, when it serves and when it labels them."""
+    classes = tuple(range(n_classes))
+    [generation] = teacher.generate([GenerationRequest("1-1", dict.fromkeys(classes, len(texts)))])
+    request = AnnotationRequest("1-a1", tuple(texts), (classes,) * len(texts))
+    [annotation] = teacher.annotate([request])
+    return ({e.text: e.label for e in g.examples} for g in (generation, annotation))
+
+
+@pytest.mark.parametrize("error_rate", [0.0, 0.3, 1.0])
+def test_pool_teacher_that_is_wrong(error_rate):
+    texts = [f"t{i}" for i in range(400)]
+    truth = {text: i % 4 for i, text in enumerate(texts)}
+    teacher = PoolTeacher(texts, list(truth.values()), error_rate=error_rate, random_state=1)
+    served, labelled = ask_both_ways(teacher, texts)
+    assert served == labelled  # it is wrong about the same texts
+    assert served.keys() == truth.keys()
+    errors = [text for text in texts if served[text] != truth[text]]
+    assert len(errors) == pytest.approx(400 * error_rate, abs=30)
+    if errors:
+        assert {(served[t] - truth[t]) % 4 for t in errors} == {1, 2, 3}  # any other class
+    again = ask_both_ways(clone(teacher), texts[::-1])
+    assert list(again) == [served, labelled]
+    other = clone(teacher).set_params(random_state=2)
+    assert (next(ask_both_ways(other, texts)) == served) == (error_rate == 0)
+
+
+def test_pool_teacher_errs_within_the_shortlist():
+    teacher = PoolTeacher(["x", "y"], ["a", "b"], error_rate=1.0)
+    request = AnnotationRequest("1", tuple("xxyz"), tuple(map(tuple, ("ac", "a", "cd", "a"))))
+    [generation] = teacher.annotate([request])
+    first, second = generation.examples
+    assert first == Example("x", "c")  # nothing is left to take the second text for
+    assert second.text == "y"
+
+
+@pytest.mark.parametrize("error_rate", [-0.1, 1.1])
+def test_pool_teacher_error_rate_is_a_share(error_rate):
+    teacher = PoolTeacher(["x"], ["a"], error_rate=error_rate)
+    with pytest.raises(ValueError, match=f"must be in .0, 1.. Got {error_rate} instead"):
+        list(teacher.generate([]))
 
 
 def test_pool_teacher_nearest():

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from pgkd.records import GenerationRequest, State
 from pgkd.samplers.base import apportion, draft, group, pick
 
 
 class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
-    """Ask for the same number of texts of every class and show real texts, but no feedback.
+    """Ask for texts of every class and show real texts, but no feedback.
 
     This is the fair opponent of `PerformanceGuidedSampler`: what the teacher's texts are worth by
-    themselves.
+    themselves. With ``max_cycles=1`` all texts are bought at once, as in ZeroGen and in the first
+    round of ProGen.
 
     Parameters
     ----------
+    quota : {"uniform", "prior"}, default="uniform"
+        The same number of texts of every class, or shares as in the labelled texts, where a class
+        without one counts as if it had one.
     texts_per_request : int, default=10
         Texts asked for at once.
     classes_per_request : int, default=2
@@ -36,17 +41,28 @@ class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
     >>> [request] = UnguidedSampler().propose(state, 4, np.random.default_rng(0))
     >>> request.counts
     {'spam': 2, 'ham': 2}
+
+    References
+    ----------
+    ZeroGen: https://arxiv.org/abs/2202.07922; ProGen: https://arxiv.org/abs/2210.12329
     """
 
     _parameter_constraints = {  # noqa: RUF012
+        "quota": [StrOptions({"uniform", "prior"})],
         "texts_per_request": [Interval(Integral, 1, None, closed="left")],
         "classes_per_request": [Interval(Integral, 1, None, closed="left")],
         "n_examples": [Interval(Integral, 0, None, closed="left")],
     }
 
     def __init__(
-        self, *, texts_per_request: int = 10, classes_per_request: int = 2, n_examples: int = 3
+        self,
+        *,
+        quota: str = "uniform",
+        texts_per_request: int = 10,
+        classes_per_request: int = 2,
+        n_examples: int = 3,
     ) -> None:
+        self.quota = quota
         self.texts_per_request = texts_per_request
         self.classes_per_request = classes_per_request
         self.n_examples = n_examples
@@ -58,11 +74,13 @@ class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
     def propose(
         self, state: State, n_samples: int, rng: np.random.Generator
     ) -> list[GenerationRequest]:
-        """Return requests for `n_samples` texts, shared out evenly among the classes."""
+        """Return requests for `n_samples` texts."""
         self._validate_params()
         # In random order, so that a request mixes other classes in every cycle.
         classes = pick(state.classes, len(state.classes), rng)
-        quota = apportion(classes, np.ones(len(classes)), n_samples, rng)
+        n_labelled = Counter(e.label for e in state.examples if self.quota == "prior")
+        weights = [max(n_labelled[label], 1) for label in classes]
+        quota = apportion(classes, weights, n_samples, rng)
         groups = group(quota, self.texts_per_request, self.classes_per_request, confusions={})
         return [
             draft(state, number, counts, self.n_examples, rng)

@@ -16,6 +16,11 @@ SYSTEM = (
     "words. It clearly belongs to its label and to no other. Never copy, extend or rephrase a text "
     "that you are shown. Answer with JSON only."
 )
+REWRITE_SYSTEM = (
+    "You rewrite training texts for a text classifier. Each new text means the same as one that "
+    "you are shown and keeps its label, as another user would have sent it: same style and length, "
+    "other words. Answer with JSON only."
+)
 
 #: What every provider takes as the name of a property; Anthropic refuses any other.
 #: https://platform.claude.com/docs/en/agents-and-tools/tool-use/define-tools
@@ -61,7 +66,7 @@ def render(request: GenerationRequest) -> list[Message]:
     labels = (_label(label, name, request) for label, name in _name_classes(request).items())
     parts = [_task(request), *labels, _order(request)]
     return [
-        {"role": "system", "content": SYSTEM},
+        {"role": "system", "content": REWRITE_SYSTEM if request.rewrite else SYSTEM},
         {"role": "user", "content": "\n\n".join(part for part in parts if part)},
     ]
 
@@ -131,35 +136,48 @@ def _score(label: Label, request: GenerationRequest) -> str:
 
 def _texts(label: Label, request: GenerationRequest) -> Mapping[str, str]:
     """Real texts of a class, each once, with what the student makes of them."""
-    texts = {
-        p.text: f" (wrongly taken for {_quote(p.predicted)}, confidence {p.confidence:.2f})"
-        for p in (*request.hard_negatives, *request.wrong)
-        if p.label == label
-    }
+    texts = {}
+    for p in (*request.hard_negatives, *request.wrong):
+        if p.label == label:
+            sure = f", confidence {p.confidence:.2f}" if p in request.hard_negatives else ""
+            texts[p.text] = f" (wrongly taken for {_quote(p.predicted)}{sure})"
     texts |= {p.text: " (recognised)" for p in request.correct if p.label == label}
     return {e.text: "" for e in request.examples if e.label == label} | texts
 
 
 def _order(request: GenerationRequest) -> str:
     names = _name_classes(request)
-    wanted = ", ".join(
-        f"{n} for " + (_quote(label) if names[label] == str(label) else f"label {names[label]}")
-        for label, n in request.counts.items()
-    )
+
+    def refer(label: Label) -> str:
+        """Name a class; one of another request has no number."""
+        name = names.get(label, str(label))
+        return _quote(label) if name == str(label) else f"label {name}"
+
+    wanted = []
+    for label, n in request.counts.items():
+        others = " or ".join(map(refer, request.contrasts.get(label, ())))
+        # Only a hasty reader: the system prompt wants texts that clearly belong to their label.
+        contrast = f" that a hasty reader could take for {others}" if others else ""
+        wanted.append(f"{n} for {refer(label)}{contrast}")
+    task = f"write {request.n_texts} new texts"
+    if request.rewrite:
+        task = f"rewrite the wrongly taken texts into {request.n_texts} new ones"
     aim = ""
-    if request.hard_negatives:
+    if request.hard_negatives or request.contrasts:
         aim = " They must show the classifier how the labels that it confuses differ."
     answer = {names[label]: ["..."] * min(n, 2) for label, n in request.counts.items()}
     # The id makes two requests with the same content two requests, for the LLM and for the cache.
     return (
-        f"Request {request.id}: write {request.n_texts} new texts, {wanted}."
+        f"Request {request.id}: {task}, {', '.join(wanted)}."
         f"{_length(request)}{aim} Answer as {json.dumps(answer, ensure_ascii=False)}"
     )
 
 
 def _length(request: GenerationRequest) -> str:
     """Tell the usual length: LLMs left to themselves write longer texts than people do."""
-    lengths = sorted(len(e.text.split()) for e in request.examples)
+    predictions = (*request.hard_negatives, *request.correct, *request.wrong)
+    texts = {e.text for e in request.examples} | {p.text for p in predictions}
+    lengths = sorted(len(text.split()) for text in texts)
     if not lengths or lengths[-1] < 2:  # no spaces between words in this script
         return ""
     low, high = lengths[len(lengths) // 8], lengths[-1 - len(lengths) // 8]

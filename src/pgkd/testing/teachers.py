@@ -78,7 +78,8 @@ class ScriptedTeacher(LLMTeacher):
 class PoolTeacher(BaseEstimator):  # type: ignore[misc]
     """Play an ideal LLM: serve hidden real texts of the wanted classes, each one once.
 
-    It shows what guidance is worth when the teacher makes no mistake, without an LLM.
+    It shows what guidance is worth when the teacher makes no mistake, or as many as `error_rate`
+    says, without an LLM.
 
     Parameters
     ----------
@@ -88,6 +89,9 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
     strategy : {"random", "nearest"}, default="random"
         Which text of a class comes next: any, or the one closest (TF-IDF cosine) to the hard
         negatives of the request that are of that class.
+    error_rate : float, default=0.0
+        A teacher that is wrong so often: the share of the texts, in [0, 1], that it takes for
+        another class, drawn at random. It is wrong about the same texts whenever it is asked.
     random_state : int, default=0
 
     Examples
@@ -106,11 +110,13 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
         labels: Sequence[Any],
         *,
         strategy: str = "random",
+        error_rate: float = 0.0,
         random_state: int = 0,
     ) -> None:
         self.texts = texts
         self.labels = labels
         self.strategy = strategy
+        self.error_rate = error_rate
         self.random_state = random_state
 
     def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[Generation]:
@@ -121,7 +127,7 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
                 f"{self.strategy!r} instead."
             )
         if not hasattr(self, "left_"):
-            self._shuffle_pool()
+            self._read_pool()
         for request in requests:
             examples = [
                 Example(self.texts[i], label)
@@ -131,25 +137,45 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
             yield Generation(request, tuple(examples), usage=Usage(n_requests=1))
 
     def annotate(self, requests: Sequence[AnnotationRequest]) -> Iterator[Generation]:
-        """Yield the true labels of texts of the pool; others stay without one."""
-        labels = {t: np.asarray(label).item() for t, label in zip(self.texts, self.labels)}
+        """Yield labels of texts of the pool, as in their shortlists; others stay without one."""
+        if not hasattr(self, "left_"):
+            self._read_pool()
+        rows = {text: i for i, text in enumerate(self.texts)}
         for request in requests:
             examples = [
-                Example(text, labels[text])
+                Example(text, label)
                 for text, shortlist in zip(request.texts, request.shortlists)
-                if labels.get(text) in shortlist
+                if text in rows and (label := self._judge(rows[text], shortlist)) is not None
             ]
             yield Generation(request, tuple(examples), usage=Usage(n_requests=1))
 
-    def _shuffle_pool(self) -> None:
-        order = np.random.default_rng(self.random_state).permutation(len(self.texts))
+    def _read_pool(self) -> None:
+        if not 0 <= self.error_rate <= 1:
+            raise InvalidInputError(
+                "The `error_rate` parameter of PoolTeacher must be in [0, 1]. Got "
+                f"{self.error_rate!r} instead."
+            )
+        rng = np.random.default_rng(self.random_state)
+        order = rng.permutation(len(self.texts))
+        self._truth = [np.asarray(label).item() for label in self.labels]
+        self._is_wrong = rng.random(len(self.texts)) < self.error_rate
+        self._luck = rng.random(len(self.texts))
+        classes = list(dict.fromkeys(self._truth))
         left: dict[Any, list[int]] = {}
         for i in order.tolist():
-            left.setdefault(np.asarray(self.labels[i]).item(), []).append(i)
+            left.setdefault(self._judge(i, classes), []).append(i)
         if self.strategy == "nearest":
             self._vectorizer = TfidfVectorizer(sublinear_tf=True)
             self._vectors = self._vectorizer.fit_transform(self.texts)
         self.left_ = left
+
+    def _judge(self, i: int, choices: Sequence[Any]) -> Any:
+        """Return the label that is given to text `i`, ``None`` if no choice is fit for it."""
+        truth = self._truth[i]
+        if not self._is_wrong[i]:
+            return truth if truth in choices else None
+        others = [label for label in choices if label != truth]
+        return others[int(self._luck[i] * len(others))] if others else None
 
     def _serve(self, label: Any, n: int, request: GenerationRequest) -> list[int]:
         left = self.left_.get(label, [])
