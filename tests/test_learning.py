@@ -129,7 +129,9 @@ def test_classes_without_a_text_are_learnt(student, data):
     first = teacher.requests[0]
     assert set(first.counts) == {"pin"}
     assert first.class_descriptions == {"pin": "about pin"}
-    texts, labels = zip(*((write_text(label, i), label) for i in range(200, 220) for label in WORDS))
+    texts, labels = zip(
+        *((write_text(label, i), label) for i in range(200, 220) for label in WORDS)
+    )
     recall = np.mean(clf.predict(texts)[np.array(labels) == "pin"] == "pin")
     assert recall > 0.5
     assert clf.history_[0].n_accepted > 0
