@@ -417,17 +417,26 @@ class Distillation:
         is_weighed = self.synthetic_weight == "auto" and self.learner.takes_weights
         if len(versions) == 1 and not is_weighed:
             return replace(versions[0], probabilities=None, student=None)
-        best = max(map(self._try, versions), key=self._score_version)
+        best = self._try(versions[0])
+        for version in versions[1:]:
+            best = self._prefer(self._try(version), best)
         if is_weighed:
-            i = FACTORS.index(best.factor)
-            for factor in (*FACTORS[i + 1 :], *FACTORS[:i][::-1]):
-                other = self._try(replace(best, factor=factor))
-                if self._score_version(other) <= self._score_version(best):
-                    if factor < best.factor:
-                        continue
-                    break
-                best = other
+            for factor in FACTORS:
+                if factor != best.factor:
+                    best = self._prefer(self._try(replace(best, factor=factor)), best)
         return best
+
+    def _prefer(self, challenger: Version, best: Version) -> Version:
+        """Take the challenger if it is better by more than a standard error.
+
+        Texts that were paid for are not given up by chance.
+        """
+        a, b = challenger.probabilities, best.probabilities
+        assert a is not None and b is not None
+        gain = self.shown_scorer.score(a) - self.shown_scorer.score(b)
+        rng = np.random.RandomState(self.seed)
+        is_better = gain > 0 and gain > self.shown_scorer.standard_error(a, b, rng)
+        return challenger if is_better else best
 
     def _find_plausible(self, batch: tuple[Example, ...]) -> tuple[Example, ...]:
         texts, labels = [e.text for e in batch], [e.label for e in batch]
@@ -443,10 +452,6 @@ class Distillation:
         student = self._fit(version)
         probabilities = self.learner.predict(student, self.shown.texts)
         return replace(version, probabilities=probabilities, student=student)
-
-    def _score_version(self, version: Version) -> float:
-        assert version.probabilities is not None
-        return self.shown_scorer.score(version.probabilities)
 
     def _fit(self, version: Version) -> Any:
         start = self.current.student
