@@ -234,7 +234,7 @@ class Distillation:
         why = f"not in the best student, of cycle {best}"
         self.synthetic = [_roll_back(t, why) if t.cycle > best else t for t in self.synthetic]
         factor = self.best.version.factor
-        self.synthetic = [replace(t, weight=t.weight * factor) for t in self.synthetic]
+        self.synthetic = [replace(t, weight=self.learner.weigh(t, factor)) for t in self.synthetic]
         self.emit(Event("end", reason))
         return reason
 
@@ -432,7 +432,8 @@ class Distillation:
         Texts that were paid for are not given up by chance.
         """
         a, b = challenger.probabilities, best.probabilities
-        assert a is not None and b is not None
+        assert a is not None
+        assert b is not None
         gain = self.shown_scorer.score(a) - self.shown_scorer.score(b)
         rng = np.random.RandomState(self.seed)
         is_better = gain > 0 and gain > self.shown_scorer.standard_error(a, b, rng)

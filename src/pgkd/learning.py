@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pgkd.records import Example, FloatArray, LabelArray
+from pgkd.records import Example, FloatArray, LabelArray, SyntheticText
 from pgkd.splitting import make_folds
 from pgkd.students.base import predict_proba, train, weight_parameter
 
@@ -65,6 +65,7 @@ class Learner:
         self.labelled = labelled
         self.warm_start = warm_start
         self.seed = seed
+        self._labelled_classes = frozenset(labelled.y.tolist())
 
     @property
     def takes_weights(self) -> bool:
@@ -84,7 +85,7 @@ class Learner:
         """
         texts = labelled.texts + [example.text for example in synthetic]
         new = np.array([example.label for example in synthetic], dtype=labelled.y.dtype)
-        new_weights = factor * np.array([example.weight for example in synthetic])
+        new_weights = np.array([self.weigh(example, factor) for example in synthetic])
         weights = labelled.weights
         if weights is not None or (new_weights != 1.0).any():
             weights = np.ones(len(labelled)) if weights is None else weights
@@ -93,6 +94,10 @@ class Learner:
         return train(
             self.student, texts, np.append(labelled.y, new), weights, self.seed, start=start
         )
+
+    def weigh(self, text: Example | SyntheticText, factor: float) -> float:
+        """Weigh a generated text; `factor` is no judgement of a class without labelled texts."""
+        return text.weight * (factor if text.label in self._labelled_classes else 1.0)
 
     def fit_baseline(self, labelled: LabelledTexts, synthetic: Sequence[Example]) -> Any:
         """Train on the labelled texts; with `warm_start` a fitted student is the baseline as is."""
