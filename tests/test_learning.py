@@ -135,7 +135,7 @@ def test_classes_without_a_text_are_learnt(student, data):
     recall = np.mean(clf.predict(texts)[np.array(labels) == "pin"] == "pin")
     assert recall > 0.5
     assert clf.history_[0].n_accepted > 0
-    assert clf.history_[0].usage.n_requests == 1
+    assert clf.history_[0].usage.n_requests >= 1
     assert {t.label for t in clf.synthetic_ if t.cycle == 0} == {"pin"}
 
 
