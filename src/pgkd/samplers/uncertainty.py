@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from pgkd.records import AnnotationRequest, Example, FloatArray, GenerationRequest, State
-from pgkd.samplers.base import needs_feedback, pick
+from pgkd.annotating import make_requests
+from pgkd.records import AnnotationRequest, FloatArray, GenerationRequest, State
+from pgkd.samplers.base import needs_feedback
 from pgkd.samplers.performance_guided import PerformanceGuidedSampler
 
 
@@ -108,26 +109,13 @@ class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
     def _annotate(
         self, state: State, rows: NDArray[np.intp], rng: np.random.Generator
     ) -> list[AnnotationRequest]:
-        probabilities = state.pool_probabilities
-        # Texts with the same likeliest class share a request, and so its examples.
-        rows = rows[np.argsort(probabilities[rows].argmax(axis=1), kind="stable")]
-        requests = []
-        for number, start in enumerate(range(0, len(rows), self.texts_per_request), start=1):
-            chosen = rows[start : start + self.texts_per_request]
-            best = np.argsort(-probabilities[chosen], axis=1, kind="stable")[:, : self.n_candidates]
-            shortlists = tuple(tuple(state.classes[c] for c in row) for row in best)
-            examples: list[Example] = []
-            for label in dict.fromkeys(sum(shortlists, ())):
-                own = [e for e in state.examples if e.label == label]
-                examples += pick(own, self.n_examples, rng)
-            requests.append(
-                AnnotationRequest(
-                    id=f"{state.cycle}-a{number}",
-                    texts=tuple(state.pool[i] for i in chosen),
-                    shortlists=shortlists,
-                    examples=tuple(examples),
-                    task_description=state.task_description,
-                    class_descriptions=state.class_descriptions,
-                )
-            )
-        return requests
+        return make_requests(
+            state,
+            [state.pool[i] for i in rows],
+            state.pool_probabilities[rows],
+            rng,
+            prefix="a",
+            n_candidates=self.n_candidates,
+            n_examples=self.n_examples,
+            texts_per_request=self.texts_per_request,
+        )
