@@ -72,7 +72,7 @@ def audit(
     teacher = np.array([first[text] == label for text, label in zip(texts, y)])
     predicted = np.array(state.classes)[probabilities[rows].argmax(axis=1)]
     student = predicted == labelled.y[rows]
-    classes, settled = _compare_by_class(state.classes, y, teacher, student)
+    classes, settled = compare_by_class(state.classes, y, teacher, student)
     n_mistakes = int((~student).sum())
     n_corrected, n_spoilt = int((teacher & ~student).sum()), int((student & ~teacher).sum())
     return Audit(
@@ -171,7 +171,7 @@ def _choose_rows(y: Any, size: int, rng: np.random.Generator) -> Any:
     return order[np.argsort(ranks, kind="stable")][:size]
 
 
-def _compare_by_class(
+def compare_by_class(
     labels: tuple[Label, ...], y: list[Label], teacher: Any, student: Any
 ) -> tuple[dict[Label, ClassAudit], frozenset[Label]]:
     """Return each class's accuracies, and the classes in which the student is clearly better.

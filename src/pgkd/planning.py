@@ -87,15 +87,8 @@ def make_plan(run: Distillation) -> Plan:
     n_cycles = (min(run.max_cycles, run.patience), run.max_cycles)
     usages = []
     for end, n in enumerate(n_cycles):
-        u, once = _count(run, _write_cycle(run, end), end), _count(run, _write_audit(run), end)
-        usages.append(
-            Usage(
-                n * u.n_requests + once.n_requests,
-                n * u.input_tokens + once.input_tokens,
-                n * u.output_tokens + once.output_tokens,
-                cost=None,
-            )
-        )
+        once = _count(run, _write_audit(run), end)
+        usages.append(sum(n * [_count(run, _write_cycle(run, end), end)], once))
     low, high = usages
     teacher = run.buyer.teacher
     costs = [teacher.cost(u) if isinstance(teacher, LLMTeacher) else None for u in usages]

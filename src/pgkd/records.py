@@ -439,7 +439,7 @@ class Audit:
         corrected, spoilt = self.n_corrected, self.n_spoilt
         if self.is_teacher_better:
             what = "This teacher labels better than the student where the student is unsure"
-        elif corrected * n_right <= spoilt * self.n_mistakes:
+        elif (self.n_mistakes or spoilt) and corrected * n_right <= spoilt * self.n_mistakes:
             what = "This teacher cannot label better than the student does: expect little"
         else:
             what = (
