@@ -56,6 +56,36 @@ def test_the_bill_is_within_the_plan(classifier, data):
     assert f"requests: {usage.n_requests}, planned" in plan.compare(usage)
 
 
+class Labeller(Writer):
+    """Labels as well: it chooses the first label of a list."""
+
+    def complete(self, messages, *, schema):
+        properties = schema["properties"]
+        if "enum" not in next(iter(properties.values())):
+            return super().complete(messages, schema=schema)
+        Writer.n_asked += 1
+        answer = json.dumps({number: p["enum"][0] for number, p in properties.items()})
+        n_read = len(json.dumps(list(messages))) + len(json.dumps(schema))
+        return Completion(answer, Usage(1, n_read // 4, len(answer) // 4, cost=None))
+
+
+def test_audit_and_verification_are_planned(classifier, data):
+    simple = classifier.plan(*data)
+    classifier.set_params(teacher=Labeller(), audit_size=20, verification="filter", n_candidates=2)
+    plan = classifier.plan(*data)
+    audit, verification = 3 * 4, 4 * 6  # five texts a request, three rounds, four cycles
+    assert plan.n_requests[0] == simple.n_requests[0] + audit
+    assert plan.n_requests[1] == simple.n_requests[1] + audit + verification
+    usage = classifier.fit(*data).usage_
+    for planned, taken in (
+        (plan.n_requests, usage.n_requests),
+        (plan.input_tokens, usage.input_tokens),
+        (plan.output_tokens, usage.output_tokens),
+        (plan.cost, usage.cost),
+    ):
+        assert planned[0] <= taken <= planned[1]
+
+
 def test_planning_changes_nothing(classifier, data):
     before = classifier.get_params()
     classifier.plan(*data)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
-from pgkd.exceptions import TeacherBudgetError, TeacherError
+from pgkd.exceptions import AnnotatorError, TeacherBudgetError, TeacherError
 from pgkd.protocols import Teacher
 from pgkd.records import AnnotationRequest, Event, Generation, GenerationRequest, Usage
 from pgkd.validation import check_generation
@@ -66,8 +67,14 @@ class Buyer:
             return True
         return self.max_cost is not None and (usage.cost is None or usage.cost >= self.max_cost)
 
-    def ask(self, requests: Sequence[Request]) -> list[Generation]:
+    def ask(self, requests: Sequence[Request], *, brings_texts: bool = True) -> list[Generation]:
         """Collect the teacher's answers until the budget is spent, in the order of the requests.
+
+        Parameters
+        ----------
+        requests : sequence of GenerationRequest or AnnotationRequest
+        brings_texts : bool, default=True
+            Whether the answers bring texts to learn, which become `pending`.
 
         Raises
         ------
@@ -82,7 +89,8 @@ class Buyer:
             for generation in answers:
                 check_generation(generation, type(self.teacher).__name__)
                 bought.append(generation)
-                self.pending.append(generation)
+                if brings_texts:
+                    self.pending.append(generation)
                 self.usage += generation.usage
                 self.emit(Event("generation", generation))
                 if self.is_budget_spent():
@@ -106,7 +114,7 @@ class Buyer:
             )
         if failed and not failed[0].unsent:
             _warn(
-                f"{len(failed)} of {len(requests)} requests failed, the first one because: "
+                f"{len(failed)} of {len(bought)} requests failed, the first one because: "
                 f"{failed[0].error}"
             )
         order = {request.id: i for i, request in enumerate(requests)}
@@ -117,9 +125,34 @@ class Buyer:
         generation = [r for r in requests if isinstance(r, GenerationRequest)]
         teacher: Any = self.teacher
         if annotation:
-            yield from teacher.annotate(annotation)
+            yield from self._annotate(annotation)
         if generation:
             yield from teacher.generate(generation)
+
+    def _annotate(self, requests: Sequence[AnnotationRequest]) -> Generator[Generation]:
+        """Ask an annotator; what it fails at is asked in parts, until a single text is lost."""
+        teacher: Any = self.teacher
+        answered = set()
+        try:
+            for generation in teacher.annotate(requests):
+                yield generation
+                answered.add(generation.request.id)
+        except AnnotatorError as error:
+            self.usage += error.usage
+            if len(requests) == requests[0].n_texts == 1:
+                yield Generation(requests[0], error=str(error))
+                return
+            left = [r for r in requests if r.id not in answered]
+            for part in left if len(requests) > 1 else _split(requests[0]):
+                yield from self._annotate([part])
+
+
+def _split(request: AnnotationRequest) -> list[AnnotationRequest]:
+    """Make a request of each text."""
+    return [
+        replace(request, id=f"{request.id}-{i}", texts=(text,), shortlists=(shortlist,))
+        for i, (text, shortlist) in enumerate(zip(request.texts, request.shortlists), start=1)
+    ]
 
 
 def _warn(what: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sklearn.base import BaseEstimator
 
-from pgkd.records import Cycle, Event, Generation
+from pgkd.records import Audit, Cycle, Event, Generation
 
 
 class PrintProgress(BaseEstimator):  # type: ignore[misc]
@@ -27,6 +27,8 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
             wanted = value.request.n_texts
             what = value.error or f"{len(value.examples)} of {wanted} texts"
             print(f"  request {value.request.id}: {what}", flush=True)  # noqa: T201
+        elif isinstance(value, Audit):
+            print(f"audit: {value.verdict}", flush=True)  # noqa: T201
         elif isinstance(value, str):
             print(f"stopped: {value}", flush=True)  # noqa: T201
 

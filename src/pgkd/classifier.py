@@ -79,6 +79,19 @@ class PGKDClassifier(TextClassifier):
         teacher help at a low weight and harm at a high one. ``"auto"``: chosen in each cycle among
         1, 0.3 and 0.1 by what it does to the student on the feedback texts (out of fold, by
         default); 1 for a student that takes no ``sample_weight``.
+    audit_size : int, default=0
+        Training texts that the teacher labels before the first cycle, about three times each, to be
+        compared with the student: see `audit_`. A teacher that is no better is warned about, and
+        classes in which it is worse are asked for less. Never gate texts: what the teacher sees
+        must not decide what is kept. Needs a teacher with ``annotate(requests)``.
+    verification : {"filter", "weight"}, default=None
+        Have the teacher label each text that it wrote, without the label that it gave. One that it
+        labels otherwise is rejected, or weighs 0.3 as much. It takes about another request for each
+        five texts. Texts of `X_unlabeled` are not verified. Needs a teacher with
+        ``annotate(requests)``.
+    n_candidates : int, default=5
+        Classes, the student's likeliest, among which the teacher chooses in the audit and the
+        verification; at least 2.
     rollback : bool, default=True
         Whether the gate decides. ``False`` keeps every cycle and returns the last student: for
         ablations, since nothing then keeps a teacher from doing harm.
@@ -125,6 +138,8 @@ class PGKDClassifier(TextClassifier):
     n_cycles_ : int
     best_cycle_ : int
         The cycle of `student_`; 0 if the baseline was not beaten.
+    audit_ : :class:`~pgkd.records.Audit` or None
+        What the audit found; ``None`` without one.
     stop_reason_ : {"max_cycles", "patience", "gain", "budget", "teacher_error", "error", \
             "interrupted"}
 
@@ -160,6 +175,9 @@ class PGKDClassifier(TextClassifier):
         "feedback": [StrOptions({"out_of_fold", "holdout", "validation", "train"})],
         "scoring": [str, callable],
         "synthetic_weight": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "audit_size": [Interval(Integral, 0, None, closed="left")],
+        "verification": [StrOptions({"filter", "weight"}), None],
+        "n_candidates": [Interval(Integral, 2, None, closed="left")],
         "rollback": ["boolean"],
         "warm_start": ["boolean"],
         "min_gain_per_dollar": [Interval(Real, 0, None, closed="left"), None],
@@ -188,6 +206,9 @@ class PGKDClassifier(TextClassifier):
         feedback: str = "out_of_fold",
         scoring: Any = "neg_log_loss",
         synthetic_weight: float | str = "auto",
+        audit_size: int = 0,
+        verification: str | None = None,
+        n_candidates: int = 5,
         rollback: bool = True,
         warm_start: bool = False,
         min_gain_per_dollar: float | None = None,
@@ -212,6 +233,9 @@ class PGKDClassifier(TextClassifier):
         self.feedback = feedback
         self.scoring = scoring
         self.synthetic_weight = synthetic_weight
+        self.audit_size = audit_size
+        self.verification = verification
+        self.n_candidates = n_candidates
         self.rollback = rollback
         self.warm_start = warm_start
         self.min_gain_per_dollar = min_gain_per_dollar
@@ -290,6 +314,7 @@ class PGKDClassifier(TextClassifier):
         self.history_ = run.history
         self.synthetic_ = run.synthetic
         self.usage_ = run.buyer.usage
+        self.audit_ = run.audit
         self.n_cycles_ = run.history[-1].number
         self.best_cycle_ = run.best.cycle
         self.stop_reason_ = stop_reason

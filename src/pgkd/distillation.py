@@ -7,10 +7,12 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from pgkd.audit import audit
 from pgkd.buying import Buyer
 from pgkd.curation import Curator, count_reasons, enter, find_plausible
 from pgkd.evaluation import GateScorer, make_predictions, make_report
@@ -18,6 +20,7 @@ from pgkd.exceptions import TeacherBudgetError, TeacherError
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.protocols import Sampler
 from pgkd.records import (
+    Audit,
     Batch,
     Cycle,
     Event,
@@ -35,6 +38,7 @@ from pgkd.records import (
 )
 from pgkd.samplers.base import needs_feedback
 from pgkd.samplers.unguided import UnguidedSampler
+from pgkd.verification import verify
 
 #: Reasons to stop in the middle of a cycle.
 UNFINISHED = ("interrupted", "teacher_error", "error")
@@ -114,6 +118,10 @@ class Distillation:
     scoring : str or callable
     max_cycles, samples_per_cycle, patience : int
     min_gain_per_dollar : float or None
+    audit_size : int
+    verification : {"filter", "weight"} or None
+    n_candidates : int
+        Length of a shortlist of the audit and the verification.
     synthetic_weight : float or "auto"
         Factor of the weights of generated texts; a labelled one has 1.
     rollback : bool
@@ -129,6 +137,7 @@ class Distillation:
     ----------
     best : Candidate
     choice : Choice
+    audit : Audit or None
     history : list of Cycle
     synthetic : list of SyntheticText
     """
@@ -150,6 +159,9 @@ class Distillation:
         samples_per_cycle: int,
         patience: int,
         min_gain_per_dollar: float | None,
+        audit_size: int,
+        verification: str | None,
+        n_candidates: int,
         synthetic_weight: float | str,
         rollback: bool,
         warm_start: bool,
@@ -168,6 +180,9 @@ class Distillation:
         self.samples_per_cycle = samples_per_cycle
         self.patience = patience
         self.min_gain_per_dollar = min_gain_per_dollar
+        self.audit_size = audit_size
+        self.verification = verification
+        self.n_candidates = n_candidates
         self.synthetic_weight = synthetic_weight
         self.rollback = rollback
         self.emit = emit
@@ -191,6 +206,7 @@ class Distillation:
             pool=tuple(self.curator.screen(pool)),
             scoring=scoring if isinstance(scoring, str) else None,
         )
+        self.audit: Audit | None = None
         self.history: list[Cycle] = []
         self.synthetic: list[SyntheticText] = []
 
@@ -204,6 +220,7 @@ class Distillation:
         """
         self._train_baseline()
         try:
+            self._audit()
             while (reason := self._reason_to_stop()) is None:
                 self._run_cycle()
         except KeyboardInterrupt:
@@ -342,11 +359,51 @@ class Distillation:
         rng = np.random.default_rng([self.seed, 0])
         state = replace(self.state, classes=tuple(missing))
         requests = UnguidedSampler().propose(state, n, rng)
-        return self.curator.judge(self.buyer.ask(requests), 0)
+        return self._verify(self.curator.judge(self.buyer.ask(requests), 0), rng)
+
+    def _verify(self, judged: list[SyntheticText], rng: np.random.Generator) -> list[SyntheticText]:
+        """Have the teacher label what it wrote, if that is wanted."""
+        if self.verification is None:
+            return judged
+        best = getattr(self, "best", None)
+        return verify(
+            judged,
+            self.buyer,
+            self.state,
+            partial(self.learner.predict, best.student) if best else None,
+            rng,
+            verification=self.verification,
+            n_candidates=self.n_candidates,
+        )
+
+    def _audit(self) -> None:
+        """Compare the teacher with the baseline, if that is wanted, before it is relied on."""
+        if not self.audit_size or self.buyer.is_budget_spent():
+            return
+        version = self.current.version
+        probabilities = self.learner.predict_out_of_fold(version.synthetic, version.factor)
+        if self.feedback is None:  # the first evaluation is of the same predictions
+            version = replace(version, probabilities=probabilities)
+            self.current = replace(self.current, version=version)
+        self.audit = audit(
+            self.buyer,
+            self.state,
+            self.train,
+            probabilities,
+            np.random.default_rng([self.seed, 0]),
+            size=self.audit_size,
+            n_candidates=self.n_candidates,
+        )
+        if self.audit is None:
+            return
+        self.state = replace(self.state, settled=self.audit.settled)
+        self.emit(Event("audit", self.audit))
+        if not self.audit.is_teacher_better:
+            warnings.warn(self.audit.verdict, stacklevel=4)
 
     def _run_cycle(self) -> None:
         """One knowledge-distillation step."""
-        start = time.perf_counter()
+        start, usage_before = time.perf_counter(), self.buyer.usage
         number = self.state.cycle + 1
         # The student is evaluated, and its confident mistakes are mined ...
         self.state = replace(
@@ -360,7 +417,8 @@ class Distillation:
         requests = self.sampler.propose(self.state, self.samples_per_cycle, rng)
         generations = self.buyer.ask(requests)
         self._take_from_pool(generations)
-        judged = self.curator.judge(generations, number)
+        judged = self._verify(self.curator.judge(generations, number), rng)
+        usage = self.buyer.usage - usage_before
         # ... the student learns it, and the gate says whether it may stay.
         version = self._choose_version(_learnable(judged))
         learnt = version.synthetic[len(self.current.version.synthetic) :]
@@ -372,7 +430,7 @@ class Distillation:
             self.state = replace(self.state, synthetic=version.synthetic)
             if candidate.gate_score > self.best.gate_score:
                 self.best = candidate
-        self._remember(learnt, generations)
+        self._remember(learnt, generations, usage)
         if reason is not None:
             judged = [_roll_back(text, reason) for text in judged]
         self.synthetic += judged
@@ -390,7 +448,7 @@ class Distillation:
                     sum((Counter(g.rejected) for g in generations), Counter(count_reasons(judged)))
                     + Counter({"request failed": sum(bool(g.error) for g in generations)})
                 ),
-                usage=sum((g.usage for g in generations), Usage()),
+                usage=usage,
                 seconds=time.perf_counter() - start,
                 reason=reason,
                 synthetic_weight=version.factor,
@@ -505,14 +563,18 @@ class Distillation:
         pool = tuple(text for text in self.state.pool if text not in asked)
         self.state = replace(self.state, pool=pool)
 
-    def _remember(self, learnt: Sequence[Example], generations: Sequence[Generation]) -> None:
+    def _remember(
+        self, learnt: Sequence[Example], generations: Sequence[Generation], usage: Usage
+    ) -> None:
         requested: Counter[Label] = Counter()
-        tokens = {"generated": 0, "pool": 0}
+        pool = 0
         for g in generations:
-            if not g.error and isinstance(g.request, GenerationRequest):
+            if not isinstance(g.request, GenerationRequest):
+                pool += g.usage.input_tokens + g.usage.output_tokens
+            elif not g.error:
                 requested.update(g.request.counts)
-            source = "generated" if isinstance(g.request, GenerationRequest) else "pool"
-            tokens[source] += g.usage.input_tokens + g.usage.output_tokens
+        # The rest, verification included, is what texts took that were written.
+        tokens = {"generated": usage.input_tokens + usage.output_tokens - pool, "pool": pool}
         counts = Counter(example.label for example in learnt)
         feedback = self.state.feedback.report if self.state.feedback else None
         batch = Batch(requested, counts, tokens, feedback)

@@ -11,7 +11,8 @@
         ├── TeacherAuthenticationError        key missing or refused
         ├── TeacherBudgetError                the budget does not allow this request
         ├── TeacherUnavailableError           overloaded or unreachable: tried again first
-        └── TeacherRequestError               this one request was refused; the others go on
+        ├── TeacherRequestError               this one request was refused; the others go on
+        └── AnnotatorError                    a text cannot be labelled; the others are
 
 Every message names the cause, the value given and the fix. Each error also inherits the built-in
 one that a caller would expect, so ``except ValueError`` keeps working.
@@ -89,3 +90,11 @@ class TeacherRequestError(TeacherError):
     """One request was refused (too long, filtered, malformed); other requests are not affected."""
 
     usage = Usage(n_requests=1)
+
+
+class AnnotatorError(TeacherError):
+    """An annotator cannot label a text; other texts are not affected.
+
+    For annotators of your own: the texts it was asked about together are then asked about one by
+    one, so that it loses those only at which it fails.
+    """

@@ -2,7 +2,7 @@
 
 ::
 
-    pgkd.json        version, parameters, classes, history, usage
+    pgkd.json        version, parameters, classes, history, usage, audit
     synthetic.jsonl  the generated texts
     student/         written by the student's own ``save``, or student.skops for scikit-learn's
 """
@@ -24,7 +24,7 @@ from sklearn.base import clone
 
 import pgkd
 from pgkd.exceptions import PersistenceError
-from pgkd.records import ClassScore, Cycle, StudentReport, SyntheticText, Usage
+from pgkd.records import Audit, ClassAudit, ClassScore, Cycle, StudentReport, SyntheticText, Usage
 from pgkd.students._text_classifier import jsonable
 
 FORMAT = 1
@@ -142,6 +142,7 @@ def _write(classifier: Any, directory: Path) -> None:
         "classes_dtype": classifier.classes_.dtype.str,
         "history": [_cycle_to_json(cycle) for cycle in classifier.history_],
         "usage": asdict(classifier.usage_),
+        "audit": _audit_to_json(classifier.audit_),
         "best_cycle": classifier.best_cycle_,
         "stop_reason": classifier.stop_reason_,
     }
@@ -161,6 +162,7 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     classifier.classes_ = np.unique(np.array(document["classes"], document["classes_dtype"]))
     classifier.history_ = [_cycle_from_json(cycle) for cycle in document["history"]]
     classifier.usage_ = Usage(**document["usage"])
+    classifier.audit_ = _audit_from_json(document.get("audit"))
     classifier.n_cycles_ = classifier.history_[-1].number
     classifier.best_cycle_ = document["best_cycle"]
     classifier.stop_reason_ = document["stop_reason"]
@@ -269,6 +271,26 @@ def _cycle_from_json(document: dict[str, Any]) -> Cycle:
             {(label, predicted): n for label, predicted, n in report["confusions"]},
         )
     return Cycle(**{**document, "usage": Usage(**document["usage"])})
+
+
+def _audit_to_json(audit: Audit | None) -> dict[str, Any] | None:
+    if audit is None:
+        return None
+    document = {name: getattr(audit, name) for name in audit.__dataclass_fields__}
+    document["classes"] = [[label, *score] for label, score in audit.classes.items()]
+    return {**document, "settled": sorted(audit.settled), "usage": asdict(audit.usage)}
+
+
+def _audit_from_json(document: dict[str, Any] | None) -> Audit | None:
+    if document is None:
+        return None
+    read = {
+        "advantage": tuple(document["advantage"]),
+        "classes": {label: ClassAudit(*score) for label, *score in document["classes"]},
+        "settled": frozenset(document["settled"]),
+        "usage": Usage(**document["usage"]),
+    }
+    return Audit(**{**document, **read})
 
 
 def _write_text(path: Path, text: str) -> None:

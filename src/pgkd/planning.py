@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 
 import numpy as np
 
+from pgkd.annotating import make_requests
+from pgkd.audit import draft_audit
 from pgkd.distillation import Distillation
 from pgkd.evaluation import make_predictions, make_report
-from pgkd.records import Feedback, Usage
-from pgkd.teachers.base import LLMTeacher, answer_schema
+from pgkd.records import Feedback, GenerationRequest, Usage
+from pgkd.teachers.base import LLMTeacher, Request, answer_schema
 
 #: UTF-8 bytes in a token, in prose and in what tokenizers cut small. Counted in bytes, scripts of
 #: few and of many bytes a character come out alike.
 BYTES_PER_TOKEN = (4.5, 2.5)
 #: A generated text's length against the labelled ones'.
 LENGTH_RATIO = (0.7, 2.0)
-#: Quotes, commas and white space around a text in an answer, in tokens.
+#: Quotes, commas and white space around a text or a label in an answer, in tokens.
 TOKENS_AROUND_TEXT = (2, 5)
 
 
@@ -80,14 +84,11 @@ class Plan:
 
 def make_plan(run: Distillation) -> Plan:
     """Plan a `Distillation` that has not been started."""
-    # The evidence that a prompt carries depends on a student that is not trained yet: plan with
-    # one that is always right, and with one that is always wrong.
-    ends = [_plan_cycle(run, always_right) for always_right in (True, False)]
     n_cycles = (min(run.max_cycles, run.patience), run.max_cycles)
-    usages = [
-        Usage(n * u.n_requests, n * u.input_tokens, n * u.output_tokens, cost=None)
-        for n, u in zip(n_cycles, ends)
-    ]
+    usages = []
+    for end, n in enumerate(n_cycles):
+        once = _count(run, _write_audit(run), end)
+        usages.append(sum(n * [_count(run, _write_cycle(run, end), end)], once))
     low, high = usages
     teacher = run.buyer.teacher
     costs = [teacher.cost(u) if isinstance(teacher, LLMTeacher) else None for u in usages]
@@ -99,17 +100,55 @@ def make_plan(run: Distillation) -> Plan:
     )
 
 
-def _plan_cycle(run: Distillation, always_right: bool) -> Usage:
-    """Write the requests of a first cycle, and count them."""
-    end = 0 if always_right else 1
+def _write_cycle(run: Distillation, end: int) -> list[Request]:
+    """Write the requests of a first cycle.
+
+    The evidence that a prompt carries depends on a student that is not trained yet: at least, it is
+    always right and none of the texts is fit to be verified; at most, it is always wrong and all
+    are.
+    """
     n_classes = len(run.classes)
     state = replace(
         run.state,
         cycle=1,
-        feedback=_make_feedback(run, always_right),
+        feedback=_make_feedback(run, always_right=end == 0),
         pool_probabilities=np.full((len(run.state.pool), n_classes), 1 / n_classes),
     )
-    requests = run.sampler.propose(state, run.samples_per_cycle, np.random.default_rng(run.seed))
+    rng = np.random.default_rng(run.seed)
+    requests = list(run.sampler.propose(state, run.samples_per_cycle, rng))
+    if run.verification is None or end == 0:
+        return requests
+    n_written = sum(r.n_texts for r in requests if isinstance(r, GenerationRequest))
+    texts = [math.ceil(LENGTH_RATIO[end]) * t for t in islice(cycle(run.train.texts), n_written)]
+    return requests + make_requests(
+        state,
+        texts,
+        rng.random((n_written, n_classes)),
+        rng,
+        prefix="v",
+        n_candidates=run.n_candidates,
+    )
+
+
+def _write_audit(run: Distillation) -> list[Request]:
+    """Write the requests of the audit, for a student that is not trained yet."""
+    if not run.audit_size:
+        return []
+    rng = np.random.default_rng(run.seed)
+    probabilities = rng.random((len(run.train), len(run.classes)))
+    _, requests = draft_audit(
+        run.state,
+        run.train,
+        probabilities,
+        rng,
+        size=run.audit_size,
+        n_candidates=run.n_candidates,
+    )
+    return list(requests)
+
+
+def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
+    """Count requests and their tokens, at least (`end` 0) or at most (1)."""
     teacher = run.buyer.teacher
     if not isinstance(teacher, LLMTeacher):
         return Usage(len(requests), cost=None)
@@ -122,13 +161,14 @@ def _plan_cycle(run: Distillation, always_right: bool) -> Usage:
         for request in requests
     )
     text_bytes = float(np.mean([len(text.encode()) for text in run.train.texts]))
-    text_tokens = text_bytes * LENGTH_RATIO[end] / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
-    return Usage(
-        len(requests),
-        round(n_bytes / BYTES_PER_TOKEN[end]),
-        round(sum(request.n_texts for request in requests) * text_tokens),
-        cost=None,
-    )
+    label_bytes = float(np.mean([len(str(label).encode()) for label in run.classes]))
+    n_tokens = 0.0
+    for request in requests:
+        written = isinstance(request, GenerationRequest)
+        item_bytes = text_bytes * LENGTH_RATIO[end] if written else label_bytes
+        item_tokens = item_bytes / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
+        n_tokens += request.n_texts * item_tokens
+    return Usage(len(requests), round(n_bytes / BYTES_PER_TOKEN[end]), round(n_tokens), cost=None)
 
 
 def _make_feedback(run: Distillation, always_right: bool) -> Feedback:

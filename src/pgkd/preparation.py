@@ -81,7 +81,8 @@ def prepare(
             sample_weight, labels, dtype=np.float64, ensure_non_negative=True
         )
     labelled = LabelledTexts(texts, labels, weights)
-    if weights is not None or clf.synthetic_weight not in (1.0, "auto"):
+    weighted = clf.synthetic_weight not in (1.0, "auto") or clf.verification == "weight"
+    if weights is not None or weighted:
         check_takes_weights(student)
         if clf.scout is not None:
             check_takes_weights(clf.scout)
@@ -120,6 +121,9 @@ def prepare(
         samples_per_cycle=clf.samples_per_cycle,
         patience=clf.patience,
         min_gain_per_dollar=clf.min_gain_per_dollar,
+        audit_size=clf.audit_size,
+        verification=clf.verification,
+        n_candidates=clf.n_candidates,
         synthetic_weight=clf.synthetic_weight,
         rollback=clf.rollback,
         warm_start=clf.warm_start,
@@ -173,6 +177,13 @@ def _resolve_components(clf: PGKDClassifier, has_pool: bool) -> tuple[Teacher, A
     if clf.scout is not None:
         check_component(clf.scout, "scout", ("fit", "predict_proba", "get_params"))
     check_component(sampler, "sampler", ("propose",))
+    for name, value in (("audit_size", clf.audit_size), ("verification", clf.verification)):
+        if value and not hasattr(clf.teacher, "annotate"):
+            raise InvalidInputError(
+                f"`{name}={value!r}` needs a teacher that labels texts, with a method `annotate`. "
+                f"Got {clf.teacher!r}: give it one (see `pgkd.protocols.Annotator`), or leave "
+                f"`{name}` out."
+            )
     if has_pool:
         check_component(clf.teacher, "teacher", ("annotate",))
         if not getattr(sampler, "needs_pool", False):

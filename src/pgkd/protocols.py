@@ -32,7 +32,29 @@ class Annotator(Protocol):
     """Labels texts: the second, optional role of a teacher."""
 
     def annotate(self, requests: Sequence[AnnotationRequest]) -> Iterable[Generation]:
-        """Yield one `Generation`, of the request's own texts, for each it could serve."""
+        """Yield one `Generation`, of the request's own texts, for each it could serve.
+
+        A text without a fitting label is left out of its `examples`. A Generation with `error`
+        loses the texts of its request only, and
+        :class:`~pgkd.exceptions.AnnotatorError` those only that raise it when they are asked
+        about alone; any other error ends the annotation.
+
+        Examples
+        --------
+        >>> from pgkd.protocols import Annotator
+        >>> from pgkd.records import AnnotationRequest, Example, Generation
+        >>> class Keywords:
+        ...     def annotate(self, requests):
+        ...         for request in requests:
+        ...             pairs = zip(request.texts, request.shortlists)
+        ...             found = [Example(t, c) for t, labels in pairs for c in labels if c in t]
+        ...             yield Generation(request, tuple(found))
+        >>> isinstance(Keywords(), Annotator)
+        True
+        >>> request = AnnotationRequest("1-a1", ("my pin",), (("card", "pin"),))
+        >>> next(Keywords().annotate([request])).examples
+        (Example(text='my pin', label='pin'),)
+        """
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,16 @@ class Usage:
             self.output_tokens + other.output_tokens,
             self.cost + other.cost if known else None,  # type: ignore[operator]
             self.cached_tokens + other.cached_tokens,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        known = self.cost is not None and other.cost is not None
+        return Usage(
+            self.n_requests - other.n_requests,
+            self.input_tokens - other.input_tokens,
+            self.output_tokens - other.output_tokens,
+            self.cost - other.cost if known else None,  # type: ignore[operator]
+            self.cached_tokens - other.cached_tokens,
         )
 
 
@@ -364,6 +374,88 @@ class SyntheticText:
     weight: float = 1.0
 
 
+class ClassAudit(NamedTuple):
+    """Audited texts of one class, and the shares of them that were labelled rightly."""
+
+    n_texts: int
+    teacher_accuracy: float
+    student_accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """How well the teacher labels texts whose labels are known, next to the student.
+
+    Attributes
+    ----------
+    n_texts : int
+        Training texts that the teacher answered about.
+    teacher_accuracy : float
+        In [0, 1], of labels chosen from the student's shortlists, with examples.
+    teacher_accuracy_unaided : float or None
+        Of labels chosen among all classes, without examples. ``None`` if that was not asked,
+        because a shortlist has all classes.
+    self_agreement : float or None
+        Share of the texts that got the same label when they were asked about once more, in another
+        order. ``None`` if the budget did not reach so far.
+    student_accuracy : float
+        Of the student on the same texts, out of fold.
+    n_mistakes, n_corrected, n_spoilt : int
+        The student's mistakes among the texts, those of them that the teacher labels rightly, and
+        the student's right answers that the teacher gets wrong.
+    advantage : tuple of (float, float)
+        The share of the student's mistakes that the teacher corrects, less the share of its right
+        answers that it spoils, in [-1, 1]: the 90 % confidence interval.
+    classes : mapping of label to ClassAudit
+        In the order of ``classes_``; classes without an audited text are left out.
+    settled : frozenset of labels
+        Classes in which the student is better, by more than one standard error.
+    usage : Usage
+        What the audit took from the teacher; no cycle of ``history_`` counts it.
+    """
+
+    n_texts: int
+    teacher_accuracy: float
+    teacher_accuracy_unaided: float | None
+    self_agreement: float | None
+    student_accuracy: float
+    n_mistakes: int
+    n_corrected: int
+    n_spoilt: int
+    advantage: tuple[float, float]
+    classes: Mapping[Label, ClassAudit]
+    settled: frozenset[Label] = frozenset()
+    usage: Usage = field(default_factory=Usage)
+
+    @property
+    def is_teacher_better(self) -> bool:
+        """Whether it is safe to say that the teacher labels better where the student is unsure."""
+        return self.advantage[0] > 0
+
+    @property
+    def verdict(self) -> str:
+        """What the audit says about the teacher, in a sentence or two.
+
+        Where the student is right about one text in two, the teacher betters it if, and only if,
+        it corrects a greater share of the mistakes than it spoils of the right answers.
+        """
+        n_right = self.n_texts - self.n_mistakes
+        corrected, spoilt = self.n_corrected, self.n_spoilt
+        if self.is_teacher_better:
+            what = "This teacher labels better than the student where the student is unsure"
+        elif (self.n_mistakes or spoilt) and corrected * n_right <= spoilt * self.n_mistakes:
+            what = "This teacher cannot label better than the student does: expect little"
+        else:
+            what = (
+                f"Whether this teacher labels better than the student cannot be told from "
+                f"{self.n_texts} texts: a larger `audit_size` may"
+            )
+        return (
+            f"{what}. It corrects {corrected} of the student's {self.n_mistakes} mistakes and "
+            f"spoils {spoilt} of its {n_right} right answers."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Cycle:
     """One cycle of the loop; a row of ``history_``. Cycle 0 is the baseline.
@@ -414,14 +506,14 @@ class Event:
 
     Attributes
     ----------
-    kind : {"cycle", "generation", "end"}
-    value : Cycle, Generation or str
-        The cycle that ended (the baseline is number 0), the teacher's answer to one request, or why
-        the loop stopped.
+    kind : {"cycle", "audit", "generation", "end"}
+    value : Cycle, Audit, Generation or str
+        The cycle that ended (the baseline is number 0), what the audit found, the teacher's answer
+        to one request, or why the loop stopped.
     """
 
     kind: str
-    value: Cycle | Generation | str
+    value: Cycle | Audit | Generation | str
 
 
 class UnlabeledTexts:

@@ -128,7 +128,7 @@ def share(*batches, after):
             cycle=3,
             feedback=Feedback((), report(after)),
             batches=tuple(
-                Batch({}, {"pool": pool, "generated": generated}, report(before))
+                Batch({}, {}, {"pool": pool, "generated": generated}, report(before))
                 for pool, generated, before in batches
             ),
         )

@@ -13,8 +13,9 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from pgkd.records import AnnotationRequest, Example, FloatArray, GenerationRequest, State
-from pgkd.samplers.base import needs_feedback, pick
+from pgkd.annotating import make_requests
+from pgkd.records import AnnotationRequest, FloatArray, GenerationRequest, State
+from pgkd.samplers.base import needs_feedback
 from pgkd.samplers.performance_guided import PerformanceGuidedSampler
 
 #: Share that each source keeps with ``pool_share="auto"``, so that its gain goes on being measured.
@@ -145,29 +146,16 @@ class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
     def _annotate(
         self, state: State, rows: NDArray[np.intp], rng: np.random.Generator
     ) -> list[AnnotationRequest]:
-        probabilities = state.pool_probabilities
-        # Texts with the same likeliest class share a request, and so its examples.
-        rows = rows[np.argsort(probabilities[rows].argmax(axis=1), kind="stable")]
-        requests = []
-        for number, start in enumerate(range(0, len(rows), self.texts_per_request), start=1):
-            chosen = rows[start : start + self.texts_per_request]
-            best = np.argsort(-probabilities[chosen], axis=1, kind="stable")[:, : self.n_candidates]
-            shortlists = tuple(tuple(state.classes[c] for c in row) for row in best)
-            examples: list[Example] = []
-            for label in dict.fromkeys(sum(shortlists, ())):
-                own = [e for e in state.examples if e.label == label]
-                examples += pick(own, self.n_examples, rng)
-            requests.append(
-                AnnotationRequest(
-                    id=f"{state.cycle}-a{number}",
-                    texts=tuple(state.pool[i] for i in chosen),
-                    shortlists=shortlists,
-                    examples=tuple(examples),
-                    task_description=state.task_description,
-                    class_descriptions=state.class_descriptions,
-                )
-            )
-        return requests
+        return make_requests(
+            state,
+            [state.pool[i] for i in rows],
+            state.pool_probabilities[rows],
+            rng,
+            prefix="a",
+            n_candidates=self.n_candidates,
+            n_examples=self.n_examples,
+            texts_per_request=self.texts_per_request,
+        )
 
 
 def spread(state: State, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -212,7 +200,7 @@ def share_by_gain(state: State) -> float:
     >>> from pgkd.records import Batch, Feedback, State, StudentReport
     >>> from pgkd.samplers.uncertainty import share_by_gain
     >>> first, second, third = (StudentReport(0.5, 0.5, loss, {}, {}) for loss in (2.0, 1.4, 1.2))
-    >>> batches = (Batch({}, {"pool": 100}, first), Batch({}, {"generated": 100}, second))
+    >>> batches = (Batch({}, {}, {"pool": 10}, first), Batch({}, {}, {"generated": 10}, second))
     >>> state = State(3, ("ham", "spam"), (), feedback=Feedback((), third), batches=batches)
     >>> round(share_by_gain(state), 2)  # a fall of 0.6 against one of 0.2
     0.75

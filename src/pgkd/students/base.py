@@ -43,9 +43,9 @@ def check_takes_weights(student: Any) -> None:
     """
     if weight_parameter(student) is None:
         raise InvalidInputError(
-            "The student takes no `sample_weight` in `fit`, but `sample_weight` was given or "
-            f"`synthetic_weight` is not 1. Got {student!r}: use a student that takes weights, or "
-            "leave both out."
+            "The student takes no `sample_weight` in `fit`, but `sample_weight` was given, "
+            '`synthetic_weight` is not 1 or `verification` is "weight". Got '
+            f"{student!r}: use a student that takes weights, or leave these out."
         )
 
 

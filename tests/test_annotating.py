@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgkd.annotating import make_requests, read_labels
+from pgkd.buying import Buyer
+from pgkd.exceptions import AnnotatorError, TeacherError
+from pgkd.records import AnnotationRequest, Example, Generation, State, Usage
+from pgkd.text import fold_text
+
+CLASSES = ("a", "b", "c", "d")
+EXAMPLES = tuple(Example(f"{label} number {i}", label) for label in CLASSES for i in range(3))
+STATE = State(2, CLASSES, EXAMPLES, task_description="a task", class_descriptions={"a": "A"})
+
+
+def make(texts, probabilities, seed=0, **params):
+    params = {"prefix": "v", "n_candidates": 2} | params
+    rng = np.random.default_rng(seed)
+    return make_requests(STATE, texts, np.array(probabilities), rng, **params)
+
+
+def test_shortlists_are_the_likeliest_in_the_order_of_the_classes():
+    [request] = make(["x", "y"], [[0.1, 0.2, 0.3, 0.4], [0.6, 0.0, 0.1, 0.3]])
+    assert dict(zip(request.texts, request.shortlists)) == {"x": ("c", "d"), "y": ("a", "d")}
+    assert (request.id, request.task_description) == ("2-v1", "a task")
+    assert request.class_descriptions == {"a": "A"}
+
+
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 12))
+def test_the_label_is_on_the_shortlist_and_each_text_is_asked_once(seed, n_candidates, n):
+    rng = np.random.default_rng(seed)
+    texts, labels = [f"text {i}" for i in range(n)], rng.choice(CLASSES, n).tolist()
+    requests = make(
+        texts, rng.random((n, 4)), n_candidates=n_candidates, texts_per_request=3, labels=labels
+    )
+    shortlists = {t: s for r in requests for t, s in zip(r.texts, r.shortlists)}
+    assert sorted(t for r in requests for t in r.texts) == sorted(texts)
+    assert len({r.id for r in requests}) == len(requests) == -(-n // 3)
+    for text, label in zip(texts, labels):
+        assert label in shortlists[text]
+        assert shortlists[text] == tuple(sorted(shortlists[text]))
+        assert len(shortlists[text]) == min(n_candidates, 4)
+
+
+def test_a_text_is_no_example_of_itself():
+    for seed in range(20):
+        requests = make(
+            [EXAMPLES[0].text.upper() + "!", *(e.text for e in EXAMPLES[1:])],
+            np.eye(4)[np.repeat(range(4), 3)],
+            seed,
+            texts_per_request=2,
+            n_examples=9,
+        )
+        for request in requests:
+            shown = {fold_text(e.text) for e in request.examples}
+            assert shown
+            assert not shown & set(map(fold_text, request.texts))
+
+
+def test_no_examples():
+    [request] = make(["x"], [[0.1, 0.2, 0.3, 0.4]], n_examples=0)
+    assert request.examples == ()
+
+
+def test_read_labels():
+    def answer(number, texts, labels, **params):
+        request = AnnotationRequest(f"1-{number}", texts, (CLASSES,) * len(texts))
+        return Generation(request, tuple(map(Example, *zip(*labels))) if labels else (), **params)
+
+    answers = [
+        answer("v1", ("x", "y"), [("x", "a")]),  # y: none of these
+        answer("v2", ("z",), [], error="refused"),
+        answer("v3", ("u", "w"), [], rejected={"unreadable answer": 1}),
+        answer("b1", ("y", "t"), [("y", "b"), ("t", "c")]),
+    ]
+    assert read_labels(answers[:3]) == {"x": "a", "y": None}
+    assert read_labels(answers) == {"x": "a", "y": "b", "t": "c"}
+    assert read_labels(answers, "1-b") == {"y": "b", "t": "c"}
+    twice = answer("v4", ("x", "y", "x"), [("x", "a"), ("y", "b"), ("x", "c")])
+    assert read_labels([twice]) == {"x": "a", "y": "b"}
+
+
+class Failing:
+    """Fails at some texts; it takes all requests or none, as a batch job does."""
+
+    def __init__(self, *bad):
+        self.bad = bad
+        self.asked = []
+
+    def generate(self, requests):
+        return []
+
+    def annotate(self, requests):
+        for request in requests:
+            self.asked.append(request.texts)
+            for text in request.texts:
+                if text in self.bad:
+                    error = AnnotatorError(f"cannot read {text}")
+                    error.usage = Usage(1)
+                    raise error
+        return [Generation(r, tuple(Example(t, "a") for t in r.texts)) for r in requests]
+
+
+class Streaming(Failing):
+    def annotate(self, requests):
+        for request in requests:
+            yield from super().annotate([request])
+
+
+def ask(teacher, texts):
+    requests = [
+        AnnotationRequest(f"1-a{i}", tuple(texts[i : i + 2]), (("a", "b"),) * 2)
+        for i in range(0, len(texts), 2)
+    ]
+    buyer = Buyer(teacher, max_cost=None, max_tokens=None, emit=lambda event: None)
+    return buyer, buyer.ask(requests)
+
+
+@pytest.mark.parametrize("cls", [Failing, Streaming])
+def test_an_annotator_that_fails_loses_the_text_only(cls):
+    with pytest.warns(UserWarning, match=r"2 of 5 requests failed.* cannot read t3"):
+        buyer, generations = ask(cls("t3", "t4"), ["t1", "t2", "t3", "t5", "t4", "t6"])
+    assert read_labels(generations) == dict.fromkeys(["t1", "t2", "t5", "t6"], "a")
+    assert [g.request.texts for g in generations if g.error] == [("t3",), ("t4",)]
+    assert buyer.usage.n_requests >= 4  # what failed counts as well
+
+
+def test_what_was_answered_is_not_asked_again():
+    teacher = Streaming("t3")
+    with pytest.warns(UserWarning, match="1 of 3 requests failed"):
+        ask(teacher, ["t1", "t2", "t3", "t4"])
+    assert teacher.asked.count(("t1", "t2")) == 1
+
+
+def test_an_annotator_that_fails_at_everything():
+    with pytest.raises(TeacherError, match="All 2 requests failed.*cannot read t1"):
+        ask(Failing("t1", "t2"), ["t1", "t2"])
+
+
+def test_other_errors_end_the_annotation():
+    class Broken(Failing):
+        def annotate(self, requests):
+            self.asked.append(requests)
+            raise OSError("gone")
+
+    teacher = Broken()
+    with pytest.raises(TeacherError, match=r"Broken raised OSError\('gone'\)"):
+        ask(teacher, ["t1", "t2"])
+    assert len(teacher.asked) == 1
