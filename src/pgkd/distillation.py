@@ -14,12 +14,15 @@ import numpy as np
 from pgkd.buying import Buyer
 from pgkd.curation import Curator, count_reasons, enter, find_plausible
 from pgkd.evaluation import GateScorer, make_predictions, make_report
-from pgkd.exceptions import TeacherBudgetError, TeacherError
+from pgkd.diversity import measure_diversity
+from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.protocols import Sampler
 from pgkd.records import (
     Batch,
+    Choice,
     Cycle,
+    Diversity,
     Event,
     Example,
     Feedback,
@@ -71,26 +74,6 @@ class Candidate:
     gate_score: float
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The last comparison: the best candidate against the baseline.
-
-    Attributes
-    ----------
-    baseline_score, best_score : float
-        On the gate.
-    standard_error : float
-        Of their difference.
-    taken : bool
-        Whether the best candidate was returned.
-    """
-
-    baseline_score: float
-    best_score: float
-    standard_error: float
-    taken: bool
-
-
 class Distillation:
     """One run of performance-guided knowledge distillation.
 
@@ -129,6 +112,8 @@ class Distillation:
     ----------
     best : Candidate
     choice : Choice
+    labelled_diversity : Diversity or None
+        Of the training texts.
     history : list of Cycle
     synthetic : list of SyntheticText
     """
@@ -178,6 +163,7 @@ class Distillation:
         if scout is not None:
             self.learner = Learner(scout, classes, train, seed=seed)
         self.scorer = GateScorer(scoring, classes, gate.texts, gate.y)
+        self.labelled_diversity = measure_diversity(train.texts, train.y.tolist())
         self.shown = train if feedback is None else feedback
         self.shown_scorer = GateScorer(scoring, classes, self.shown.texts, self.shown.y)
         seen = train.texts if feedback is None else train.texts + feedback.texts
@@ -253,7 +239,17 @@ class Distillation:
             baseline, best = self._promote(baseline), self._promote(best)
         error = self._standard_error(best, baseline)
         taken = not self.rollback or best.gate_score - baseline.gate_score > error
-        self.choice = Choice(baseline.gate_score, best.gate_score, error, taken)
+        self.choice = Choice(
+            self.scorer.name,
+            baseline.gate_score,
+            best.gate_score,
+            self._report_on_gate(baseline),
+            self._report_on_gate(best),
+            error,
+            best.cycle,
+            taken,
+            "one standard error" if self.rollback else "last student",
+        )
         return best if taken else baseline
 
     def _promote(self, scouted: Candidate) -> Candidate:
@@ -303,7 +299,9 @@ class Distillation:
 
     def _train_baseline(self) -> None:
         start = time.perf_counter()
-        judged = self._write_missing_classes()
+        requests = self._request_missing_classes()
+        generations = self.buyer.ask(requests)
+        judged = self.curator.judge(generations, 0)
         version = Version(_learnable(judged))
         self.synthetic += judged
         self.state = replace(self.state, synthetic=version.synthetic)
@@ -316,16 +314,18 @@ class Distillation:
                 0,
                 self.best.gate_score,
                 self._report_on_gate(self.best),
+                n_requested=sum(request.n_texts for request in requests),
                 n_generated=len(judged),
                 n_accepted=len(version.synthetic),
-                rejected=count_reasons(judged),
+                rejected=_count_rejected(generations, judged),
                 usage=self.buyer.usage,
                 seconds=time.perf_counter() - start,
+                diversity=_measure(version.synthetic),
             )
         )
 
-    def _write_missing_classes(self) -> list[SyntheticText]:
-        """Have texts written for classes without a labelled one.
+    def _request_missing_classes(self) -> list[GenerationRequest]:
+        """Ask for texts of classes without a labelled one.
 
         The gate has none of theirs either, so it cannot judge these: they are part of the baseline.
         """
@@ -336,8 +336,7 @@ class Distillation:
         n = max(1, min(round(usual), self.samples_per_cycle // len(missing))) * len(missing)
         rng = np.random.default_rng([self.seed, 0])
         state = replace(self.state, classes=tuple(missing))
-        requests = UnguidedSampler().propose(state, n, rng)
-        return self.curator.judge(self.buyer.ask(requests), 0)
+        return UnguidedSampler().propose(state, n, rng)
 
     def _run_cycle(self) -> None:
         """One knowledge-distillation step."""
@@ -350,6 +349,7 @@ class Distillation:
             feedback=self._evaluate(),
             pool_probabilities=self._look_at_pool(),
         )
+        feedback_score = self._score_feedback()
         # ... the teacher sees the report and the mistakes, and writes the next batch ...
         rng = np.random.default_rng([self.seed, number])
         requests = self.sampler.propose(self.state, self.samples_per_cycle, rng)
@@ -381,14 +381,13 @@ class Distillation:
                 n_requested=sum(request.n_texts for request in requests),
                 n_generated=len(judged),
                 n_accepted=len(learnt),
-                rejected=dict(
-                    sum((Counter(g.rejected) for g in generations), Counter(count_reasons(judged)))
-                    + Counter({"request failed": sum(bool(g.error) for g in generations)})
-                ),
+                rejected=_count_rejected(generations, judged),
                 usage=sum((g.usage for g in generations), Usage()),
                 seconds=time.perf_counter() - start,
                 reason=reason,
                 synthetic_weight=version.factor,
+                feedback_score=feedback_score,
+                diversity=_measure(learnt),
             )
         )
 
@@ -491,6 +490,15 @@ class Distillation:
             previous=None if last is None else last.report,
         )
 
+    def _score_feedback(self) -> float | None:
+        """Score the student that the teacher is told of, on the texts that it is shown."""
+        if self.state.feedback is None:
+            return None
+        try:
+            return self._score_version(self.current.version)
+        except InvalidInputError:  # what can be computed on the gate need not be on these texts
+            return None
+
     def _look_at_pool(self) -> FloatArray:
         if not self.state.pool or not getattr(self.sampler, "needs_pool", False):
             return np.empty((0, len(self.classes)))
@@ -532,6 +540,19 @@ class Distillation:
         self.history.append(cycle)
         self.buyer.pending.clear()
         self.emit(Event("cycle", cycle))
+
+
+def _count_rejected(
+    generations: Sequence[Generation], judged: Sequence[SyntheticText]
+) -> dict[str, int]:
+    return dict(
+        sum((Counter(g.rejected) for g in generations), Counter(count_reasons(judged)))
+        + Counter({"request failed": sum(bool(g.error) for g in generations)})
+    )
+
+
+def _measure(learnt: Sequence[Example]) -> Diversity | None:
+    return measure_diversity([e.text for e in learnt], [e.label for e in learnt])
 
 
 def _learnable(judged: Sequence[SyntheticText]) -> tuple[Example, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -173,6 +174,12 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             yield complete
 
     @property
+    def model_name(self) -> str:
+        """What its texts are said to come from: `model`, or the class if it has no such name."""
+        model = getattr(self, "model", None)
+        return str(model) if isinstance(model, (str, os.PathLike)) else type(self).__name__
+
+    @property
     def n_workers(self) -> int:
         """Requests that are begun at once: one that waits for its next try holds up no other."""
         return 2 * self.max_concurrency
@@ -283,6 +290,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
 
     async def _serve(self, complete: AsyncComplete, request: Request) -> Generation:
         """Ask for the texts of a request, and again for those that a broken answer lacks."""
+        model = self.model_name
         examples: list[Example] = []
         rejected: Counter[str] = Counter()
         usage = Usage()
@@ -295,7 +303,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
                 usage += error.usage
                 if not examples:
                     unsent = isinstance(error, TeacherBudgetError)
-                    return Generation(request, (), dict(rejected), usage, str(error), unsent)
+                    return Generation(request, (), dict(rejected), usage, str(error), unsent, model)
                 break
             usage += completion.usage
             texts, reasons = parse_answer(completion.text, asked)
@@ -306,7 +314,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
                 break  # an answer that is whole, with fewer texts, is all that the LLM has to say
             number += 1
             asked = find_missing(request, examples, number)
-        return Generation(request, tuple(examples), dict(+rejected), usage)
+        return Generation(request, tuple(examples), dict(+rejected), usage, model=model)
 
 
 def answer_schema(request: Request) -> dict[str, Any]:
