@@ -13,8 +13,8 @@ import numpy as np
 
 from pgkd.buying import Buyer
 from pgkd.curation import Curator, count_reasons, enter, find_plausible
-from pgkd.evaluation import GateScorer, make_predictions, make_report
 from pgkd.diversity import measure_diversity
+from pgkd.evaluation import GateScorer, make_predictions, make_report
 from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.protocols import Sampler
@@ -483,9 +483,7 @@ class Distillation:
         if last is not None and last.report == report:
             return last  # nothing was learnt since
         return Feedback(
-            make_predictions(
-                self.shown.texts, self.shown.y, version.probabilities, self.classes
-            ),
+            make_predictions(self.shown.texts, self.shown.y, version.probabilities, self.classes),
             report,
             previous=None if last is None else last.report,
         )
