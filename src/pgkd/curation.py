@@ -83,9 +83,12 @@ class Curator:
     def judge(self, generations: Iterable[Generation], cycle: int) -> list[SyntheticText]:
         """Give each text of the teacher a verdict. Accepted texts count as known from then on."""
         return [
-            self._judge_one(example, cycle, generation)
+            row
             for generation in generations
-            for example in generation.examples
+            for row in (
+                *(self._judge_one(example, cycle, generation) for example in generation.examples),
+                *enter_refused(generation, cycle),
+            )
         ]
 
     def _judge_one(self, example: Example, cycle: int, generation: Generation) -> SyntheticText:
@@ -136,10 +139,18 @@ def enter(
         reason,
         seed_texts=_find_seeds(request, example.label),
         model=generation.model,
-        cost=None if cost is None else cost / len(generation.examples),
+        cost=None if cost is None else cost / (len(generation.examples) + len(generation.refused)),
         source="generated" if isinstance(request, GenerationRequest) else "pool",
         weight=example.weight if verdict == "accepted" else 0.0,
     )
+
+
+def enter_refused(generation: Generation, cycle: int) -> list[SyntheticText]:
+    """Make the rows for texts in an answer that could not be used."""
+    return [
+        enter(Example(r.text or "", r.label), cycle, generation, "rejected", r.reason)
+        for r in generation.refused
+    ]
 
 
 def _find_seeds(request: GenerationRequest | AnnotationRequest, label: Label) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pgkd.buying import Buyer
-from pgkd.curation import Curator, count_reasons, enter, find_plausible
+from pgkd.curation import Curator, count_reasons, enter, enter_refused, find_plausible
 from pgkd.diversity import measure_diversity
 from pgkd.evaluation import GateScorer, make_predictions, make_report
 from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
@@ -210,11 +210,11 @@ class Distillation:
             self._warn(f"{type(error).__name__}: {error}")
         self.best = self._choose()
         if reason in UNFINISHED:
-            self.synthetic += [
-                enter(e, self.state.cycle, g, "rolled back", reason)
-                for g in self.buyer.pending
-                for e in g.examples
-            ]
+            for g in self.buyer.pending:
+                self.synthetic += [
+                    enter(e, self.state.cycle, g, "rolled back", reason) for e in g.examples
+                ]
+                self.synthetic += enter_refused(g, self.state.cycle)
         # What was learnt after the best cycle is not in the student that is returned.
         best = self.best.cycle
         why = f"not in the best student, of cycle {best}"
@@ -543,10 +543,11 @@ class Distillation:
 def _count_rejected(
     generations: Sequence[Generation], judged: Sequence[SyntheticText]
 ) -> dict[str, int]:
-    return dict(
-        sum((Counter(g.rejected) for g in generations), Counter(count_reasons(judged)))
-        + Counter({"request failed": sum(bool(g.error) for g in generations)})
-    )
+    counts = Counter(count_reasons(judged))
+    for g in generations:
+        counts += Counter(g.rejected) - Counter(r.reason for r in g.refused)  # those are judged
+        counts += Counter({"request failed": int(bool(g.error))})
+    return dict(counts)
 
 
 def _measure(learnt: Sequence[Example]) -> Diversity | None:

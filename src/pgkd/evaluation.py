@@ -124,9 +124,7 @@ class GateScorer:
         else:
             self._scorer = get_scorer(scoring)
         self._scoring = scoring
-        self.name = (
-            scoring if isinstance(scoring, str) else getattr(scoring, "__name__", repr(scoring))
-        )
+        self.name = str(getattr(scoring, "__name__", scoring))
         self._classes = classes
         self._texts = [_GateText(text) for text in texts]
         for row, text in enumerate(self._texts):

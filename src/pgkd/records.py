@@ -303,6 +303,24 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something in an answer that cannot be used.
+
+    Attributes
+    ----------
+    reason : str
+    text : str or None
+        ``None`` if there is no text.
+    label : str or None
+        As the teacher wrote it.
+    """
+
+    reason: str
+    text: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """A teacher's answer to one request.
 
@@ -320,6 +338,8 @@ class Generation:
         Whether it failed because the budget did not allow it to be sent.
     model : str or None
         What answered, if the teacher says so.
+    refused : tuple of Refusal
+        What is counted in `rejected` and has a text: it becomes a row of ``synthetic_``.
     """
 
     request: GenerationRequest | AnnotationRequest
@@ -329,6 +349,7 @@ class Generation:
     error: str | None = None
     unsent: bool = False
     model: str | None = None
+    refused: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ FEEDBACK = {
     ),
     "holdout": f"texts of their own, which no student had learnt. {_SAFE}",
     "validation": (
-        "**the gate texts themselves. The gate scores are optimistic**: the teacher wrote for these "
-        "very texts, and so the two scores are the same. Test the student on other texts."
+        "**the gate texts themselves. The gate scores are optimistic**: the teacher wrote for "
+        "these very texts, and so the two scores are the same. Test the student on other texts."
     ),
     "train": (
         f"the training texts as the student had learnt them, so that the score flatters it. {_SAFE}"
@@ -93,10 +93,10 @@ def _result(report: Report) -> Iterator[str]:
     yield _conclude(report)
     n = sum(score.support for score in before.classes.values())
     yield f"On the gate, {n} texts that no student here had learnt; a greater score is better:"
+    candidate = f"best candidate (cycle {choice.best_cycle})"
     rows: list[list[Any]] = [
         ["baseline", choice.baseline_score, before.accuracy, before.f1_macro],
-        [f"best candidate (cycle {choice.best_cycle})"]
-        + [choice.best_score, after.accuracy, after.f1_macro],
+        [candidate, choice.best_score, after.accuracy, after.f1_macro],
     ]
     if choice.best_cycle:
         gains = (difference, after.accuracy - before.accuracy, after.f1_macro - before.f1_macro)
@@ -136,19 +136,20 @@ def _cycles(report: Report) -> Iterator[str]:
         yield "The scores are the scout's."
     header = "cycle, gate score, feedback score before, what became of it, asked, generated"
     header += ", accepted, weight, distinct-1, distinct-2, similarity, tokens, US dollars"
-    rows = [["labelled texts", *[""] * 7, *_diversity(report.labelled_diversity), "", ""]]
+    labelled = _diversity(report.labelled_diversity)
+    rows: list[list[Any]] = [["labelled texts", *[""] * 7, *labelled, "", ""]]
     for cycle in report.cycles:
         fate = "kept" if cycle.number else "baseline"
         if not cycle.kept:
             fate = f"rolled back: {cycle.reason}"
         elif cycle.number > report.returned_cycle:
             fate = "kept, but not in the student returned"
-        rows.append(
-            [cycle.number, cycle.gate_score, cycle.feedback_score, fate]
-            + [cycle.n_requested, cycle.n_generated, cycle.n_accepted]
-            + [f"{cycle.synthetic_weight:g}", *_diversity(cycle.diversity)]
-            + [cycle.usage.input_tokens + cycle.usage.output_tokens, _dollars(cycle.usage)]
-        )
+        scores = (cycle.gate_score, cycle.feedback_score)
+        texts = (cycle.n_requested, cycle.n_generated, cycle.n_accepted)
+        diversity = _diversity(cycle.diversity)
+        n_tokens = cycle.usage.input_tokens + cycle.usage.output_tokens
+        weight, cost = f"{cycle.synthetic_weight:g}", _dollars(cycle.usage)
+        rows.append([cycle.number, *scores, fate, *texts, weight, *diversity, n_tokens, cost])
     yield _table(header.split(", "), rows)
     yield (
         "Diversity is that of the texts which a cycle's student learnt anew, within their classes. "

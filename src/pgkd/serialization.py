@@ -21,17 +21,20 @@ from pgkd.students._text_classifier import jsonable
 
 
 def text_to_line(text: SyntheticText) -> str:
+    """A row of `synthetic_` as a line of JSON."""
     row = _fields(text)
     # The label of a rejected text can be anything.
     return dumps({**row, "label": repr(text.label), **jsonable(row)}) + "\n"
 
 
 def text_from_line(line: str) -> SyntheticText:
+    """Read a row of `synthetic_`."""
     row = json.loads(line)
     return SyntheticText(**{**row, "seed_texts": tuple(row.get("seed_texts", ()))})
 
 
 def cycle_to_json(cycle: Cycle) -> dict[str, Any]:
+    """A cycle in what JSON can hold."""
     return {
         **_fields(cycle),
         "usage": asdict(cycle.usage),
@@ -43,6 +46,7 @@ def cycle_to_json(cycle: Cycle) -> dict[str, Any]:
 
 
 def cycle_from_json(document: dict[str, Any]) -> Cycle:
+    """Read a cycle; what an older one lacks has its default."""
     shown = document["feedback_report"]
     parts = {
         "usage": Usage(**document["usage"]),
@@ -54,6 +58,7 @@ def cycle_from_json(document: dict[str, Any]) -> Cycle:
 
 
 def choice_to_json(choice: Choice) -> dict[str, Any]:
+    """A choice in what JSON can hold."""
     return {
         **_fields(choice),
         "baseline_report": _report_to_json(choice.baseline_report),
@@ -62,6 +67,7 @@ def choice_to_json(choice: Choice) -> dict[str, Any]:
 
 
 def choice_from_json(document: dict[str, Any]) -> Choice:
+    """Read a choice."""
     names = ("baseline_report", "best_report")
     return Choice(**{**document, **{name: _report_from_json(document[name]) for name in names}})
 
@@ -84,6 +90,7 @@ def _report_from_json(document: dict[str, Any]) -> StudentReport:
 
 
 def diversity_from_json(document: dict[str, float] | None) -> Diversity | None:
+    """Read a diversity."""
     return None if document is None else Diversity(**document)
 
 
@@ -92,10 +99,13 @@ def _fields(record: Any) -> dict[str, Any]:
 
 
 def diversity_to_json(diversity: Diversity | None) -> dict[str, float] | None:
+    """A diversity in what JSON can hold."""
     return None if diversity is None else asdict(diversity)
 
 
 def dumps(document: Any, indent: int | None = None) -> str:
+    """Write JSON; numpy's scalars are taken for Python's."""
+
     def default(value: Any) -> Any:
         if isinstance(value, np.generic):
             return value.item()

@@ -18,6 +18,7 @@ from pgkd.records import (
     GenerationRequest,
     Label,
     LabelArray,
+    Refusal,
     SyntheticText,
 )
 from pgkd.text import is_valid
@@ -224,7 +225,7 @@ def check_mask(
             )
         chosen = chosen.astype(bool)
     known = classes.tolist()
-    for i in np.flatnonzero(chosen):
+    for i in np.flatnonzero(chosen).tolist():
         text = synthetic[i]
         if text.label not in known or not is_valid(text.text):
             raise InvalidInputError(
@@ -248,6 +249,8 @@ def check_generation(generation: Any, teacher: str) -> None:
     elif not isinstance(generation.request, (GenerationRequest, AnnotationRequest)):
         problem = f"a Generation with the request {generation.request!r}"
     else:
+        if not all(isinstance(refusal, Refusal) for refusal in generation.refused):
+            problem = f"{generation.refused!r} instead of a tuple of Refusal"
         for example in generation.examples:
             whole = isinstance(example, Example) and isinstance(example.text, str)
             if not whole or not isinstance(example.label, Hashable):

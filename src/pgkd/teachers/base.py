@@ -28,6 +28,7 @@ from pgkd.records import (
     Generation,
     GenerationRequest,
     Message,
+    Refusal,
     Usage,
 )
 from pgkd.teachers import annotation, prompts
@@ -290,10 +291,11 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
 
     async def _serve(self, complete: AsyncComplete, request: Request) -> Generation:
         """Ask for the texts of a request, and again for those that a broken answer lacks."""
-        model = self.model_name
         examples: list[Example] = []
-        rejected: Counter[str] = Counter()
+        refused: list[Refusal] = []
+        n_cut_off = 0
         usage = Usage()
+        failure, unsent = None, False
         asked: Request | None = request
         number = 1
         while asked is not None:
@@ -302,19 +304,28 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             except (TeacherRequestError, TeacherUnavailableError, TeacherBudgetError) as error:
                 usage += error.usage
                 if not examples:
-                    unsent = isinstance(error, TeacherBudgetError)
-                    return Generation(request, (), dict(rejected), usage, str(error), unsent, model)
+                    failure, unsent = str(error), isinstance(error, TeacherBudgetError)
                 break
             usage += completion.usage
-            texts, reasons = parse_answer(completion.text, asked)
+            texts, problems = parse_answer(completion.text, asked)
             examples += texts
-            rejected.update(reasons)
-            rejected["answer cut off"] += completion.truncated
-            if number > self.max_followups or not (reasons or completion.truncated):
+            refused += problems
+            n_cut_off += completion.truncated
+            if number > self.max_followups or not (problems or completion.truncated):
                 break  # an answer that is whole, with fewer texts, is all that the LLM has to say
             number += 1
             asked = find_missing(request, examples, number)
-        return Generation(request, tuple(examples), dict(+rejected), usage, model=model)
+        rejected = Counter({"answer cut off": n_cut_off}) + Counter(r.reason for r in refused)
+        return Generation(
+            request,
+            tuple(examples),
+            dict(rejected),
+            usage,
+            failure,
+            unsent,
+            self.model_name,
+            tuple(r for r in refused if r.text is not None),
+        )
 
 
 def answer_schema(request: Request) -> dict[str, Any]:
@@ -324,8 +335,8 @@ def answer_schema(request: Request) -> dict[str, Any]:
     return prompts.answer_schema(request)
 
 
-def parse_answer(answer: str, request: Request) -> tuple[tuple[Example, ...], dict[str, int]]:
-    """Read the labelled texts out of the answer to a request, and count what cannot be used."""
+def parse_answer(answer: str, request: Request) -> tuple[tuple[Example, ...], tuple[Refusal, ...]]:
+    """Read the labelled texts out of the answer to a request, and what cannot be used."""
     if isinstance(request, AnnotationRequest):
         return annotation.parse(answer, request)
     return parse(answer, prompts.answer_names(request))
