@@ -188,7 +188,7 @@ def test_zero_cycles_is_the_baseline(student, data):
 
 def test_without_refit_the_student_has_not_seen_the_gate(student, data):
     refitted = fit(WordTeacher(), student, data, max_cycles=0)
-    plain = fit(WordTeacher(), student, data, max_cycles=0, refit=False)
+    plain = fit(WordTeacher(), student, data, max_cycles=0, refit_on_all=False)
     n_words = [len(c.student_[0].vocabulary_) for c in (refitted, plain)]
     assert n_words[0] > n_words[1]
 
@@ -279,8 +279,10 @@ def test_unguided_sampler_spares_the_evaluation(student, data):
 
 
 def test_synthetic_weight(student, data):
-    half = fit(WordTeacher(), student, data, max_cycles=1, synthetic_weight=1e-9, refit=False)
-    whole = fit(WordTeacher(), student, data, max_cycles=0, refit=False)
+    half = fit(
+        WordTeacher(), student, data, max_cycles=1, synthetic_weight=1e-9, refit_on_all=False
+    )
+    whole = fit(WordTeacher(), student, data, max_cycles=0, refit_on_all=False)
     # Nearly without weight: the texts only add words to the vocabulary.
     assert (half.predict(data[0]) == whole.predict(data[0])).all()
 

@@ -17,9 +17,11 @@ from sklearn.pipeline import make_pipeline
 from students.tiny_bert import write_tiny_bert
 
 from pgkd import PGKDClassifier
-from pgkd.exceptions import PersistenceError
+from pgkd.exceptions import InvalidInputError, PersistenceError
 from pgkd.students import EmbeddingStudent
 from pgkd.teachers import OpenAITeacher
+
+OLD_COLUMNS = ("text", "label", "cycle", "request_id", "verdict", "reason", "source", "weight")
 
 
 @pytest.fixture
@@ -39,6 +41,7 @@ def test_round_trip(fitted, data, tmp_path):
     assert loaded.classes_.dtype == fitted.classes_.dtype
     assert loaded.get_params(deep=False)["scoring"] == "f1_macro"
     assert loaded.teacher is None
+    assert all(t.seed_texts for t in loaded.synthetic_)
 
 
 def test_files_are_no_pickles(fitted, tmp_path):
@@ -363,13 +366,27 @@ def test_class_descriptions_are_kept(teacher, student, tmp_path, labels):
     assert list(map(type, loaded)) == list(map(type, labels))
 
 
-def test_directories_saved_before_there_was_a_list_of_files(fitted, data, tmp_path):
-    fitted.save(tmp_path / "model")
-    remove(tmp_path / "model", "files")
-    remove(tmp_path / "model", "class_descriptions")
-    params = json.loads((tmp_path / "model" / "pgkd.json").read_text())["params"]
-    edit(tmp_path / "model", params={**params, "class_descriptions": None})
+def test_directories_of_format_1(fitted, data, tmp_path):
+    """Written before there were a choice, seeds, diversities and, at first, a list of files."""
+    fitted.set_params(refit_on_all=False).save(tmp_path / "model")
+    for name in ("files", "class_descriptions", "choice", "labelled_diversity", "refit_mask"):
+        remove(tmp_path / "model", name)
+    document = json.loads((tmp_path / "model" / "pgkd.json").read_text())
+    params = {**document["params"], "class_descriptions": None, "refit": False}
+    del params["refit_on_all"]
+    for cycle in document["history"]:
+        del cycle["diversity"], cycle["feedback_score"]
+    edit(tmp_path / "model", format=1, params=params, history=document["history"])
+    rows = (tmp_path / "model" / "synthetic.jsonl").read_text().splitlines()
+    rows = [{k: v for k, v in json.loads(row).items() if k in OLD_COLUMNS} for row in rows]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "model" / "synthetic.jsonl").write_text(lines)
     loaded = PGKDClassifier.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict_proba(data[0]), fitted.predict_proba(data[0]))
+    assert loaded.refit_on_all is False
+    assert [t.text for t in loaded.synthetic_] == [t.text for t in fitted.synthetic_]
+    with pytest.raises(InvalidInputError, match="saved by an earlier pgkd"):
+        loaded.report()
     loaded.save(tmp_path / "model")
-    PGKDClassifier.load(tmp_path / "model")
+    again = PGKDClassifier.load(tmp_path / "model")
+    assert (again.choice_, again.synthetic_) == (None, loaded.synthetic_)

@@ -138,7 +138,7 @@ def test_a_failing_student_or_refit_keeps_the_best(data, error, monkeypatch):
     classifier(WordTeacher(), FailsAt()).fit(*data)
     total = FailsAt.count
     FailsAt.count = 0
-    with pytest.warns(UserWarning, match="`refit` failed"):
+    with pytest.warns(UserWarning, match="`refit_on_all` failed"):
         clf = classifier(WordTeacher(), FailsAt(total, error)).fit(*data)
     assert clf.score(*data) > 0.8
     FailsAt.count = 0

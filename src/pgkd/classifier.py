@@ -11,21 +11,26 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from pgkd import persistence
 from pgkd.callbacks import PrintProgress
 from pgkd.distillation import Distillation
-from pgkd.learning import LabelledTexts
+from pgkd.exceptions import InvalidInputError
+from pgkd.learning import LabelledTexts, Learner
 from pgkd.preparation import prepare
 from pgkd.protocols import Callback, Sampler, Teacher
-from pgkd.records import Event, FloatArray, Label
+from pgkd.records import Event, Example, FloatArray, Label, SyntheticText
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students.base import predict_proba
+from pgkd.validation import check_mask
 
 if TYPE_CHECKING:
     from pgkd.planning import Plan
+    from pgkd.reporting import Report
 
 
 class PGKDClassifier(TextClassifier):
@@ -102,7 +107,7 @@ class PGKDClassifier(TextClassifier):
     min_gain_per_dollar : float, default=None
         Stop when the last `patience` cycles bettered the best gate score by less than that for a US
         dollar.
-    refit : bool, default=True
+    refit_on_all : bool, default=True
         Train the best student once more on all labelled texts, gate included (never on `X_val`).
     task_description : str, default=None
         What is classified and why, in a sentence or two, for the teacher.
@@ -142,6 +147,12 @@ class PGKDClassifier(TextClassifier):
         What the audit found; ``None`` without one.
     stop_reason_ : {"max_cycles", "patience", "gain", "budget", "teacher_error", "error", \
             "interrupted"}
+    choice_ : :class:`~pgkd.records.Choice`
+        The best candidate against the baseline.
+    labelled_diversity_ : :class:`~pgkd.records.Diversity` or None
+        Of the labelled training texts; that of the generated ones is in `history_`.
+    refit_mask_ : array of bool of shape (n_synthetic,) or None
+        The generated texts that ``student_`` has learnt, if `refit` was called.
 
     References
     ----------
@@ -165,6 +176,8 @@ class PGKDClassifier(TextClassifier):
     ... ).fit(texts, labels)
     >>> clf.predict(["good fun"]).tolist()
     ['pos']
+    >>> clf.refit(lambda text: text.cycle == 1 and text.reason is None).refit_mask_.tolist()
+    [True, True]
     """
 
     _parameter_constraints = {  # noqa: RUF012
@@ -181,7 +194,7 @@ class PGKDClassifier(TextClassifier):
         "rollback": ["boolean"],
         "warm_start": ["boolean"],
         "min_gain_per_dollar": [Interval(Real, 0, None, closed="left"), None],
-        "refit": ["boolean"],
+        "refit_on_all": ["boolean"],
         "task_description": [str, None],
         "class_descriptions": [Mapping, None],
         "max_cost": [Interval(Real, 0, None, closed="neither"), None],
@@ -212,7 +225,7 @@ class PGKDClassifier(TextClassifier):
         rollback: bool = True,
         warm_start: bool = False,
         min_gain_per_dollar: float | None = None,
-        refit: bool = True,
+        refit_on_all: bool = True,
         task_description: str | None = None,
         class_descriptions: Mapping[Label, str] | None = None,
         max_cost: float | None = None,
@@ -239,7 +252,7 @@ class PGKDClassifier(TextClassifier):
         self.rollback = rollback
         self.warm_start = warm_start
         self.min_gain_per_dollar = min_gain_per_dollar
-        self.refit = refit
+        self.refit_on_all = refit_on_all
         self.task_description = task_description
         self.class_descriptions = class_descriptions
         self.max_cost = max_cost
@@ -306,8 +319,8 @@ class PGKDClassifier(TextClassifier):
             )
             stop_reason = run.run()
         best = run.best.student
-        if self.refit:
-            best = self._refit(run, labelled)
+        if self.refit_on_all:
+            best = self._train_on_all(run, labelled)
 
         self.classes_ = run.classes
         self.student_ = best
@@ -318,19 +331,103 @@ class PGKDClassifier(TextClassifier):
         self.n_cycles_ = run.history[-1].number
         self.best_cycle_ = run.best.cycle
         self.stop_reason_ = stop_reason
+        self.choice_ = run.choice
+        self.labelled_diversity_ = run.labelled_diversity
+        self.refit_mask_: NDArray[np.bool_] | None = None
+        self._labelled = labelled if self.refit_on_all else run.train
+        self._seed = run.seed
         return self
 
-    def _refit(self, run: Distillation, labelled: LabelledTexts) -> Any:
+    def _train_on_all(self, run: Distillation, labelled: LabelledTexts) -> Any:
         try:
             return run.refit(labelled)
         except (Exception, KeyboardInterrupt) as error:
             if not run.buyer.usage.n_requests:
                 raise
             warnings.warn(
-                f"`refit` failed ({error!r}); student_ has not learnt the texts of the gate.",
+                f"`refit_on_all` failed ({error!r}); student_ has not learnt the gate texts.",
                 stacklevel=3,
             )
             return run.best.student
+
+    def refit(self, mask: Any = None) -> PGKDClassifier:
+        """Train ``student_`` anew on the labelled texts and on generated ones of your choice.
+
+        The teacher is not asked. `synthetic_`, `history_`, `choice_` and the gate scores go on to
+        describe what `fit` did; ``refit_mask_`` tells what ``student_`` has learnt since.
+
+        Parameters
+        ----------
+        mask : array-like of bool of shape (n_synthetic,), callable or None, default=None
+            Which texts of `synthetic_` are learnt; a callable gets each
+            :class:`~pgkd.records.SyntheticText` and returns a bool. ``None``: the accepted ones, so
+            that ``student_`` becomes what `fit` made it. A text that was not accepted gets the
+            `synthetic_weight` of its cycle, or of the best cycle if that came later.
+
+        Returns
+        -------
+        self : PGKDClassifier
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        InvalidInputError
+            If `mask` does not fit `synthetic_` or chooses a text whose label is none of
+            ``classes_``, or the classifier was loaded from a directory, which holds no labelled
+            texts. A pickle does.
+
+        Notes
+        -----
+        With `warm_start`, training goes on from a fitted `student` if one was given.
+        """
+        check_is_fitted(self)
+        if getattr(self, "_labelled", None) is None:
+            raise InvalidInputError(
+                "`refit` needs the labelled texts, which a saved classifier does not hold: call it "
+                "before `save`, or pickle the classifier with joblib.dump instead."
+            )
+        chosen = check_mask(mask, self.synthetic_, self.classes_)
+        examples = [
+            Example(text.text, text.label, self._weigh(text))
+            for text, is_chosen in zip(self.synthetic_, chosen)
+            if is_chosen
+        ]
+        learner = Learner(
+            self.student_,
+            self.classes_,
+            self._labelled,
+            warm_start=self.warm_start,
+            seed=self._seed,
+        )
+        start = self.student if hasattr(self.student, "classes_") else None
+        self.student_ = learner.fit(self._labelled, examples, start=start)
+        self.refit_mask_ = chosen
+        return self
+
+    def _weigh(self, text: SyntheticText) -> float:
+        if text.verdict == "accepted":
+            return text.weight
+        number = min(max(text.cycle, self.best_cycle_), self.n_cycles_)
+        return self.history_[number].synthetic_weight
+
+    def report(self) -> Report:
+        """Explain the run, from the baseline to the student that was returned.
+
+        Returns
+        -------
+        report : Report
+            ``print(clf.report())`` is Markdown, as notebooks show it.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        InvalidInputError
+            If the classifier was saved by a version of pgkd that kept less of the run.
+        """
+        from pgkd.reporting import make_run_report
+
+        check_is_fitted(self)
+        return make_run_report(self)
 
     def plan(
         self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None, X_unlabeled: Any = None
@@ -376,7 +473,9 @@ class PGKDClassifier(TextClassifier):
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Save the fitted classifier to a directory: safetensors, JSON and skops, no pickle.
 
-        The teacher is left out: the saved classifier needs neither its package nor its key.
+        The teacher is left out: the saved classifier needs neither its package nor its key. So are
+        the labelled texts, but for those that the teacher was shown: they are the `seed_texts` of
+        ``synthetic_``.
 
         Parameters
         ----------

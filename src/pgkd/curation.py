@@ -10,12 +10,14 @@ from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from pgkd.records import (
+    AnnotationRequest,
     Example,
     FloatArray,
     Generation,
     GenerationRequest,
     Label,
     LabelArray,
+    Prediction,
     SyntheticText,
 )
 from pgkd.text import fold_text, is_valid
@@ -24,6 +26,17 @@ from pgkd.text import fold_text, is_valid
 NEAR_DUPLICATE = 0.9
 #: A label is plausible from this share of the probability of the student's own choice.
 PLAUSIBLE = 0.1
+
+_VECTORIZER = HashingVectorizer(
+    analyzer="char_wb", ngram_range=(3, 3), alternate_sign=False, norm="l2"
+)
+
+
+def vectorize(texts: Sequence[str]) -> csr_matrix:
+    """Count character trigrams; the dot product of two rows is their cosine similarity."""
+    if not texts:
+        return csr_matrix((0, _VECTORIZER.n_features))
+    return _VECTORIZER.transform([fold_text(text) for text in texts])
 
 
 class Curator:
@@ -54,17 +67,9 @@ class Curator:
         self._threshold = threshold
         # Longer than any real text by a wide margin: the teacher rambled.
         self._max_length = max(200, 2 * max(map(len, known)))
-        self._vectorizer = HashingVectorizer(
-            analyzer="char_wb", ngram_range=(3, 3), alternate_sign=False, norm="l2"
-        )
-        self._gate = self._vectorize(gate)
-        self._known = self._vectorize(known)
+        self._gate = vectorize(gate)
+        self._known = vectorize(known)
         self._seen = {fold_text(text) for text in known}
-
-    def _vectorize(self, texts: Sequence[str]) -> csr_matrix:
-        if not texts:
-            return csr_matrix((0, self._vectorizer.n_features))
-        return self._vectorizer.transform([fold_text(text) for text in texts])
 
     def screen(self, texts: Sequence[str]) -> list[str]:
         """Drop from an unlabelled pool what would be rejected, before its labels are paid for."""
@@ -72,15 +77,18 @@ class Curator:
         new = [text for text in unique if fold_text(text) not in self._seen | {""}]
         if not new:
             return []
-        similarity = (self._vectorize(new) @ self._gate.T).max(axis=1).toarray().ravel()
+        similarity = (vectorize(new) @ self._gate.T).max(axis=1).toarray().ravel()
         return [text for text, s in zip(new, similarity) if s < self._threshold]
 
     def judge(self, generations: Iterable[Generation], cycle: int) -> list[SyntheticText]:
         """Give each text of the teacher a verdict. Accepted texts count as known from then on."""
         return [
-            self._judge_one(example, cycle, generation)
+            row
             for generation in generations
-            for example in generation.examples
+            for row in (
+                *(self._judge_one(example, cycle, generation) for example in generation.examples),
+                *enter_refused(generation, cycle),
+            )
         ]
 
     def _judge_one(self, example: Example, cycle: int, generation: Generation) -> SyntheticText:
@@ -99,7 +107,7 @@ class Curator:
             return "too long"
         if text in self._seen:
             return "duplicate"
-        vector = self._vectorize([text])
+        vector = vectorize([text])
         if self._too_close(vector, self._gate):
             return "close to a gate text"
         if self._too_close(vector, self._known):
@@ -121,6 +129,7 @@ def enter(
 ) -> SyntheticText:
     """Make the row of ``synthetic_`` for a text of the teacher."""
     request = generation.request
+    cost = generation.usage.cost
     return SyntheticText(
         example.text.strip(),
         example.label,
@@ -128,9 +137,27 @@ def enter(
         request.id,
         verdict,
         reason,
+        seed_texts=_find_seeds(request, example.label),
+        model=generation.model,
+        cost=None if cost is None else cost / (len(generation.examples) + len(generation.refused)),
         source="generated" if isinstance(request, GenerationRequest) else "pool",
         weight=example.weight if verdict == "accepted" else 0.0,
     )
+
+
+def enter_refused(generation: Generation, cycle: int) -> list[SyntheticText]:
+    """Make the rows for texts in an answer that could not be used."""
+    return [
+        enter(Example(r.text or "", r.label), cycle, generation, "rejected", r.reason)
+        for r in generation.refused
+    ]
+
+
+def _find_seeds(request: GenerationRequest | AnnotationRequest, label: Label) -> tuple[str, ...]:
+    shown: list[Example | Prediction] = list(request.examples)
+    if isinstance(request, GenerationRequest):
+        shown += [*request.hard_negatives, *request.wrong, *request.correct]
+    return tuple(dict.fromkeys(item.text for item in shown if item.label == label))
 
 
 def find_plausible(

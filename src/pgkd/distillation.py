@@ -14,15 +14,18 @@ import numpy as np
 
 from pgkd.audit import audit
 from pgkd.buying import Buyer
-from pgkd.curation import Curator, count_reasons, enter, find_plausible
+from pgkd.curation import Curator, count_reasons, enter, enter_refused, find_plausible
+from pgkd.diversity import measure_diversity
 from pgkd.evaluation import GateScorer, make_predictions, make_report
-from pgkd.exceptions import TeacherBudgetError, TeacherError
+from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.protocols import Sampler
 from pgkd.records import (
     Audit,
     Batch,
+    Choice,
     Cycle,
+    Diversity,
     Event,
     Example,
     Feedback,
@@ -75,26 +78,6 @@ class Candidate:
     gate_score: float
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The last comparison: the best candidate against the baseline.
-
-    Attributes
-    ----------
-    baseline_score, best_score : float
-        On the gate.
-    standard_error : float
-        Of their difference.
-    taken : bool
-        Whether the best candidate was returned.
-    """
-
-    baseline_score: float
-    best_score: float
-    standard_error: float
-    taken: bool
-
-
 class Distillation:
     """One run of performance-guided knowledge distillation.
 
@@ -138,6 +121,8 @@ class Distillation:
     best : Candidate
     choice : Choice
     audit : Audit or None
+    labelled_diversity : Diversity or None
+        Of the training texts.
     history : list of Cycle
     synthetic : list of SyntheticText
     """
@@ -193,6 +178,7 @@ class Distillation:
         if scout is not None:
             self.learner = Learner(scout, classes, train, seed=seed)
         self.scorer = GateScorer(scoring, classes, gate.texts, gate.y)
+        self.labelled_diversity = measure_diversity(train.texts, train.y.tolist())
         self.shown = train if feedback is None else feedback
         self.shown_scorer = GateScorer(scoring, classes, self.shown.texts, self.shown.y)
         seen = train.texts if feedback is None else train.texts + feedback.texts
@@ -241,11 +227,11 @@ class Distillation:
             self._warn(f"{type(error).__name__}: {error}")
         self.best = self._choose()
         if reason in UNFINISHED:
-            self.synthetic += [
-                enter(e, self.state.cycle, g, "rolled back", reason)
-                for g in self.buyer.pending
-                for e in g.examples
-            ]
+            for g in self.buyer.pending:
+                self.synthetic += [
+                    enter(e, self.state.cycle, g, "rolled back", reason) for e in g.examples
+                ]
+                self.synthetic += enter_refused(g, self.state.cycle)
         # What was learnt after the best cycle is not in the student that is returned.
         best = self.best.cycle
         why = f"not in the best student, of cycle {best}"
@@ -270,7 +256,17 @@ class Distillation:
             baseline, best = self._promote(baseline, best)
         error = self._standard_error(best, baseline)
         taken = not self.rollback or best.gate_score - baseline.gate_score > error
-        self.choice = Choice(baseline.gate_score, best.gate_score, error, taken)
+        self.choice = Choice(
+            self.scorer.name,
+            baseline.gate_score,
+            best.gate_score,
+            self._report_on_gate(baseline),
+            self._report_on_gate(best),
+            error,
+            best.cycle,
+            taken,
+            "one standard error" if self.rollback else "last student",
+        )
         return best if taken else baseline
 
     def _promote(self, baseline: Candidate, best: Candidate) -> tuple[Candidate, Candidate]:
@@ -325,7 +321,10 @@ class Distillation:
 
     def _train_baseline(self) -> None:
         start = time.perf_counter()
-        judged = self._write_missing_classes()
+        requests = self._request_missing_classes()
+        generations = self.buyer.ask(requests)
+        rng = np.random.default_rng([self.seed, 0])
+        judged = self._verify(self.curator.judge(generations, 0), rng)
         version = Version(_learnable(judged))
         self.synthetic += judged
         self.state = replace(self.state, synthetic=version.synthetic)
@@ -338,16 +337,18 @@ class Distillation:
                 0,
                 self.best.gate_score,
                 self._report_on_gate(self.best),
+                n_requested=sum(request.n_texts for request in requests),
                 n_generated=len(judged),
                 n_accepted=len(version.synthetic),
-                rejected=count_reasons(judged),
+                rejected=_count_rejected(generations, judged),
                 usage=self.buyer.usage,
                 seconds=time.perf_counter() - start,
+                diversity=_measure(version.synthetic),
             )
         )
 
-    def _write_missing_classes(self) -> list[SyntheticText]:
-        """Have texts written for classes without a labelled one.
+    def _request_missing_classes(self) -> list[GenerationRequest]:
+        """Ask for texts of classes without a labelled one.
 
         The gate has none of theirs either, so it cannot judge these: they are part of the baseline.
         """
@@ -358,8 +359,7 @@ class Distillation:
         n = max(1, min(round(usual), self.samples_per_cycle // len(missing))) * len(missing)
         rng = np.random.default_rng([self.seed, 0])
         state = replace(self.state, classes=tuple(missing))
-        requests = UnguidedSampler().propose(state, n, rng)
-        return self._verify(self.curator.judge(self.buyer.ask(requests), 0), rng)
+        return UnguidedSampler().propose(state, n, rng)
 
     def _verify(self, judged: list[SyntheticText], rng: np.random.Generator) -> list[SyntheticText]:
         """Have the teacher label what it wrote, if that is wanted."""
@@ -412,6 +412,7 @@ class Distillation:
             feedback=self._evaluate(),
             pool_probabilities=self._look_at_pool(),
         )
+        feedback_score = self._score_feedback()
         # ... the teacher sees the report and the mistakes, and writes the next batch ...
         rng = np.random.default_rng([self.seed, number])
         requests = self.sampler.propose(self.state, self.samples_per_cycle, rng)
@@ -444,14 +445,13 @@ class Distillation:
                 n_requested=sum(request.n_texts for request in requests),
                 n_generated=len(judged),
                 n_accepted=len(learnt),
-                rejected=dict(
-                    sum((Counter(g.rejected) for g in generations), Counter(count_reasons(judged)))
-                    + Counter({"request failed": sum(bool(g.error) for g in generations)})
-                ),
+                rejected=_count_rejected(generations, judged),
                 usage=usage,
                 seconds=time.perf_counter() - start,
                 reason=reason,
                 synthetic_weight=version.factor,
+                feedback_score=feedback_score,
+                diversity=_measure(learnt),
             )
         )
 
@@ -552,6 +552,16 @@ class Distillation:
             probabilities=version.probabilities,
         )
 
+    def _score_feedback(self) -> float | None:
+        """Score the student that the teacher is told of, on the texts that it is shown."""
+        probabilities = self.current.version.probabilities
+        if self.state.feedback is None or probabilities is None:
+            return None
+        try:
+            return self.shown_scorer.score(probabilities)
+        except InvalidInputError:  # what can be computed on the gate need not be on these texts
+            return None
+
     def _look_at_pool(self) -> FloatArray:
         if not self.state.pool or not getattr(self.sampler, "needs_pool", False):
             return np.empty((0, len(self.classes)))
@@ -601,6 +611,20 @@ class Distillation:
         self.history.append(cycle)
         self.buyer.pending.clear()
         self.emit(Event("cycle", cycle))
+
+
+def _count_rejected(
+    generations: Sequence[Generation], judged: Sequence[SyntheticText]
+) -> dict[str, int]:
+    counts = Counter(count_reasons(judged))
+    for g in generations:
+        counts += Counter(g.rejected) - Counter(r.reason for r in g.refused)  # those are judged
+        counts += Counter({"request failed": int(bool(g.error))})
+    return dict(counts)
+
+
+def _measure(learnt: Sequence[Example]) -> Diversity | None:
+    return measure_diversity([e.text for e in learnt], [e.label for e in learnt])
 
 
 def _learnable(judged: Sequence[SyntheticText]) -> tuple[Example, ...]:

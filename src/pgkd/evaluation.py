@@ -100,6 +100,11 @@ class GateScorer:
     y : array of shape (n_gate_texts,)
         True labels.
 
+    Attributes
+    ----------
+    name : str
+        Of the score.
+
     References
     ----------
     https://scikit-learn.org/stable/modules/model_evaluation.html
@@ -119,6 +124,7 @@ class GateScorer:
         else:
             self._scorer = get_scorer(scoring)
         self._scoring = scoring
+        self.name = str(getattr(scoring, "__name__", scoring))
         self._classes = classes
         self._texts = [_GateText(text) for text in texts]
         for row, text in enumerate(self._texts):

@@ -84,7 +84,8 @@ class Learner:
         Without `warm_start`, or a student to `start` from, from scratch.
         """
         texts = labelled.texts + [example.text for example in synthetic]
-        new = np.array([example.label for example in synthetic], dtype=labelled.y.dtype)
+        # The dtype of the labelled texts' labels would cut a longer name of another class.
+        new = np.array([example.label for example in synthetic], dtype=self.classes.dtype)
         new_weights = np.array([self.weigh(example, factor) for example in synthetic])
         weights = labelled.weights
         if weights is not None or (new_weights != 1.0).any():

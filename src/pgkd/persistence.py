@@ -2,7 +2,7 @@
 
 ::
 
-    pgkd.json        version, parameters, classes, history, usage, audit
+    pgkd.json        version, parameters, classes, history, choice, usage, audit
     synthetic.jsonl  the generated texts
     student/         written by the student's own ``save``, or student.skops for scikit-learn's
 """
@@ -24,10 +24,24 @@ from sklearn.base import clone
 
 import pgkd
 from pgkd.exceptions import PersistenceError
-from pgkd.records import Audit, ClassAudit, ClassScore, Cycle, StudentReport, SyntheticText, Usage
+from pgkd.records import Usage
+from pgkd.serialization import (
+    audit_from_json,
+    audit_to_json,
+    choice_from_json,
+    choice_to_json,
+    cycle_from_json,
+    cycle_to_json,
+    diversity_from_json,
+    diversity_to_json,
+    dumps,
+    text_from_line,
+    text_to_line,
+)
 from pgkd.students._text_classifier import jsonable
 
-FORMAT = 1
+#: 2: `choice` and what `Cycle` and `SyntheticText` have gained; the parameter `refit_on_all`.
+FORMAT = 2
 DOCUMENT, TEXTS, STUDENT = "pgkd.json", "synthetic.jsonl", "student"
 #: A teacher may hold a key, and none is needed to predict. The student is read from `student_`.
 COMPONENTS = ("teacher", "student", "sampler", "callbacks", "run_dir")
@@ -127,7 +141,7 @@ def _replace(directory: Path, draft: Path) -> None:
 
 def _write(classifier: Any, directory: Path) -> None:
     student_class = _save_student(classifier.student_, directory / STUDENT)
-    _write_text(directory / TEXTS, "".join(map(_text_to_line, classifier.synthetic_)))
+    _write_text(directory / TEXTS, "".join(map(text_to_line, classifier.synthetic_)))
     params = classifier.get_params(deep=False)
     descriptions = params["class_descriptions"]
     document = {
@@ -140,13 +154,16 @@ def _write(classifier: Any, directory: Path) -> None:
         "class_descriptions": descriptions and list(descriptions.items()),
         "classes": classifier.classes_.tolist(),
         "classes_dtype": classifier.classes_.dtype.str,
-        "history": [_cycle_to_json(cycle) for cycle in classifier.history_],
+        "history": [cycle_to_json(cycle) for cycle in classifier.history_],
         "usage": asdict(classifier.usage_),
-        "audit": _audit_to_json(classifier.audit_),
+        "audit": audit_to_json(classifier.audit_),
         "best_cycle": classifier.best_cycle_,
         "stop_reason": classifier.stop_reason_,
+        "choice": classifier.choice_ and choice_to_json(classifier.choice_),
+        "labelled_diversity": diversity_to_json(classifier.labelled_diversity_),
+        "refit_mask": None if classifier.refit_mask_ is None else classifier.refit_mask_.tolist(),
     }
-    _write_text(directory / DOCUMENT, _dumps(document, indent=1))
+    _write_text(directory / DOCUMENT, dumps(document, indent=1))
 
 
 def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
@@ -156,18 +173,24 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
             f"{str(directory)!r} was written by pgkd {document['pgkd']}, and this is "
             f"{pgkd.__version__}: upgrade pgkd."
         )
+    if document["format"] < 2:
+        document = _upgrade(document)
     classifier = cls(**document["params"])
     if document.get("class_descriptions"):
         classifier.class_descriptions = dict(document["class_descriptions"])
     classifier.classes_ = np.unique(np.array(document["classes"], document["classes_dtype"]))
-    classifier.history_ = [_cycle_from_json(cycle) for cycle in document["history"]]
+    classifier.history_ = [cycle_from_json(cycle) for cycle in document["history"]]
     classifier.usage_ = Usage(**document["usage"])
-    classifier.audit_ = _audit_from_json(document.get("audit"))
+    classifier.audit_ = audit_from_json(document.get("audit"))
     classifier.n_cycles_ = classifier.history_[-1].number
     classifier.best_cycle_ = document["best_cycle"]
     classifier.stop_reason_ = document["stop_reason"]
+    classifier.choice_ = document["choice"] and choice_from_json(document["choice"])
+    classifier.labelled_diversity_ = diversity_from_json(document["labelled_diversity"])
+    mask = document["refit_mask"]
+    classifier.refit_mask_ = None if mask is None else np.array(mask, dtype=bool)
     with (directory / TEXTS).open(encoding="utf-8") as lines:
-        classifier.synthetic_ = [SyntheticText(**json.loads(line)) for line in lines]
+        classifier.synthetic_ = [text_from_line(line) for line in lines]
     classifier.student_ = _load_student(document["student"], directory / STUDENT, trusted)
     classifier.student = clone(classifier.student_)
     if not np.isin(classifier.student_.classes_, classifier.classes_).all():
@@ -176,6 +199,14 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
             "Save it again."
         )
     return classifier
+
+
+def _upgrade(document: dict[str, Any]) -> dict[str, Any]:
+    """Read what format 1 had; `report` says what it lacks."""
+    params = dict(document["params"])
+    params["refit_on_all"] = params.pop("refit", True)
+    lacking = dict.fromkeys(("choice", "labelled_diversity", "refit_mask"))
+    return {**document, "params": params, **lacking}
 
 
 def _save_student(student: Any, directory: Path) -> str | None:
@@ -237,71 +268,6 @@ def _load_student(name: str | None, directory: Path, trusted: Sequence[str]) -> 
     return cls.load(directory)  # type: ignore[attr-defined]
 
 
-def _text_to_line(text: SyntheticText) -> str:
-    row = {name: getattr(text, name) for name in text.__dataclass_fields__}
-    # The label of a rejected text can be anything.
-    return _dumps({**row, "label": repr(text.label), **jsonable(row)}) + "\n"
-
-
-def _cycle_to_json(cycle: Cycle) -> dict[str, Any]:
-    document = {name: getattr(cycle, name) for name in cycle.__dataclass_fields__}
-    document["usage"] = asdict(cycle.usage)
-    document["rejected"] = dict(cycle.rejected)
-    for name in ("gate_report", "feedback_report"):
-        report = document[name]
-        document[name] = report and {
-            "accuracy": report.accuracy,
-            "f1_macro": report.f1_macro,
-            "log_loss": report.log_loss,
-            # Lists of pairs: labels need not be str.
-            "classes": [[label, asdict(score)] for label, score in report.classes.items()],
-            "confusions": [[*pair, n] for pair, n in report.confusions.items()],
-        }
-    return document
-
-
-def _cycle_from_json(document: dict[str, Any]) -> Cycle:
-    for name in ("gate_report", "feedback_report"):
-        report = document[name]
-        document[name] = report and StudentReport(
-            report["accuracy"],
-            report["f1_macro"],
-            report["log_loss"],
-            {label: ClassScore(**score) for label, score in report["classes"]},
-            {(label, predicted): n for label, predicted, n in report["confusions"]},
-        )
-    return Cycle(**{**document, "usage": Usage(**document["usage"])})
-
-
-def _audit_to_json(audit: Audit | None) -> dict[str, Any] | None:
-    if audit is None:
-        return None
-    document = {name: getattr(audit, name) for name in audit.__dataclass_fields__}
-    document["classes"] = [[label, *score] for label, score in audit.classes.items()]
-    return {**document, "settled": sorted(audit.settled), "usage": asdict(audit.usage)}
-
-
-def _audit_from_json(document: dict[str, Any] | None) -> Audit | None:
-    if document is None:
-        return None
-    read = {
-        "advantage": tuple(document["advantage"]),
-        "classes": {label: ClassAudit(*score) for label, *score in document["classes"]},
-        "settled": frozenset(document["settled"]),
-        "usage": Usage(**document["usage"]),
-    }
-    return Audit(**{**document, **read})
-
-
 def _write_text(path: Path, text: str) -> None:
     # A rejected text can hold half a surrogate pair, which JSON has as \ud83d and UTF-8 has not.
     path.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def _dumps(document: Any, indent: int | None = None) -> str:
-    def default(value: Any) -> Any:
-        if isinstance(value, np.generic):
-            return value.item()
-        raise TypeError(f"{type(value)} is no JSON")
-
-    return json.dumps(document, ensure_ascii=False, indent=indent, default=default)

@@ -317,6 +317,24 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something in an answer that cannot be used.
+
+    Attributes
+    ----------
+    reason : str
+    text : str or None
+        ``None`` if there is no text.
+    label : str or None
+        As the teacher wrote it.
+    """
+
+    reason: str
+    text: str | None = None
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """A teacher's answer to one request.
 
@@ -332,6 +350,10 @@ class Generation:
         Why the request failed, if it did.
     unsent : bool
         Whether it failed because the budget did not allow it to be sent.
+    model : str or None
+        What answered, if the teacher says so.
+    refused : tuple of Refusal
+        What is counted in `rejected` and has a text: it becomes a row of ``synthetic_``.
     """
 
     request: GenerationRequest | AnnotationRequest
@@ -340,6 +362,8 @@ class Generation:
     usage: Usage = field(default_factory=Usage)
     error: str | None = None
     unsent: bool = False
+    model: str | None = None
+    refused: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,8 +376,15 @@ class SyntheticText:
     label : str, int or bool
     cycle : int
     request_id : str
+    seed_texts : tuple of str
+        The real texts of its class that the request showed.
+    model : str or None
+        What wrote or labelled it.
+    cost : float or None
+        US dollars: an equal share of what the request took among the texts of its answer. ``None``
+        when that is not known.
     verdict : {"accepted", "rejected", "rolled back"}
-        Accepted texts are in the training set of ``student_``. Rejected: by curation. Rolled back:
+        Accepted texts are what `fit` trained ``student_`` on. Rejected: by curation. Rolled back:
         with its whole cycle, because the gate got worse, an earlier student was the best, or the
         cycle was not finished.
     reason : str or None
@@ -368,6 +399,9 @@ class SyntheticText:
     label: Label
     cycle: int
     request_id: str
+    seed_texts: tuple[str, ...] = field(default=(), kw_only=True)
+    model: str | None = field(default=None, kw_only=True)
+    cost: float | None = field(default=None, kw_only=True)
     verdict: str
     reason: str | None = None
     source: str = "generated"
@@ -457,6 +491,27 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Diversity:
+    """How different from each other the texts of a class are, as the mean over the classes.
+
+    Classes with fewer than two texts do not count.
+
+    Attributes
+    ----------
+    distinct_1, distinct_2 : float
+        Different words, and pairs of neighbouring words, as a share of all, in (0, 1]. The more
+        texts, the lower.
+    similarity : float
+        Mean cosine similarity of character trigrams of two texts, in [0, 1]. The number of texts
+        does not matter.
+    """
+
+    distinct_1: float
+    distinct_2: float
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
 class Cycle:
     """One cycle of the loop; a row of ``history_``. Cycle 0 is the baseline.
 
@@ -470,7 +525,7 @@ class Cycle:
     kept : bool
         Whether the gate let the cycle's texts stay.
     feedback_report : StudentReport or None
-        What the teacher was shown.
+        What the teacher was shown: the student before this cycle, on the feedback texts.
     n_requested, n_generated, n_accepted : int
         Texts asked for, read out of the teacher's answers, and learnt by the candidate.
     rejected : mapping of str to int
@@ -483,6 +538,10 @@ class Cycle:
         Why the cycle was rolled back.
     synthetic_weight : float
         Factor of the weights of all generated texts.
+    feedback_score : float or None
+        `scoring` of the student before this cycle, on the feedback texts.
+    diversity : Diversity or None
+        Of the texts that the candidate learnt anew.
     """
 
     number: int
@@ -498,6 +557,40 @@ class Cycle:
     seconds: float = field(default=0.0, compare=False)
     reason: str | None = None
     synthetic_weight: float = 1.0
+    feedback_score: float | None = None
+    diversity: Diversity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The last comparison: the best candidate against the baseline, on the gate.
+
+    Attributes
+    ----------
+    scoring : str
+        Name of the score; greater is better.
+    baseline_score, best_score : float
+    baseline_report, best_report : StudentReport
+    standard_error : float
+        Of the difference of the scores.
+    best_cycle : int
+        The cycle of the best candidate.
+    taken : bool
+        Whether it was returned.
+    rule : {"one standard error", "last student"}
+        Taken if better than the baseline by more than one standard error or, with
+        ``rollback=False``, in any case.
+    """
+
+    scoring: str
+    baseline_score: float
+    best_score: float
+    baseline_report: StudentReport
+    best_report: StudentReport
+    standard_error: float
+    best_cycle: int
+    taken: bool
+    rule: str = "one standard error"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Set
+from collections.abc import Hashable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
@@ -17,6 +18,8 @@ from pgkd.records import (
     GenerationRequest,
     Label,
     LabelArray,
+    Refusal,
+    SyntheticText,
 )
 from pgkd.text import is_valid
 
@@ -193,6 +196,46 @@ def check_descriptions(
     return every, {label: descriptions[label] for label in every.tolist()}
 
 
+def check_mask(
+    mask: Any, synthetic: Sequence[SyntheticText], classes: LabelArray
+) -> NDArray[np.bool_]:
+    """Return which generated texts a mask chooses, shape (n_synthetic,).
+
+    Parameters
+    ----------
+    mask : array-like of bool, callable or None
+        A callable is asked for each text; ``None`` chooses the accepted ones.
+
+    Raises
+    ------
+    InvalidInputError
+        If it is no mask of these texts, or chooses one that cannot be learnt.
+    """
+    if mask is None:
+        chosen = np.array([text.verdict == "accepted" for text in synthetic], dtype=bool)
+    elif callable(mask):
+        chosen = np.array([bool(mask(text)) for text in synthetic], dtype=bool)
+    else:
+        chosen = np.asarray(mask)
+        if chosen.shape != (len(synthetic),) or (len(chosen) and chosen.dtype != np.bool_):
+            raise InvalidInputError(
+                f"`mask` must be {len(synthetic)} values of bool, one for each text of "
+                "`synthetic_`, or a function of such a text. Got an array of shape "
+                f"{chosen.shape} and type {chosen.dtype} instead."
+            )
+        chosen = chosen.astype(bool)
+    known = classes.tolist()
+    for i in np.flatnonzero(chosen).tolist():
+        text = synthetic[i]
+        if text.label not in known or not is_valid(text.text):
+            raise InvalidInputError(
+                f"`mask` chooses text {i} of `synthetic_`, {text.text!r} with the label "
+                f"{text.label!r}, which cannot be learnt ({text.reason}): leave it out, e.g. with "
+                "`text.label in clf.classes_`."
+            )
+    return chosen
+
+
 def check_generation(generation: Any, teacher: str) -> None:
     """Refuse what a teacher must not yield, before the loop trips over it.
 
@@ -206,6 +249,8 @@ def check_generation(generation: Any, teacher: str) -> None:
     elif not isinstance(generation.request, (GenerationRequest, AnnotationRequest)):
         problem = f"a Generation with the request {generation.request!r}"
     else:
+        if not all(isinstance(refusal, Refusal) for refusal in generation.refused):
+            problem = f"{generation.refused!r} instead of a tuple of Refusal"
         for example in generation.examples:
             whole = isinstance(example, Example) and isinstance(example.text, str)
             if not whole or not isinstance(example.label, Hashable):

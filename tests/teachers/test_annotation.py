@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -47,9 +48,10 @@ def test_schema():
     ],
 )
 def test_parse(answer, labels, rejected):
-    examples, counts = parse(answer, REQUEST)
+    examples, refused = parse(answer, REQUEST)
     assert [e.label for e in examples] == labels
-    assert counts == rejected
+    assert Counter(r.reason for r in refused) == rejected
+    assert all(r.text in REQUEST.texts for r in refused if r.reason != "unreadable answer")
 
 
 @given(st.text() | st.dictionaries(st.text(max_size=2), st.text()).map(json.dumps))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgkd.records import Example
+from pgkd.records import Example, Refusal
 from pgkd.teachers.parsing import parse
 
 NAMES = {"card": "card", "1": 1, "Long name, with comma": "Long name, with comma"}
@@ -29,7 +29,7 @@ EXAMPLES = (
     ],
 )
 def test_whole_answers(answer):
-    assert parse(answer, NAMES) == (EXAMPLES, {})
+    assert parse(answer, NAMES) == (EXAMPLES, ())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_whole_answers(answer):
     ],
 )
 def test_whole_texts_of_broken_answers_are_kept(answer):
-    assert parse(answer, NAMES) == (EXAMPLES[:2], {})
+    assert parse(answer, NAMES) == (EXAMPLES[:2], ())
 
 
 def test_a_cut_off_text_is_never_taken():
@@ -56,26 +56,30 @@ def test_a_cut_off_text_is_never_taken():
 
 
 @pytest.mark.parametrize(
-    ("answer", "rejected"),
+    ("answer", "refused"),
     [
-        ('{"cards": ["x", "y"]}', {"unknown label": 2}),
-        ('{"card": [3, null]}', {"malformed": 2}),
-        ("I cannot help with that.", {"unreadable answer": 1}),
-        ("", {"unreadable answer": 1}),
-        ("[]", {"unreadable answer": 1}),
-        ("{}", {"unreadable answer": 1}),
-        ('{"card": []}', {"unreadable answer": 1}),
+        (
+            '{"cards": ["x", "y"]}',
+            [Refusal("unknown label", "x", "cards"), Refusal("unknown label", "y", "cards")],
+        ),
+        ('{"card": [3, null]}', [Refusal("malformed")] * 2),
+        ('{"card": ["\\ud83d"]}', [Refusal("malformed", "\ud83d", "card")]),
+        ("I cannot help with that.", [Refusal("unreadable answer")]),
+        ("", [Refusal("unreadable answer")]),
+        ("[]", [Refusal("unreadable answer")]),
+        ("{}", [Refusal("unreadable answer")]),
+        ('{"card": []}', [Refusal("unreadable answer")]),
     ],
 )
-def test_what_cannot_be_used_is_counted(answer, rejected):
-    assert parse(answer, NAMES) == ((), rejected)
+def test_what_cannot_be_used_is_refused(answer, refused):
+    assert parse(answer, NAMES) == ((), tuple(refused))
 
 
 @given(st.text())
 def test_never_fails_on_any_text(answer):
-    examples, rejected = parse(answer, NAMES)
+    examples, refused = parse(answer, NAMES)
     assert all(example.label in NAMES.values() for example in examples)
-    assert examples or rejected
+    assert examples or refused
 
 
 @given(st.dictionaries(st.sampled_from(list(NAMES)), st.lists(st.text())))

@@ -184,7 +184,7 @@ def test_numbers_stand_for_other_labels(labels):
         # An LLM that writes the label itself is understood as well.
         for said in (name, label):
             answer = json.dumps({said: ["x"]})
-            assert parse(answer, answer_names(request)) == ((Example("x", label),), {})
+            assert parse(answer, answer_names(request)) == ((Example("x", label),), ())
     assert json.dumps({name: ["...", "..."] for name in names}) in prompt
     if "b" in labels:
         assert f'Label {names[labels.index("b")]} is "b": bees' in prompt

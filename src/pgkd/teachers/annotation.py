@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from typing import Any
 
-from pgkd.records import AnnotationRequest, Example, Message
+from pgkd.records import AnnotationRequest, Example, Message, Refusal
 from pgkd.teachers.parsing import find_label
 
 SYSTEM = (
@@ -54,25 +53,28 @@ def render(request: AnnotationRequest) -> list[Message]:
     ]
 
 
-def parse(answer: str, request: AnnotationRequest) -> tuple[tuple[Example, ...], dict[str, int]]:
-    """Read the labels out of an answer; one that is not on a text's list is dropped and counted.
+def parse(
+    answer: str, request: AnnotationRequest
+) -> tuple[tuple[Example, ...], tuple[Refusal, ...]]:
+    """Read the labels out of an answer; one that is not on a text's list is refused.
 
     Examples
     --------
     >>> from pgkd.records import AnnotationRequest
     >>> from pgkd.teachers.annotation import parse
     >>> request = AnnotationRequest("1-1", ("hi bob", "win!"), (("ham", "spam"),) * 2)
-    >>> parse('{"1": "ham", "2": "scam"}', request)
-    ((Example(text='hi bob', label='ham'),), {'unknown label': 1})
+    >>> parse('{"1": "ham", "2": "scam"}', request)  # doctest: +NORMALIZE_WHITESPACE
+    ((Example(text='hi bob', label='ham'),),
+     (Refusal(reason='unknown label', text='win!', label='scam'),))
     """
     try:
         document = json.loads(answer)
     except ValueError:
         document = {number: json.loads(label) for number, label in _PAIR.findall(answer)}
     if not isinstance(document, dict) or not document:
-        return (), {"unreadable answer": 1}
+        return (), (Refusal("unreadable answer"),)
     examples = []
-    rejected: Counter[str] = Counter()
+    refused = []
     for i, (text, shortlist) in enumerate(zip(request.texts, request.shortlists), start=1):
         if (given := document.get(str(i))) is None:
             continue
@@ -80,8 +82,9 @@ def parse(answer: str, request: AnnotationRequest) -> tuple[tuple[Example, ...],
         if label is not None:
             examples.append(Example(text, label))
         else:
-            rejected["no label fits" if given == NONE else "unknown label"] += 1
-    return tuple(examples), dict(rejected)
+            reason = "no label fits" if given == NONE else "unknown label"
+            refused.append(Refusal(reason, text, str(given)))
+    return tuple(examples), tuple(refused)
 
 
 def _label(label: Any, request: AnnotationRequest) -> str:

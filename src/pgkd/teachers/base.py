@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -27,6 +28,7 @@ from pgkd.records import (
     Generation,
     GenerationRequest,
     Message,
+    Refusal,
     Usage,
 )
 from pgkd.teachers import annotation, prompts
@@ -173,6 +175,12 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             yield complete
 
     @property
+    def model_name(self) -> str:
+        """What its texts are said to come from: `model`, or the class if it has no such name."""
+        model = getattr(self, "model", None)
+        return str(model) if isinstance(model, (str, os.PathLike)) else type(self).__name__
+
+    @property
     def n_workers(self) -> int:
         """Requests that are begun at once: one that waits for its next try holds up no other."""
         return 2 * self.max_concurrency
@@ -284,8 +292,10 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
     async def _serve(self, complete: AsyncComplete, request: Request) -> Generation:
         """Ask for the texts of a request, and again for those that a broken answer lacks."""
         examples: list[Example] = []
-        rejected: Counter[str] = Counter()
+        refused: list[Refusal] = []
+        n_cut_off = 0
         usage = Usage()
+        failure, unsent = None, False
         asked: Request | None = request
         number = 1
         while asked is not None:
@@ -294,19 +304,28 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             except (TeacherRequestError, TeacherUnavailableError, TeacherBudgetError) as error:
                 usage += error.usage
                 if not examples:
-                    unsent = isinstance(error, TeacherBudgetError)
-                    return Generation(request, (), dict(rejected), usage, str(error), unsent)
+                    failure, unsent = str(error), isinstance(error, TeacherBudgetError)
                 break
             usage += completion.usage
-            texts, reasons = parse_answer(completion.text, asked)
+            texts, problems = parse_answer(completion.text, asked)
             examples += texts
-            rejected.update(reasons)
-            rejected["answer cut off"] += completion.truncated
-            if number > self.max_followups or not (reasons or completion.truncated):
+            refused += problems
+            n_cut_off += completion.truncated
+            if number > self.max_followups or not (problems or completion.truncated):
                 break  # an answer that is whole, with fewer texts, is all that the LLM has to say
             number += 1
             asked = find_missing(request, examples, number)
-        return Generation(request, tuple(examples), dict(+rejected), usage)
+        rejected = Counter({"answer cut off": n_cut_off}) + Counter(r.reason for r in refused)
+        return Generation(
+            request,
+            tuple(examples),
+            dict(rejected),
+            usage,
+            failure,
+            unsent,
+            self.model_name,
+            tuple(r for r in refused if r.text is not None),
+        )
 
 
 def answer_schema(request: Request) -> dict[str, Any]:
@@ -316,8 +335,8 @@ def answer_schema(request: Request) -> dict[str, Any]:
     return prompts.answer_schema(request)
 
 
-def parse_answer(answer: str, request: Request) -> tuple[tuple[Example, ...], dict[str, int]]:
-    """Read the labelled texts out of the answer to a request, and count what cannot be used."""
+def parse_answer(answer: str, request: Request) -> tuple[tuple[Example, ...], tuple[Refusal, ...]]:
+    """Read the labelled texts out of the answer to a request, and what cannot be used."""
     if isinstance(request, AnnotationRequest):
         return annotation.parse(answer, request)
     return parse(answer, prompts.answer_names(request))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import json_repair
 
-from pgkd.records import Example, Label
+from pgkd.records import Example, Label, Refusal
 from pgkd.text import fold_name, is_valid
 
 _DECODER = json.JSONDecoder()
@@ -20,7 +19,9 @@ _LIST = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*\[')
 _ITEM = re.compile(r'\s*,?\s*(?=")')
 
 
-def parse(answer: str, names: Mapping[str, Label]) -> tuple[tuple[Example, ...], dict[str, int]]:
+def parse(
+    answer: str, names: Mapping[str, Label]
+) -> tuple[tuple[Example, ...], tuple[Refusal, ...]]:
     """Read the labelled texts out of an answer, however it is wrapped, cut off or broken.
 
     Parameters
@@ -33,29 +34,31 @@ def parse(answer: str, names: Mapping[str, Label]) -> tuple[tuple[Example, ...],
     Returns
     -------
     examples : tuple of Example
-    rejected : dict of str to int
-        Items that cannot be used, by reason. A name that is none of `names`, but for case and white
+    refused : tuple of Refusal
+        Items that cannot be used. A name that is none of `names`, but for case and white
         space, is never mapped to one that is.
 
     Examples
     --------
     >>> from pgkd.teachers.parsing import parse
     >>> parse('Sure! {"a": ["one", "two"], "b": ["thr', {"a": 0, "b": 1})
-    ((Example(text='one', label=0), Example(text='two', label=0)), {})
+    ((Example(text='one', label=0), Example(text='two', label=0)), ())
     """
     examples: list[Example] = []
-    rejected: Counter[str] = Counter()
+    refused: list[Refusal] = []
     for name, text in _items(answer):
         label = find_label(name, names)
-        if not isinstance(text, str) or not is_valid(text):
-            rejected["malformed"] += 1
+        if not isinstance(text, str):
+            refused.append(Refusal("malformed"))
+        elif not is_valid(text):
+            refused.append(Refusal("malformed", text, name))
         elif label is None:
-            rejected["unknown label"] += 1
+            refused.append(Refusal("unknown label", text, name))
         else:
             examples.append(Example(text, label))
-    if not examples and not rejected:
-        rejected["unreadable answer"] = 1
-    return tuple(examples), dict(rejected)
+    if not examples and not refused:
+        refused.append(Refusal("unreadable answer"))
+    return tuple(examples), tuple(refused)
 
 
 def _items(answer: str) -> Iterator[tuple[str, Any]]:

@@ -53,6 +53,11 @@ class RecordedTeacher(LLMTeacher):
         return 1 if self.teacher is None else self.teacher.max_concurrency
 
     @property
+    def model_name(self) -> str:
+        """The recorded teacher's; a recording does not know it."""
+        return super().model_name if self.teacher is None else self.teacher.model_name
+
+    @property
     def n_workers(self) -> int:
         """The recorded teacher's."""
         return 1 if self.teacher is None else self.teacher.n_workers

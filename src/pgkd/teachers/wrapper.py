@@ -28,6 +28,11 @@ class WrapperTeacher(LLMTeacher):
         return self.teacher.max_concurrency
 
     @property
+    def model_name(self) -> str:
+        """The wrapped teacher's."""
+        return self.teacher.model_name
+
+    @property
     def n_workers(self) -> int:
         """The wrapped teacher's."""
         return self.teacher.n_workers

@@ -1,0 +1,80 @@
+"""How different from each other the texts of a class are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from pgkd.curation import vectorize
+from pgkd.records import Diversity, Label
+from pgkd.text import fold_text
+
+#: Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
+_SPACELESS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+)
+
+
+def measure_diversity(texts: Sequence[str], labels: Sequence[Label]) -> Diversity | None:
+    """Measure the diversity of texts within their classes.
+
+    Parameters
+    ----------
+    texts : sequence of str, of length n_texts
+    labels : sequence of labels, of length n_texts
+
+    Returns
+    -------
+    diversity : Diversity or None
+        ``None`` if no class has two texts.
+
+    References
+    ----------
+    Distinct-n is that of Li et al. 2016, https://arxiv.org/abs/1510.03055, section 5.2.
+
+    Examples
+    --------
+    >>> from pgkd.diversity import measure_diversity
+    >>> texts = ["my card", "my card", "a pin", "new code"]
+    >>> diversity = measure_diversity(texts, ["card", "card", "pin", "pin"])
+    >>> diversity.distinct_1, round(diversity.similarity, 3)
+    (0.75, 0.5)
+    """
+    classes: dict[Label, list[str]] = {}
+    for text, label in zip(texts, labels):
+        classes.setdefault(label, []).append(text)
+    measured = [
+        (_distinct(group, 1), _distinct(group, 2), _similarity(group))
+        for group in classes.values()
+        if len(group) > 1
+    ]
+    return Diversity(*np.mean(measured, axis=0).tolist()) if measured else None
+
+
+def _distinct(texts: Sequence[str], n: int) -> float:
+    """Different n-grams as a share of all; 1 if there are none, since none is repeated."""
+    ngrams = [
+        ngram for words in map(_split, texts) for ngram in zip(*(words[i:] for i in range(n)))
+    ]
+    return len(set(ngrams)) / len(ngrams) if ngrams else 1.0
+
+
+def _split(text: str) -> list[str]:
+    return [part for word in text.split() for part in _split_word(fold_text(word))]
+
+
+def _split_word(word: str) -> Iterator[str]:
+    if _SPACELESS.search(word):
+        yield from word
+    elif word:
+        yield word
+
+
+def _similarity(texts: Sequence[str]) -> float:
+    """Mean cosine of two different texts: that of all pairs is the square of the sum."""
+    vectors = vectorize(texts)
+    own = vectors.multiply(vectors).sum()
+    n = len(texts)
+    return float((np.square(vectors.sum(axis=0)).sum() - own) / (n * (n - 1)))

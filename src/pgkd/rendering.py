@@ -1,0 +1,267 @@
+"""A run's report as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pgkd.curation import NEAR_DUPLICATE, PLAUSIBLE
+from pgkd.records import Diversity, Usage
+
+if TYPE_CHECKING:
+    from pgkd.reporting import Loss, Report
+
+#: Texts shown of each reason, and classes of each end.
+N_SHOWN, N_CLASSES = 3, 5
+
+STOP_REASONS = {
+    "max_cycles": "`max_cycles` were done",
+    "patience": "`patience` cycles brought no better gate score",
+    "gain": "a cycle gained less than `min_gain_per_dollar` asks for",
+    "budget": "the budget does not allow another request",
+    "teacher_error": "the teacher failed",
+    "error": "of an error",
+    "interrupted": "it was interrupted",
+}
+_SAFE = "The gate was never shown, so the gate scores do not depend on what was."
+FEEDBACK = {
+    "out_of_fold": (
+        "the training texts, each predicted by a student that had not learnt it, and that had a "
+        f"fold of them less to learn from. {_SAFE}"
+    ),
+    "holdout": f"texts of their own, which no student had learnt. {_SAFE}",
+    "validation": (
+        "**the gate texts themselves. The gate scores are optimistic**: the teacher wrote for "
+        "these very texts, and so the two scores are the same. Test the student on other texts."
+    ),
+    "train": (
+        f"the training texts as the student had learnt them, so that the score flatters it. {_SAFE}"
+    ),
+}
+_UNFINISHED = "its cycle was not finished, so that no gate has judged it"
+REASONS = {
+    "duplicate": (
+        "equal to a labelled text or an earlier generated one, but for case, white space and outer "
+        "punctuation"
+    ),
+    "near duplicate": (
+        "nearly equal to a labelled text or an earlier generated one (cosine of character trigrams "
+        f"at least {NEAR_DUPLICATE})"
+    ),
+    "close to a gate text": (
+        f"nearly equal to a gate text (the same cosine, at least {NEAR_DUPLICATE}): the gate would "
+        "measure memory"
+    ),
+    "too long": "longer than 200 characters and than twice the longest labelled text",
+    "empty": "nothing but white space and punctuation",
+    "unknown label": "a label that was not asked for; none is ever guessed",
+    "malformed": "no whole text, such as one with half an emoji",
+    "implausible label": (
+        f"the student gave its label less than {PLAUSIBLE:g} times the probability of its own "
+        "choice, and did better on the feedback texts without such texts"
+    ),
+    "no label fits": "the teacher found no label of the shortlist fitting",
+    "unreadable answer": "nothing could be read in the answer",
+    "answer cut off": "the answer stopped at its token limit; whole texts before that were taken",
+    "request failed": "no answer came",
+    "interrupted": _UNFINISHED,
+    "teacher_error": _UNFINISHED,
+    "error": _UNFINISHED,
+}
+
+
+def render(report: Report) -> str:
+    """Render a report as Markdown."""
+    parts = [
+        *_result(report),
+        *_cycles(report),
+        *_feedback(report),
+        *_gains(report),
+        *_losses(report),
+        *_usage(report),
+    ]
+    if report.audit is not None:
+        parts += ["## Audit", str(report.audit)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _result(report: Report) -> Iterator[str]:
+    choice = report.choice
+    before, after = choice.baseline_report, choice.best_report
+    difference = choice.best_score - choice.baseline_score
+    yield "# Report"
+    yield _conclude(report)
+    n = sum(score.support for score in before.classes.values())
+    yield f"On the gate, {n} texts that no student here had learnt; a greater score is better:"
+    candidate = f"best candidate (cycle {choice.best_cycle})"
+    rows: list[list[Any]] = [
+        ["baseline", choice.baseline_score, before.accuracy, before.f1_macro],
+        [candidate, choice.best_score, after.accuracy, after.f1_macro],
+    ]
+    if choice.best_cycle:
+        gains = (difference, after.accuracy - before.accuracy, after.f1_macro - before.f1_macro)
+        rows.append(["difference", *(f"{gain:+.4f}" for gain in gains)])
+        rows.append(["its standard error", choice.standard_error, "", ""])
+    yield _table(["", _code(choice.scoring), "accuracy", "macro F1"], rows)
+    why = STOP_REASONS.get(report.stop_reason, report.stop_reason)
+    yield f"The run stopped in cycle {report.cycles[-1].number} because {why}."
+    if report.n_refitted is not None:
+        yield (
+            f"**Since then `refit` has trained `student_` on {report.n_refitted} of the "
+            f"{report.n_synthetic} generated texts.** This report is about `fit`."
+        )
+
+
+def _conclude(report: Report) -> str:
+    choice = report.choice
+    if not choice.best_cycle:
+        return "`fit` returned the baseline: no cycle did better on the gate."
+    best = f"the student of cycle {choice.best_cycle}"
+    if choice.rule == "last student":
+        return f"`fit` returned {best}: with `rollback=False` the last one, whatever the gate says."
+    if choice.taken:
+        return (
+            f"`fit` returned {best}: by the one-standard-error rule, since it is better than the "
+            "baseline by more than one standard error."
+        )
+    return (
+        f"`fit` returned the baseline: by the one-standard-error rule, since {best} is not better "
+        "by more than one standard error, which cannot be told from luck."
+    )
+
+
+def _cycles(report: Report) -> Iterator[str]:
+    yield "## Cycles"
+    if report.choice.baseline_score != report.cycles[0].gate_score:
+        yield "The scores are the scout's."
+    header = "cycle, gate score, feedback score before, what became of it, asked, generated"
+    header += ", accepted, weight, distinct-1, distinct-2, similarity, tokens, US dollars"
+    labelled = _diversity(report.labelled_diversity)
+    rows: list[list[Any]] = [["labelled texts", *[""] * 7, *labelled, "", ""]]
+    for cycle in report.cycles:
+        fate = "kept" if cycle.number else "baseline"
+        if not cycle.kept:
+            fate = f"rolled back: {cycle.reason}"
+        elif cycle.number > report.returned_cycle:
+            fate = "kept, but not in the student returned"
+        scores = (cycle.gate_score, cycle.feedback_score)
+        texts = (cycle.n_requested, cycle.n_generated, cycle.n_accepted)
+        diversity = _diversity(cycle.diversity)
+        n_tokens = cycle.usage.input_tokens + cycle.usage.output_tokens
+        weight, cost = f"{cycle.synthetic_weight:g}", _dollars(cycle.usage)
+        rows.append([cycle.number, *scores, fate, *texts, weight, *diversity, n_tokens, cost])
+    yield _table(header.split(", "), rows)
+    yield (
+        "Diversity is that of the texts which a cycle's student learnt anew, within their classes. "
+        "Distinct-n falls as texts are added, so compare it among equal numbers; similarity does "
+        "not."
+    )
+
+
+def _feedback(report: Report) -> Iterator[str]:
+    yield "## What the teacher was shown"
+    if not report.optimism:
+        yield "Nothing of the student's performance."
+        return
+    shown = FEEDBACK.get(report.feedback, "other texts.")
+    yield f"With `feedback={report.feedback!r}`, the student's performance on {shown}"
+    yield (
+        "A student that looks better on the shown texts than on the gate, more so from cycle to "
+        "cycle, is one whose teacher writes for the shown texts only:"
+    )
+    yield _table(
+        ["student of cycle", "score on the shown texts", "gate score", "difference"],
+        [
+            [o.student, o.feedback_score, o.gate_score, f"{o.difference:+.4f}"]
+            for o in report.optimism
+        ],
+    )
+
+
+def _gains(report: Report) -> Iterator[str]:
+    if not report.choice.best_cycle:
+        return
+    yield "## Gain by class"
+    up = [g for g in report.gains if g.gain > 0]
+    down = [g for g in report.gains if g.gain < 0]
+    same = len(report.gains) - len(up) - len(down)
+    yield (
+        f"F1 on the gate, best candidate against baseline: {len(up)} classes gained, {len(down)} "
+        f"lost, {same} stayed the same. With few gate texts, much of that is chance."
+    )
+    shown = up[:N_CLASSES] + down[-N_CLASSES:]
+    if shown:
+        yield _table(
+            ["class", "baseline", "best", "gain", "gate texts"],
+            [[_code(g.label), g.baseline, g.best, f"{g.gain:+.4f}", g.support] for g in shown],
+        )
+    if len(up) + len(down) > len(shown):
+        yield "All classes: `report.gains`."
+
+
+def _losses(report: Report) -> Iterator[str]:
+    yield "## What was not learnt"
+    n_accepted = report.n_synthetic - len(report.rejected)
+    yield (
+        f"Of {report.n_synthetic} texts of the teacher, {n_accepted} are accepted and "
+        f"{len(report.rejected)} are not. Each of these, with its reason, is in `report.rejected`."
+    )
+    groups: dict[tuple[str, str], list[Loss]] = {}
+    for loss in report.losses:
+        groups.setdefault((loss.verdict, loss.reason), []).append(loss)
+    for (verdict, reason), losses in sorted(groups.items(), key=lambda item: -_count(item[1])):
+        where = ", ".join(f"{loss.n} in cycle {loss.cycle}" for loss in losses)
+        explained = f". That is: {REASONS[reason]}" if reason in REASONS else ""
+        lines = [f"**{verdict}: {reason}** ({where}){explained}.", ""]
+        texts = [t for t in report.rejected if (t.verdict, str(t.reason)) == (verdict, reason)]
+        lines += [f"- {_code(t.text)} as {_code(t.label)}" for t in texts[:N_SHOWN]]
+        if len(texts) > N_SHOWN:
+            lines.append(f"- and {len(texts) - N_SHOWN} more in `report.rejected`")
+        yield "\n".join(lines).strip()
+
+
+def _count(losses: Sequence[Loss]) -> int:
+    return sum(loss.n for loss in losses)
+
+
+def _usage(report: Report) -> Iterator[str]:
+    usage = report.usage
+    yield "## Usage"
+    line = (
+        f"{usage.n_requests} requests, {usage.input_tokens} input tokens ({usage.cached_tokens} of "
+        f"them cached), {usage.output_tokens} output tokens, US dollars: {_dollars(usage)}"
+    )
+    n_accepted = report.n_synthetic - len(report.rejected)
+    if usage.cost and n_accepted:
+        line += f", which is {usage.cost / n_accepted:.4f} for each accepted text"
+    yield f"{line}."
+
+
+def _diversity(diversity: Diversity | None) -> list[str]:
+    if diversity is None:
+        return [""] * 3
+    numbers = (diversity.distinct_1, diversity.distinct_2, diversity.similarity)
+    return [f"{number:.2f}" for number in numbers]
+
+
+def _dollars(usage: Usage) -> str:
+    return "unknown" if usage.cost is None else f"{usage.cost:.4f}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.4f}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|")
+
+
+def _code(value: Any, limit: int = 80) -> str:
+    """Quote what a teacher wrote, so that nothing in it is taken for Markdown."""
+    text = " ".join(str(value).split()).replace("`", "'")
+    text = text.encode(errors="backslashreplace").decode()
+    return f"`{text if len(text) <= limit else text[: limit - 3] + '...'}`" if text else "(empty)"
