@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.metrics import get_scorer
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from pgkd.evaluation import GateScorer, make_predictions, make_report
@@ -67,6 +68,19 @@ def test_standard_error_of_scorers_that_want_every_class(scoring):
     scorer = GateScorer(scoring, CLASSES, [str(i) for i in range(20)], y)
     assert np.isfinite(scorer.score(a))
     assert 0 < scorer.standard_error(a, b, rng, 50) < 10
+
+
+def test_the_mean_s_standard_error_is_the_bootstrap_s():
+    rng = np.random.RandomState(0)
+    y = rng.choice(CLASSES, size=300)
+    a, b = rng.dirichlet(np.ones(3), size=(2, 300))
+    texts = [str(i) for i in range(300)]
+    mean, bootstrap = (
+        GateScorer(scoring, CLASSES, texts, y) for scoring in ("accuracy", get_scorer("accuracy"))
+    )
+    assert mean.standard_error(a, b, rng) == pytest.approx(
+        bootstrap.standard_error(a, b, rng, 400), rel=0.15
+    )
 
 
 def test_a_scorer_that_the_gate_is_too_small_for():

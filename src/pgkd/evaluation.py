@@ -164,18 +164,32 @@ class GateScorer:
     def standard_error(
         self, a: FloatArray, b: FloatArray, rng: np.random.RandomState, n_resamples: int = 200
     ) -> float:
-        """Bootstrap the standard error of ``score(a) - score(b)`` over the gate texts.
+        """Return the standard error of ``score(a) - score(b)`` over the texts.
 
-        Both students are scored on the same resample, so what is hard for both cancels out. One
-        method serves every scoring, those that are no mean over texts (macro F1) included.
+        Both students are scored on the same texts, so what is hard for both cancels out. For a mean
+        over texts it is that of the mean difference; the bootstrap serves every other scoring, such
+        as macro F1, and comes to the same for a mean, two hundred times as slow.
 
         References
         ----------
         Efron and Tibshirani, An Introduction to the Bootstrap, chapter 6.
         """
         n = len(self._y)
+        if self._scoring in ("accuracy", "neg_log_loss"):
+            return float(np.std(self._score_texts(a) - self._score_texts(b)) / np.sqrt(n))
         resamples = (rng.randint(n, size=n) for _ in range(n_resamples))
         return float(np.std([self._difference(a, b, rows) for rows in resamples], ddof=1))
+
+    def _score_texts(self, probabilities: FloatArray) -> FloatArray:
+        """Score each text, for scorings that are a mean over texts."""
+        codes = np.searchsorted(self._classes, self._y)
+        if self._scoring == "accuracy":
+            is_correct: FloatArray = (probabilities.argmax(axis=1) == codes).astype(float)
+            return is_correct
+        tiny = np.finfo(probabilities.dtype).eps  # as log_loss does
+        own = probabilities[np.arange(len(codes)), codes] / probabilities.sum(axis=1)
+        log_likelihood: FloatArray = np.log(np.clip(own, tiny, 1))
+        return log_likelihood
 
     def _difference(self, a: FloatArray, b: FloatArray, rows: Any) -> float:
         """Score the difference on a resample."""
