@@ -21,7 +21,6 @@ from pgkd.exceptions import InvalidInputError, PersistenceError
 from pgkd.students import EmbeddingStudent
 from pgkd.teachers import OpenAITeacher
 
-
 OLD_COLUMNS = ("text", "label", "cycle", "request_id", "verdict", "reason", "source", "weight")
 
 
