@@ -176,8 +176,8 @@ class PGKDClassifier(TextClassifier):
     ... ).fit(texts, labels)
     >>> clf.predict(["good fun"]).tolist()
     ['pos']
-    >>> clf.refit(lambda text: text.cycle == 1 and text.reason is None).refit_mask_.tolist()
-    [True, True]
+    >>> clf.refit(lambda text: text.cycle == 1).refit_mask_.tolist()
+    [True, True, False, False]
     """
 
     _parameter_constraints = {  # noqa: RUF012

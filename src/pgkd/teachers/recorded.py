@@ -20,7 +20,7 @@ class RecordedTeacher(LLMTeacher):
 
     With `teacher`, what the file does not hold is asked and added to it. Without, nothing is asked:
     neither a key nor a network is needed. The file has a line of JSON an answer, to be read in a
-    diff; it holds the messages, the schema and the answer, and no key, header or address.
+    diff; it holds the model, the messages, the schema and the answer; no key, header or address.
 
     Parameters
     ----------
@@ -54,8 +54,11 @@ class RecordedTeacher(LLMTeacher):
 
     @property
     def model_name(self) -> str:
-        """The recorded teacher's; a recording does not know it."""
-        return super().model_name if self.teacher is None else self.teacher.model_name
+        """The recorded teacher's."""
+        if self.teacher is not None:
+            return self.teacher.model_name
+        with Path(self.path).open(encoding="utf-8") as file:  # it was one teacher: the first line
+            return str(json.loads(file.readline()).get("model", type(self).__name__))
 
     @property
     def n_workers(self) -> int:
@@ -103,7 +106,7 @@ class RecordedTeacher(LLMTeacher):
                     recording[key] = await ask(messages, schema)
                     path.parent.mkdir(parents=True, exist_ok=True)
                     with path.open("a", encoding="utf-8") as file:
-                        file.write(_line(messages, schema, recording[key]))
+                        file.write(_line(self.model_name, messages, schema, recording[key]))
                 return recording[key]
 
             yield record
@@ -113,8 +116,15 @@ def _key(messages: Sequence[Message], schema: dict[str, Any]) -> str:
     return json.dumps([list(messages), schema], ensure_ascii=False, sort_keys=True)
 
 
-def _line(messages: Sequence[Message], schema: dict[str, Any], answer: Completion) -> str:
-    document = {"messages": list(messages), "schema": schema, "answer": asdict(answer)}
+def _line(
+    model: str, messages: Sequence[Message], schema: dict[str, Any], answer: Completion
+) -> str:
+    document = {
+        "model": model,
+        "messages": list(messages),
+        "schema": schema,
+        "answer": asdict(answer),
+    }
     return json.dumps(document, ensure_ascii=False) + "\n"
 
 
