@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from sklearn.metrics import get_scorer
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import accuracy_score, f1_score, get_scorer, log_loss
 
 from pgkd.evaluation import GateScorer, make_predictions, make_report
 from pgkd.exceptions import InvalidInputError
