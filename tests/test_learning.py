@@ -51,7 +51,7 @@ def dear():
 
 
 def test_a_scout_goes_before_the_student(dear, student, data):
-    clf = fit(WordTeacher(), dear, data, scout=student, refit=False)
+    clf = fit(WordTeacher(), dear, data, scout=student, refit_on_all=False)
     assert clf.best_cycle_ > 0
     assert isinstance(clf.student_, CountsFits)
     # Once as the baseline, once on what the scout has learnt.
@@ -60,7 +60,9 @@ def test_a_scout_goes_before_the_student(dear, student, data):
 
 
 def test_without_a_gain_the_scout_s_student_is_trained_once(dear, student, data):
-    clf = fit(WordTeacher(wrong=True), dear, data, scout=student, refit=False, scoring="accuracy")
+    clf = fit(
+        WordTeacher(wrong=True), dear, data, scout=student, refit_on_all=False, scoring="accuracy"
+    )
     assert clf.best_cycle_ == 0
     assert len(dear.fits) == 1
 
@@ -76,7 +78,9 @@ def test_warm_start_begins_with_a_fitted_student(dear, data):
     held_out = [(write_text(label, i), label) for i in range(200, 300) for label in WORDS]
     dear.fit(*map(list, zip(*held_out)))
     before = dear.predict_proba(data[0])
-    clf = fit(WordTeacher(wrong=True), dear, data, warm_start=True, refit=False, scoring="accuracy")
+    clf = fit(
+        WordTeacher(wrong=True), dear, data, warm_start=True, refit_on_all=False, scoring="accuracy"
+    )
     assert clf.best_cycle_ == 0
     np.testing.assert_array_equal(clf.predict_proba(data[0]), before)
     np.testing.assert_array_equal(dear.predict_proba(data[0]), before)

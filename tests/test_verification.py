@@ -179,7 +179,7 @@ def test_verification_makes_a_bad_writer_useful(student, data):
                 swapped = [Example(e.text, "card") for e in g.examples]
                 yield Generation(g.request, tuple(swapped), usage=g.usage)
 
-    params = {"samples_per_cycle": 45, "refit": False}
+    params = {"samples_per_cycle": 45, "refit_on_all": False}
     scores = [
         fit(Bad(), student, data, verification=how, **params).score(X, y)
         for how in (None, "weight", "filter")
