@@ -136,7 +136,10 @@ def test_few_texts_are_of_different_classes(data):
 
 def test_the_same_text_twice(data):
     X, y = data
-    fit(Labelling(), ([*X, X[0], X[1]], [*y, y[0], y[1]]), audit_size=500)
+    once = fit(Labelling(), data, audit_size=500).audit_
+    twice = fit(Labelling(), ([*X, X[0], X[1]], [*y, y[0], y[1]]), audit_size=500).audit_
+    assert 0 < once.n_texts <= twice.n_texts <= len(X) + 2
+    assert sum(c.n_texts for c in twice.classes.values()) == twice.n_texts
 
 
 def test_nothing_is_audited_unless_asked_for(data):
