@@ -492,7 +492,10 @@ class Distillation:
         a, b = challenger.probabilities, best.probabilities
         assert a is not None
         assert b is not None
-        gain = self.shown_scorer.score(a) - self.shown_scorer.score(b)
+        try:
+            gain = self.shown_scorer.score(a) - self.shown_scorer.score(b)
+        except InvalidInputError:  # what can be computed on the gate need not be on these texts
+            return best
         rng = np.random.RandomState(self.seed)
         is_better = gain > 0 and gain > self.shown_scorer.standard_error(a, b, rng)
         return challenger if is_better else best
