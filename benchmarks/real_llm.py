@@ -130,7 +130,9 @@ def record(dataset, run_dir, replay):
         yield RecordedTeacher(path)
         return
     with serve(fetch_qwen()) as base_url:
-        teacher = OpenAITeacher("qwen", base_url=base_url, max_tokens=800, price=(0, 0))
+        teacher = OpenAITeacher(
+            "qwen", base_url=base_url, max_tokens=800, timeout=600, price=(0, 0)
+        )
         try:
             yield RecordedTeacher(path, teacher)
         finally:

@@ -26,8 +26,11 @@ def find_teacher():
         yield OpenAITeacher(os.environ.get("PGKD_MODEL", "gpt-5-mini"))
     else:
         with serve(fetch_qwen()) as base_url:
-            # It runs on this machine, so it costs no money.
-            yield OpenAITeacher("qwen", base_url=base_url, max_tokens=150, price=(0, 0))
+            # It runs on this machine, so it costs no money. A slow one reads 20 tokens a second:
+            # with the usual timeout every request would be given up and sent again for ever.
+            yield OpenAITeacher(
+                "qwen", base_url=base_url, max_tokens=150, timeout=600, price=(0, 0)
+            )
 
 
 def main():
