@@ -52,6 +52,8 @@ def test_learns(student, data):
     assert clf.n_cycles_ == 3
     assert clf.best_cycle_ > 0
     assert clf.history_[clf.best_cycle_].gate_score > clf.history_[0].gate_score
+    # Not the best of many, which is partly luck.
+    assert clf.best_cycle_ == max(cycle.number for cycle in clf.history_ if cycle.kept)
     assert clf.score(*data) > 0.9
     assert [cycle.number for cycle in clf.history_] == [0, 1, 2, 3]
     assert clf.usage_.n_requests == sum(c.usage.n_requests for c in clf.history_) > 0
@@ -65,7 +67,8 @@ def test_wrong_labels_do_no_harm(student, data, scoring):
     baseline = clone(student).fit(*data).score(X, y)
     clf = fit(WordTeacher(wrong=True), student, data, samples_per_cycle=40, scoring=scoring)
     assert clf.score(X, y) >= baseline - 0.02
-    assert all(c.gate_score <= clf.history_[clf.best_cycle_].gate_score for c in clf.history_)
+    if clf.best_cycle_:
+        assert clf.choice_.best_score > clf.choice_.baseline_score + clf.choice_.standard_error
     assert any(not c.kept or c.synthetic_weight == 0.1 for c in clf.history_[1:])
     assert {t.verdict for t in clf.synthetic_ if t.cycle > clf.best_cycle_} <= {
         "rolled back",

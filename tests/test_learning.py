@@ -67,6 +67,38 @@ def test_without_a_gain_the_scout_s_student_is_trained_once(dear, student, data)
     assert len(dear.fits) == 1
 
 
+class Failing(CountsFits):
+    """Cannot be trained on more texts than it can hold."""
+
+    def __init__(self, capacity=0):
+        self.capacity = capacity
+
+    def fit(self, X, y):
+        if len(X) > self.capacity:
+            raise MemoryError(f"{len(X)} texts")
+        return super().fit(X, y)
+
+
+def test_a_student_that_cannot_be_trained_costs_nothing_where_it_has_a_scout(dear, student, data):
+    teacher = WordTeacher()
+    with pytest.raises(MemoryError):
+        fit(teacher, Failing(), data, scout=student)
+    assert not teacher.requests
+
+
+def test_a_student_that_fails_after_its_scout_loses_nothing(dear, student, data):
+    with pytest.warns(UserWarning, match=r"MemoryError.*`refit` trains it again"):
+        clf = fit(WordTeacher(), Failing(len(data[0])), data, scout=student, refit_on_all=False)
+    assert clf.best_cycle_ == 0
+    assert isinstance(clf.student_, Failing)
+    assert clf.usage_.n_requests > 0
+    bought = [text for text in clf.synthetic_ if text.verdict == "rolled back"]
+    assert bought
+    clf.student_.capacity = 10_000
+    clf.refit(lambda text: text in bought)
+    assert clf.refit_mask_.sum() == len(bought)
+
+
 def test_warm_start_goes_on_from_the_weights(dear, data):
     clf = fit(WordTeacher(), dear, data, warm_start=True, feedback="holdout")
     assert len(dear.fits) == 1

@@ -318,7 +318,7 @@ class PGKDClassifier(TextClassifier):
                 emit=self._emit,
             )
             stop_reason = run.run()
-        best = run.best.student
+        best = run.returned.student
         if self.refit_on_all:
             best = self._train_on_all(run, labelled)
 
@@ -329,7 +329,7 @@ class PGKDClassifier(TextClassifier):
         self.usage_ = run.buyer.usage
         self.audit_ = run.audit
         self.n_cycles_ = run.history[-1].number
-        self.best_cycle_ = run.best.cycle
+        self.best_cycle_ = run.returned.cycle
         self.stop_reason_ = stop_reason
         self.choice_ = run.choice
         self.labelled_diversity_ = run.labelled_diversity
@@ -348,7 +348,7 @@ class PGKDClassifier(TextClassifier):
                 f"`refit_on_all` failed ({error!r}); student_ has not learnt the gate texts.",
                 stacklevel=3,
             )
-            return run.best.student
+            return run.returned.student
 
     def refit(self, mask: Any = None) -> PGKDClassifier:
         """Train ``student_`` anew on the labelled texts and on generated ones of your choice.

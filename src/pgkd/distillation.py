@@ -14,7 +14,7 @@ import numpy as np
 
 from pgkd.audit import audit
 from pgkd.buying import Buyer
-from pgkd.curation import Curator, count_reasons, enter, enter_refused, find_plausible
+from pgkd.curation import Curator, count_reasons, enter, enter_refused
 from pgkd.diversity import measure_diversity
 from pgkd.evaluation import GateScorer, make_predictions, make_report
 from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
@@ -41,30 +41,13 @@ from pgkd.records import (
 )
 from pgkd.samplers.base import needs_feedback
 from pgkd.samplers.unguided import UnguidedSampler
+from pgkd.selection import Selector, Version
 from pgkd.verification import verify
 
+#: Standard errors by which a student must be worse to be rolled back: a one-sided test at 5 %.
+Z = 1.64
 #: Reasons to stop in the middle of a cycle.
 UNFINISHED = ("interrupted", "teacher_error", "error")
-#: Factors of the weights of generated texts that are tried.
-FACTORS = (1.0, 0.3, 0.1)
-
-
-@dataclass(frozen=True)
-class Version:
-    """Generated texts to learn, the factor of their weights, and what speaks for them.
-
-    Attributes
-    ----------
-    probabilities : array or None
-        Of the feedback texts, by students that learnt this version (out of fold, or not).
-    student : classifier or None
-        Where it was trained already.
-    """
-
-    synthetic: tuple[Example, ...]
-    factor: float = 1.0
-    probabilities: FloatArray | None = None
-    student: Any = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +55,14 @@ class Candidate:
     """A student that might be returned, and what is needed to train it again."""
 
     cycle: int
-    student: Any
     version: Version
     gate_probabilities: FloatArray
     gate_score: float
+
+    @property
+    def student(self) -> Any:
+        """The trained classifier."""
+        return self.version.student
 
 
 class Distillation:
@@ -118,7 +105,7 @@ class Distillation:
 
     Attributes
     ----------
-    best : Candidate
+    returned : Candidate
     choice : Choice
     audit : Audit or None
     labelled_diversity : Diversity or None
@@ -168,7 +155,6 @@ class Distillation:
         self.audit_size = audit_size
         self.verification = verification
         self.n_candidates = n_candidates
-        self.synthetic_weight = synthetic_weight
         self.rollback = rollback
         self.emit = emit
         self.seed = seed
@@ -181,6 +167,15 @@ class Distillation:
         self.labelled_diversity = measure_diversity(train.texts, train.y.tolist())
         self.shown = train if feedback is None else feedback
         self.shown_scorer = GateScorer(scoring, classes, self.shown.texts, self.shown.y)
+        self.selector = Selector(
+            self.learner,
+            train,
+            self.shown,
+            self.shown_scorer,
+            out_of_fold=feedback is None,
+            synthetic_weight=synthetic_weight,
+            seed=seed,
+        )
         seen = train.texts if feedback is None else train.texts + feedback.texts
         self.curator = Curator(classes.tolist(), seen, gate.texts)
         self.state = State(
@@ -225,59 +220,68 @@ class Distillation:
                 raise  # nothing was bought yet, so nothing is lost
             reason = "error"
             self._warn(f"{type(error).__name__}: {error}")
-        self.best = self._choose()
+        self.returned = self._choose()
         if reason in UNFINISHED:
             for g in self.buyer.pending:
                 self.synthetic += [
                     enter(e, self.state.cycle, g, "rolled back", reason) for e in g.examples
                 ]
                 self.synthetic += enter_refused(g, self.state.cycle)
-        # What was learnt after the best cycle is not in the student that is returned.
-        best = self.best.cycle
-        why = f"not in the best student, of cycle {best}"
-        self.synthetic = [_roll_back(t, why) if t.cycle > best else t for t in self.synthetic]
-        factor = self.best.version.factor
+        if self.returned.cycle == 0:
+            why = "no better than the baseline, which was returned"
+            self.synthetic = [_roll_back(t, why) if t.cycle else t for t in self.synthetic]
+        factor = self.returned.version.factor
         self.synthetic = [replace(t, weight=self.learner.weigh(t, factor)) for t in self.synthetic]
         self.emit(Event("end", reason))
         return reason
 
     def _choose(self) -> Candidate:
-        """Return the best candidate if it is better than the baseline by a standard error.
+        """Return the last student that was kept if it is better than the baseline.
 
-        The best of many is partly luck. The one-standard-error rule prefers the simplest model that
-        cannot be told from the best one.
+        By more than a standard error: of two models that cannot be told apart the simplest is
+        preferred. Not the cycle with the best gate score: the best of many is partly luck, and
+        giving up for it what later cycles have learnt is a loss. None that was kept is worse than
+        the best by more than the gate can tell.
 
         References
         ----------
         Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 7.10.
         """
-        baseline, best = self.baseline, self.best if self.rollback else self.current
+        baseline, last = self.baseline, self.current
         if self.learner is not self.student_learner:  # the scout has done its work
-            baseline, best = self._promote(baseline, best)
-        error = self._standard_error(best, baseline)
-        taken = not self.rollback or best.gate_score - baseline.gate_score > error
+            baseline, last = self._promote()
+        error = self._standard_error(last, baseline)
+        taken = not self.rollback or last.gate_score - baseline.gate_score > error
         self.choice = Choice(
             self.scorer.name,
             baseline.gate_score,
-            best.gate_score,
+            last.gate_score,
             self._report_on_gate(baseline),
-            self._report_on_gate(best),
+            self._report_on_gate(last),
             error,
-            best.cycle,
+            last.cycle,
             taken,
             "one standard error" if self.rollback else "last student",
         )
-        return best if taken else baseline
+        return last if taken else baseline
 
-    def _promote(self, baseline: Candidate, best: Candidate) -> tuple[Candidate, Candidate]:
-        """Train the student itself on what its scout has learnt."""
+    def _promote(self) -> tuple[Candidate, Candidate]:
+        """Train the student itself on what its scout has learnt, if that was worth anything."""
         self.learner = self.student_learner
-        student = self.learner.fit_baseline(self.train, baseline.version.synthetic)
-        promoted = self._make_candidate(0, replace(baseline.version, student=student))
-        if best.cycle == 0:
-            return promoted, promoted
-        self.current = promoted  # what a warm start starts from
-        return promoted, self._make_candidate(best.cycle, replace(best.version, student=None))
+        last, baseline = self.current, self.student_baseline
+        self.current = baseline  # what a warm start starts from
+        if last.gate_score <= self.baseline.gate_score:
+            return baseline, baseline
+        try:
+            return baseline, self._make_candidate(last.cycle, replace(last.version, student=None))
+        except (Exception, KeyboardInterrupt) as error:
+            warnings.warn(
+                f"Training the student on what its scout has learnt failed ({error!r}); the "
+                "student's baseline is returned. `refit` trains it again on the texts of "
+                f"`synthetic_`: mask=lambda text: text.cycle <= {last.cycle}.",
+                stacklevel=5,
+            )
+            return baseline, baseline
 
     def _standard_error(self, a: Candidate, b: Candidate) -> float:
         return self.scorer.standard_error(
@@ -286,8 +290,8 @@ class Distillation:
 
     def _warn(self, what: str) -> None:
         warnings.warn(
-            f"{what.rstrip('.')}. In cycle {self.state.cycle}; the best student so far, of cycle "
-            f"{self.best.cycle}, is kept.",
+            f"{what.rstrip('.')}. In cycle {self.state.cycle}; the last student that passed, of "
+            f"cycle {self.current.cycle}, is kept.",
             stacklevel=4,
         )
 
@@ -325,13 +329,13 @@ class Distillation:
         generations = self.buyer.ask(requests)
         rng = np.random.default_rng([self.seed, 0])
         judged = self._verify(self.curator.judge(generations, 0), rng)
-        version = Version(_learnable(judged))
+        learnable = _learnable(judged)
+        version = Version(learnable, (learnable,) * len(self.learner.folds))
         self.synthetic += judged
         self.state = replace(self.state, synthetic=version.synthetic)
-        student = self.learner.fit_baseline(self.train, version.synthetic)
-        self.baseline = self.best = self.current = self._make_candidate(
-            0, replace(version, student=student)
-        )
+        if self.learner is not self.student_learner:  # if it cannot be trained, say so now
+            self.student_baseline = self._make_baseline(self.student_learner, version)
+        self.baseline = self.best = self.current = self._make_baseline(self.learner, version)
         self._record(
             Cycle(
                 0,
@@ -346,6 +350,10 @@ class Distillation:
                 diversity=_measure(version.synthetic),
             )
         )
+
+    def _make_baseline(self, learner: Learner, version: Version) -> Candidate:
+        student = learner.fit_baseline(self.train, version.synthetic)
+        return self._make_candidate(0, replace(version, student=student))
 
     def _request_missing_classes(self) -> list[GenerationRequest]:
         """Ask for texts of classes without a labelled one.
@@ -365,12 +373,12 @@ class Distillation:
         """Have the teacher label what it wrote, if that is wanted."""
         if self.verification is None:
             return judged
-        best = getattr(self, "best", None)
+        current = getattr(self, "current", None)  # none yet where classes have no texts
         return verify(
             judged,
             self.buyer,
             self.state,
-            partial(self.learner.predict, best.student) if best else None,
+            partial(self.learner.predict, current.student) if current else None,
             rng,
             verification=self.verification,
             n_candidates=self.n_candidates,
@@ -380,16 +388,15 @@ class Distillation:
         """Compare the teacher with the baseline, if that is wanted, before it is relied on."""
         if not self.audit_size or self.buyer.is_budget_spent():
             return
-        version = self.current.version
-        probabilities = self.learner.predict_out_of_fold(version.synthetic, version.factor)
+        version = self.selector.predict_out_of_fold(self.current.version)
+        assert version.probabilities is not None
         if self.feedback is None:  # the first evaluation is of the same predictions
-            version = replace(version, probabilities=probabilities)
             self.current = replace(self.current, version=version)
         self.audit = audit(
             self.buyer,
             self.state,
             self.train,
-            probabilities,
+            version.probabilities,
             np.random.default_rng([self.seed, 0]),
             size=self.audit_size,
             n_candidates=self.n_candidates,
@@ -421,7 +428,9 @@ class Distillation:
         judged = self._verify(self.curator.judge(generations, number), rng)
         usage = self.buyer.usage - usage_before
         # ... the student learns it, and the gate says whether it may stay.
-        version = self._choose_version(_learnable(judged))
+        version = self.selector.choose(
+            self.current.version, _learnable(judged), self.current.student
+        )
         learnt = version.synthetic[len(self.current.version.synthetic) :]
         judged = [_judge_plausibility(text, learnt) for text in judged]
         candidate = self._make_candidate(number, version) if learnt else self.current
@@ -455,80 +464,20 @@ class Distillation:
             )
         )
 
-    def _choose_version(self, batch: tuple[Example, ...]) -> Version:
-        """Choose what of the batch is learnt, and the weight of all generated texts.
-
-        The texts that surprise the student are worth most from a good teacher, and from a weak one
-        they are mostly mistakes; and the weaker it is, the less its texts should weigh. What tells
-        which teacher this is are the texts that the feedback is about, not the gate: it would no
-        longer be a fair judge.
-        """
-        current = self.current.version
-        if not batch:
-            return current
-        versions = [replace(current, synthetic=current.synthetic + batch)]
-        plausible = self._find_plausible(batch)
-        if 0 < len(plausible) < len(batch):
-            versions.append(replace(current, synthetic=current.synthetic + plausible))
-        if self.synthetic_weight != "auto":
-            versions = [replace(v, factor=float(self.synthetic_weight)) for v in versions]
-        is_weighed = self.synthetic_weight == "auto" and self.learner.takes_weights
-        if len(versions) == 1 and not is_weighed:
-            return replace(versions[0], probabilities=None, student=None)
-        best = self._try(versions[0])
-        for version in versions[1:]:
-            best = self._prefer(self._try(version), best)
-        if is_weighed:
-            for factor in FACTORS:
-                if factor != best.factor:
-                    best = self._prefer(self._try(replace(best, factor=factor)), best)
-        return best
-
-    def _prefer(self, challenger: Version, best: Version) -> Version:
-        """Take the challenger if it is better by more than a standard error.
-
-        Texts that were paid for are not given up by chance.
-        """
-        a, b = challenger.probabilities, best.probabilities
-        assert a is not None
-        assert b is not None
-        try:
-            gain = self.shown_scorer.score(a) - self.shown_scorer.score(b)
-        except InvalidInputError:  # what can be computed on the gate need not be on these texts
-            return best
-        rng = np.random.RandomState(self.seed)
-        is_better = gain > 0 and gain > self.shown_scorer.standard_error(a, b, rng)
-        return challenger if is_better else best
-
-    def _find_plausible(self, batch: tuple[Example, ...]) -> tuple[Example, ...]:
-        texts, labels = [e.text for e in batch], [e.label for e in batch]
-        probabilities = self.learner.predict(self.best.student, texts)
-        mask = find_plausible(labels, probabilities, self.classes)
-        return tuple(example for example, keep in zip(batch, mask) if keep)
-
-    def _try(self, version: Version) -> Version:
-        """Predict the feedback texts with students that have learnt `version`."""
-        if self.feedback is None:
-            probabilities = self.learner.predict_out_of_fold(version.synthetic, version.factor)
-            return replace(version, probabilities=probabilities, student=None)
-        student = self._fit(version)
-        probabilities = self.learner.predict(student, self.shown.texts)
-        return replace(version, probabilities=probabilities, student=student)
-
-    def _fit(self, version: Version) -> Any:
-        start = self.current.student
-        return self.learner.fit(self.train, version.synthetic, version.factor, start)
-
     def _make_candidate(self, cycle: int, version: Version) -> Candidate:
-        student = self._fit(version) if version.student is None else version.student
-        probabilities = self.learner.predict(student, self.gate.texts)
+        if version.student is None:
+            student = self.learner.fit(
+                self.train, version.synthetic, version.factor, self.current.student
+            )
+            version = replace(version, student=student)
+        probabilities = self.learner.predict(version.student, self.gate.texts)
         score = self.scorer.score(probabilities)
-        return Candidate(cycle, student, version, probabilities, score)
+        return Candidate(cycle, version, probabilities, score)
 
     def refit(self, labelled: LabelledTexts) -> Any:
-        """Train the best student once more, on all labelled texts."""
-        version = self.best.version
-        start = self.best.student
+        """Train the student that is returned once more, on all labelled texts."""
+        version = self.returned.version
+        start = self.returned.student
         return self.student_learner.fit(labelled, version.synthetic, version.factor, start)
 
     def _evaluate(self) -> Feedback | None:
@@ -537,11 +486,7 @@ class Distillation:
             return None
         version = self.current.version
         if version.probabilities is None:
-            if self.feedback is None:
-                version = self._try(version)
-            else:
-                probabilities = self.learner.predict(self.current.student, self.shown.texts)
-                version = replace(version, probabilities=probabilities)
+            version = self.selector.evaluate(version, self.current.student)
             self.current = replace(self.current, version=version)
         assert version.probabilities is not None
         last = self.state.feedback
@@ -594,18 +539,21 @@ class Distillation:
         self.state = replace(self.state, batches=(*self.state.batches, batch))
 
     def _reason_to_roll_back(self, candidate: Candidate) -> str | None:
-        """Say why a candidate is worse than the best by more than one standard error, if it is.
+        """Say why a candidate is worse than the best one so far, if the gate can tell.
 
         The gate is small: asking for a better score would throw away, by chance, good texts that
-        were paid for. The student that is returned is the best one all the same.
+        were paid for.
         """
         loss = self.best.gate_score - candidate.gate_score
         if not self.rollback or loss <= 0:
             return None
         error = self._standard_error(candidate, self.best)
-        if loss <= error:
+        if loss <= Z * error:
             return None
-        return f"the gate score fell by {loss:.4g}, more than its standard error of {error:.2g}"
+        return (
+            f"the gate score fell by {loss:.4g}, more than {Z} times its standard error of "
+            f"{error:.2g}"
+        )
 
     def _report_on_gate(self, candidate: Candidate) -> StudentReport:
         return make_report(self.gate.y, candidate.gate_probabilities, self.classes)

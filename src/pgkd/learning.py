@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from sklearn.dummy import DummyClassifier
 
 from pgkd.records import Example, FloatArray, LabelArray, SyntheticText
-from pgkd.splitting import make_folds
+from pgkd.splitting import Indices, make_folds
 from pgkd.students.base import predict_proba, train, weight_parameter
 
 #: Folds of the out-of-fold predictions.
@@ -110,16 +112,36 @@ class Learner:
         """Return probabilities of shape (n_texts, n_classes)."""
         return predict_proba(student, texts, self.classes)
 
-    def predict_out_of_fold(self, synthetic: Sequence[Example], factor: float = 1.0) -> FloatArray:
-        """Predict each labelled text with a student that has not seen it."""
+    @cached_property
+    def folds(self) -> list[tuple[Indices, Indices]]:
+        """The rest and the fold, each time, of `labelled`."""
+        return make_folds(self.labelled.texts, self.labelled.y, N_FOLDS, self.seed)
+
+    def predict_out_of_fold(
+        self, synthetic: Sequence[Sequence[Example]], factor: float = 1.0
+    ) -> tuple[FloatArray, tuple[Any, ...]]:
+        """Predict each labelled text with a student that has not seen it.
+
+        Parameters
+        ----------
+        synthetic : sequence of sequences of Example
+            What is learnt beside the rest of `labelled`, fold by fold.
+
+        Returns
+        -------
+        probabilities : array of shape (n_labelled, n_classes)
+        students : tuple of classifiers
+            Fold by fold.
+        """
         labelled = self.labelled
         probabilities = np.zeros((len(labelled), len(self.classes)))
-        for rest, fold in make_folds(labelled.texts, labelled.y, N_FOLDS, self.seed):
-            seen = {*labelled.y[rest].tolist(), *(example.label for example in synthetic)}
+        students = []
+        for (rest, fold), examples in zip(self.folds, synthetic):
+            seen = {*labelled.y[rest].tolist(), *(example.label for example in examples)}
             if len(seen) == 1:  # two texts of two classes: nothing to train
-                probabilities[fold, np.searchsorted(self.classes, min(seen))] = 1.0
-                continue
-            student = self.fit(labelled.take(rest), synthetic, factor)
-            texts = [labelled.texts[i] for i in fold]
-            probabilities[fold] = self.predict(student, texts)
-        return probabilities
+                student: Any = DummyClassifier().fit([""], [min(seen)])
+            else:
+                student = self.fit(labelled.take(rest), examples, factor)
+            probabilities[fold] = self.predict(student, [labelled.texts[i] for i in fold])
+            students.append(student)
+        return probabilities, tuple(students)

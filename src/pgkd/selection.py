@@ -1,0 +1,173 @@
+"""Which generated texts are learnt, and with what weight."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pgkd.curation import find_plausible
+from pgkd.evaluation import GateScorer
+from pgkd.exceptions import InvalidInputError
+from pgkd.learning import LabelledTexts, Learner
+from pgkd.records import Example, FloatArray
+
+#: Factors of the weights of generated texts that are tried.
+FACTORS = (1.0, 0.3, 0.1)
+
+Examples = tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Version:
+    """Generated texts to learn, the factor of their weights, and what speaks for them.
+
+    Attributes
+    ----------
+    fold_synthetic : tuple of tuples of Example
+        The same for each of the students that predict a fold of the training texts. What each of
+        them takes of a batch is its own choice: a student that has learnt the fold's labels would
+        betray them by what it finds plausible.
+    probabilities : array or None
+        Of the feedback texts, by students that learnt this version.
+    fold_students : tuple of classifiers
+        Those of `probabilities`, where these are out of fold.
+    student : classifier or None
+        Trained on all training texts, where that was done already.
+    """
+
+    synthetic: Examples
+    fold_synthetic: tuple[Examples, ...]
+    factor: float = 1.0
+    probabilities: FloatArray | None = None
+    fold_students: tuple[Any, ...] = ()
+    student: Any = None
+
+    def add(self, batch: Examples, fold_batches: Iterable[Examples]) -> Version:
+        """Add texts to learn; nothing speaks for the result yet."""
+        grown = tuple(old + new for old, new in zip(self.fold_synthetic, fold_batches))
+        return Version(self.synthetic + batch, grown, self.factor)
+
+    def weigh(self, factor: float) -> Version:
+        """Change the factor; nothing speaks for the result yet."""
+        return Version(self.synthetic, self.fold_synthetic, factor)
+
+
+class Selector:
+    """Chooses among versions by what they do to the student on the feedback texts.
+
+    Not on the gate, which would no longer be a fair judge.
+
+    Parameters
+    ----------
+    learner : Learner
+    train, shown : LabelledTexts
+        What is learnt, and what the feedback is about.
+    scorer : GateScorer
+        Of `shown`.
+    out_of_fold : bool
+        Whether `shown` are the training texts, each predicted by a student that has not seen it.
+    synthetic_weight : float or "auto"
+    seed : int
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        train: LabelledTexts,
+        shown: LabelledTexts,
+        scorer: GateScorer,
+        *,
+        out_of_fold: bool,
+        synthetic_weight: float | str,
+        seed: int,
+    ) -> None:
+        self.learner = learner
+        self.train = train
+        self.shown = shown
+        self.scorer = scorer
+        self.out_of_fold = out_of_fold
+        self.synthetic_weight = synthetic_weight
+        self.seed = seed
+
+    def predict_out_of_fold(self, version: Version) -> Version:
+        """Predict the training texts with students that have learnt `version`."""
+        probabilities, students = self.learner.predict_out_of_fold(
+            version.fold_synthetic, version.factor
+        )
+        return replace(version, probabilities=probabilities, fold_students=students)
+
+    def evaluate(self, version: Version, start: Any = None) -> Version:
+        """Predict the feedback texts with students that have learnt `version`."""
+        if self.out_of_fold:
+            return self.predict_out_of_fold(version)
+        student = version.student
+        if student is None:
+            student = self.learner.fit(self.train, version.synthetic, version.factor, start)
+        probabilities = self.learner.predict(student, self.shown.texts)
+        return replace(version, probabilities=probabilities, student=student)
+
+    def choose(self, current: Version, batch: Examples, student: Any) -> Version:
+        """Choose what of the batch is learnt, and the weight of all generated texts.
+
+        The texts that surprise the student are worth most from a good teacher, and from a weak one
+        they are mostly mistakes; and the weaker it is, the less its texts should weigh.
+
+        Parameters
+        ----------
+        current : Version
+        batch : tuple of Example
+        student : classifier
+            Has learnt `current`.
+        """
+        if not batch:
+            return current
+        versions = [current.add(batch, [batch] * len(current.fold_synthetic))]
+        plausible = self._find_plausible(student, batch)
+        if 0 < len(plausible) < len(batch):
+            versions.append(self._add_plausible(current, batch, plausible))
+        if self.synthetic_weight != "auto":
+            versions = [version.weigh(float(self.synthetic_weight)) for version in versions]
+        is_weighed = self.synthetic_weight == "auto" and self.learner.takes_weights
+        if len(versions) == 1 and not is_weighed:
+            return versions[0]
+        best = self.evaluate(versions[0], student)
+        for version in versions[1:]:
+            best = self._prefer(self.evaluate(version, student), best)
+        if is_weighed:
+            for factor in FACTORS:
+                if factor != best.factor:
+                    best = self._prefer(self.evaluate(best.weigh(factor), student), best)
+        return best
+
+    def _add_plausible(self, current: Version, batch: Examples, plausible: Examples) -> Version:
+        if not self.out_of_fold:
+            return current.add(plausible, [plausible] * len(current.fold_synthetic))
+        if not current.fold_students:
+            current = self.predict_out_of_fold(current)
+        students = current.fold_students
+        return current.add(plausible, [self._find_plausible(s, batch) for s in students])
+
+    def _find_plausible(self, student: Any, batch: Examples) -> Examples:
+        texts, labels = [e.text for e in batch], [e.label for e in batch]
+        probabilities = self.learner.predict(student, texts)
+        mask = find_plausible(labels, probabilities, self.learner.classes)
+        return tuple(example for example, keep in zip(batch, mask) if keep)
+
+    def _prefer(self, challenger: Version, best: Version) -> Version:
+        """Take the challenger if it is better by more than a standard error.
+
+        Texts that were paid for are not given up by chance.
+        """
+        a, b = challenger.probabilities, best.probabilities
+        assert a is not None
+        assert b is not None
+        try:
+            gain = self.scorer.score(a) - self.scorer.score(b)
+        except InvalidInputError:  # what can be computed on the gate need not be on these texts
+            return best
+        rng = np.random.RandomState(self.seed)
+        is_better = gain > 0 and gain > self.scorer.standard_error(a, b, rng)
+        return challenger if is_better else best
