@@ -17,7 +17,7 @@ _MACRO = ("_macro", "balanced_accuracy")
 _DECAY = 0.75
 #: Power of a class's share where all classes count the same: the frequent ones take more texts from
 #: others when they are not well known.
-_MACRO_POWER = 0.5
+_MACRO_POWER = 0.75
 #: Yield of a class of which nothing came the last time.
 _DRY = 0.02
 #: Deficiency of a class without a mistake, so that no class is left out for good.
