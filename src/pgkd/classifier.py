@@ -108,7 +108,7 @@ class PGKDClassifier(TextClassifier):
         Stop when the last `patience` cycles bettered the best gate score by less than that for a US
         dollar.
     refit_on_all : bool, default=True
-        Train the best student once more on all labelled texts, gate included (never on `X_val`).
+        Train the student once more on all labelled texts, gate included (never on `X_val`).
     task_description : str, default=None
         What is classified and why, in a sentence or two, for the teacher.
     class_descriptions : dict of label to str, default=None
@@ -133,7 +133,7 @@ class PGKDClassifier(TextClassifier):
     ----------
     classes_ : array of shape (n_classes,)
     student_ : classifier
-        The best student, trained.
+        The student that passed: the last one that the gate kept, or the baseline.
     history_ : list of :class:`~pgkd.records.Cycle`
         Cycle 0 is the baseline.
     synthetic_ : list of :class:`~pgkd.records.SyntheticText`
@@ -148,7 +148,7 @@ class PGKDClassifier(TextClassifier):
     stop_reason_ : {"max_cycles", "patience", "gain", "budget", "teacher_error", "error", \
             "interrupted"}
     choice_ : :class:`~pgkd.records.Choice`
-        The best candidate against the baseline.
+        The last student that was kept against the baseline.
     labelled_diversity_ : :class:`~pgkd.records.Diversity` or None
         Of the labelled training texts; that of the generated ones is in `history_`.
     refit_mask_ : array of bool of shape (n_synthetic,) or None
@@ -300,8 +300,8 @@ class PGKDClassifier(TextClassifier):
         InvalidInputError
             If texts, labels or components cannot work; before any money is spent.
         TeacherError
-            If the teacher fails in the first cycle. Later on, `fit` warns and keeps the best
-            student.
+            If the teacher fails in the first cycle. Later on, `fit` warns and keeps what it
+            has.
         """
         self._validate_params()
         with TemporaryDirectory(prefix="pgkd-") as scratch:
@@ -318,12 +318,12 @@ class PGKDClassifier(TextClassifier):
                 emit=self._emit,
             )
             stop_reason = run.run()
-        best = run.returned.student
+        student = run.returned.student
         if self.refit_on_all:
-            best = self._train_on_all(run, labelled)
+            student = self._train_on_all(run, labelled)
 
         self.classes_ = run.classes
-        self.student_ = best
+        self.student_ = student
         self.history_ = run.history
         self.synthetic_ = run.synthetic
         self.usage_ = run.buyer.usage

@@ -385,7 +385,7 @@ class SyntheticText:
         when that is not known.
     verdict : {"accepted", "rejected", "rolled back"}
         Accepted texts are what `fit` trained ``student_`` on. Rejected: by curation. Rolled back:
-        with its whole cycle, because the gate got worse, an earlier student was the best, or the
+        with its whole cycle, because the gate got worse, the baseline was returned, or the
         cycle was not finished.
     reason : str or None
         Why it was rejected, or its cycle not kept.
@@ -563,7 +563,7 @@ class Cycle:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The last comparison: the best candidate against the baseline, on the gate.
+    """The last comparison: the last student that was kept against the baseline, on the gate.
 
     Attributes
     ----------
@@ -574,7 +574,7 @@ class Choice:
     standard_error : float
         Of the difference of the scores.
     best_cycle : int
-        The cycle of the best candidate.
+        The cycle of the last student that was kept.
     taken : bool
         Whether it was returned.
     rule : {"one standard error", "last student"}

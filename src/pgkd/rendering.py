@@ -93,7 +93,7 @@ def _result(report: Report) -> Iterator[str]:
     yield _conclude(report)
     n = sum(score.support for score in before.classes.values())
     yield f"On the gate, {n} texts that no student here had learnt; a greater score is better:"
-    candidate = f"best candidate (cycle {choice.best_cycle})"
+    candidate = f"last student kept (cycle {choice.best_cycle})"
     rows: list[list[Any]] = [
         ["baseline", choice.baseline_score, before.accuracy, before.f1_macro],
         [candidate, choice.best_score, after.accuracy, after.f1_macro],
@@ -115,7 +115,7 @@ def _result(report: Report) -> Iterator[str]:
 def _conclude(report: Report) -> str:
     choice = report.choice
     if not choice.best_cycle:
-        return "`fit` returned the baseline: no cycle did better on the gate."
+        return "`fit` returned the baseline: no cycle was kept."
     best = f"the student of cycle {choice.best_cycle}"
     if choice.rule == "last student":
         return f"`fit` returned {best}: with `rollback=False` the last one, whatever the gate says."
@@ -186,13 +186,13 @@ def _gains(report: Report) -> Iterator[str]:
     down = [g for g in report.gains if g.gain < 0]
     same = len(report.gains) - len(up) - len(down)
     yield (
-        f"F1 on the gate, best candidate against baseline: {len(up)} classes gained, {len(down)} "
-        f"lost, {same} stayed the same. With few gate texts, much of that is chance."
+        f"F1 on the gate, last student kept against baseline: {len(up)} classes gained, "
+        f"{len(down)} lost, {same} stayed the same. With few gate texts, much of that is chance."
     )
     shown = up[:N_CLASSES] + down[-N_CLASSES:]
     if shown:
         yield _table(
-            ["class", "baseline", "best", "gain", "gate texts"],
+            ["class", "baseline", "last", "gain", "gate texts"],
             [[_code(g.label), g.baseline, g.best, f"{g.gain:+.4f}", g.support] for g in shown],
         )
     if len(up) + len(down) > len(shown):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassGain:
-    """F1 of a class on its `support` gate texts, of the baseline and of the best candidate."""
+    """F1 of a class on its `support` gate texts, of the baseline and of the last student kept."""
 
     label: Label
     baseline: float
@@ -28,7 +28,7 @@ class ClassGain:
 
     @property
     def gain(self) -> float:
-        """What the best candidate gained on the baseline."""
+        """What the last student kept gained on the baseline."""
         return self.best - self.baseline
 
 
@@ -80,7 +80,7 @@ class Report:
     Attributes
     ----------
     choice : Choice
-        The best candidate against the baseline.
+        The last student that was kept against the baseline.
     returned_cycle : int
         The cycle of the student that `fit` returned.
     stop_reason : str

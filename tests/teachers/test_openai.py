@@ -11,6 +11,7 @@ from sklearn.base import clone
 from pgkd.exceptions import TeacherAuthenticationError, TeacherError
 from pgkd.records import GenerationRequest, Usage
 from pgkd.teachers import OpenAITeacher
+from pgkd.teachers.transport import Limits
 from pgkd.testing import Fault, FaultServer, check_teacher
 
 REQUEST = GenerationRequest("1-1", {"card": 1, "rate": 1})
@@ -206,10 +207,13 @@ def test_no_server():
     assert "Is the server up" in generation.error
 
 
-def test_stalled_server_times_out(server):
+def test_stalled_server_times_out_and_is_asked_less_at_once(server, monkeypatch):
+    overloaded = []
+    monkeypatch.setattr(Limits, "_adapt", lambda self, value: overloaded.append(value))
     [generation] = ask(server, [Fault.stall(1)], timeout=0.1, max_retries=1)
-    assert "ReadTimeout" in generation.error
+    assert "in 0.1 s, the `timeout`: raise it" in generation.error
     assert len(server.requests) == 2
+    assert overloaded == [True, True]
 
 
 def test_key_from_the_environment_at_call_time(server, monkeypatch):

@@ -185,7 +185,13 @@ class HTTPTeacher(LLMTeacher):
                 return await client.request(method, url, **options)
         except TimeoutError as error:
             raise TeacherUnavailableError(
-                f"{self._url()} did not finish its answer in {self.deadline} s."
+                f"{self._url()} did not finish its answer in {self.deadline} s.", overloaded=True
+            ) from error
+        except httpx.ReadTimeout as error:  # a slow server is faster with fewer at once
+            raise TeacherUnavailableError(
+                f"No answer from {self._url()} in {self.timeout} s, the `timeout`: raise it if the "
+                "server is slow, or lower `max_concurrency`.",
+                overloaded=True,
             ) from error
         except httpx.TransportError as error:
             raise TeacherUnavailableError(
