@@ -1,10 +1,10 @@
 """A real, weak LLM as the teacher: the loop, its ablations and its opponents at equal texts.
 
     python benchmarks/real_llm.py DATA RUN_DIR [--datasets hint3_curekart banking77] [--seeds 3]
-        [--arms pgkd unguided ...] [--replay]
+        [--arms pgkd unguided ...] [--cycles 3] [--replay]
 
-Qwen2.5-Coder-1.5B (4 bit) behind llama.cpp's server on this machine writes 300 texts an arm, in 3
-cycles of 100, for few labelled texts: 5 a class of hint3_curekart, 4 a class of banking77. MiniLM
+Qwen2.5-Coder-1.5B (4 bit) behind llama.cpp's server on this machine writes 100 texts a cycle, 300 an
+arm by default, for few labelled texts: 5 a class of hint3_curekart, 4 a class of banking77. MiniLM
 embeddings with a linear head; "pgkd_finetuned": they are the scout of a MiniLM that is fine-tuned.
 "zero_shot": the LLM itself labels 200 test texts, choosing among all classes.
 
@@ -43,7 +43,7 @@ DATASETS = {
     "banking77": (4, "Messages of customers to an online bank, by intent."),
 }
 #: Five classes a request: few texts are wanted of each, and prompts are slow to read.
-SIZES = {"texts_per_request": 10, "classes_per_request": 5}
+SIZES = {"texts_per_request": 20, "classes_per_request": 5}
 SAMPLERS = {
     "unguided": UnguidedSampler(**SIZES),
     "pgkd": PerformanceGuidedSampler(**SIZES),
@@ -53,7 +53,8 @@ SAMPLERS = {
     "llm2llm": LLM2LLMSampler(**SIZES),
     "pgkd_finetuned": PerformanceGuidedSampler(**SIZES),
 }
-N_CYCLES, PER_CYCLE, N_ZERO_SHOT = 3, 100, 200
+KEYS = ("dataset", "seed", "arm", "n_cycles")
+PER_CYCLE, N_ZERO_SHOT = 100, 200
 
 
 def take_per_class(texts, y, n, seed):
@@ -63,11 +64,11 @@ def take_per_class(texts, y, n, seed):
     return [texts[i] for i in rows], y[rows]
 
 
-def run(data, dataset, seed, arm, teacher):
+def run(data, dataset, seed, arm, n_cycles, teacher):
     n, task = DATASETS[dataset]
     labelled = take_per_class(*read(data / dataset / "train.csv"), n, seed)
     X_test, y_test = read(data / dataset / "test.csv")
-    row = {"dataset": dataset, "seed": seed, "arm": arm}
+    row = {"dataset": dataset, "seed": seed, "arm": arm, "n_cycles": n_cycles}
     student = EmbeddingStudent(fetch_minilm())
     if arm == "zero_shot":
         chosen = np.random.default_rng(seed).permutation(len(y_test))[:N_ZERO_SHOT]
@@ -84,9 +85,9 @@ def run(data, dataset, seed, arm, teacher):
             make_finetuned(None) if is_finetuned else student,
             clone(SAMPLERS[arm]),
             scout=student if is_finetuned else None,
-            max_cycles=N_CYCLES,
+            max_cycles=n_cycles,
             samples_per_cycle=PER_CYCLE,
-            patience=N_CYCLES,
+            patience=n_cycles,
             task_description=task,
             random_state=seed,
             verbose=1,
@@ -131,7 +132,12 @@ def record(dataset, run_dir, replay):
         return
     with serve(fetch_qwen()) as base_url:
         teacher = OpenAITeacher(
-            "qwen", base_url=base_url, max_tokens=800, timeout=600, price=(0, 0)
+            "qwen",
+            base_url=base_url,
+            max_tokens=800,
+            max_concurrency=4,
+            timeout=1800,  # slow machines read 10 tokens a second
+            price=(0, 0),
         )
         try:
             yield RecordedTeacher(path, teacher)
@@ -148,31 +154,37 @@ def main():
     parser.add_argument("--datasets", nargs="+", default=list(DATASETS), choices=DATASETS)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--arms", nargs="+", default=["baseline", *SAMPLERS, "zero_shot"])
+    parser.add_argument("--cycles", type=int, default=3)
     parser.add_argument("--replay", action="store_true", help="use recorded answers only")
     args = parser.parse_args()
 
     path = RESULTS / "real_llm.jsonl"
-    known = {(r["dataset"], r["seed"], r["arm"]) for r in read_rows(path)}
+    known = {tuple(r[k] for k in KEYS) for r in read_rows(path)}
     for dataset in args.datasets:
         todo = [
             (seed, arm)
             for seed, arm in itertools.product(range(args.seeds), args.arms)
-            if args.replay or (dataset, seed, arm) not in known
+            if args.replay or (dataset, seed, arm, n_asked(arm, args.cycles)) not in known
         ]
         if not todo:
             continue
         with record(dataset, args.run_dir, args.replay) as teacher:
             for seed, arm in todo:
-                row = run(args.data, dataset, seed, arm, teacher)
+                row = run(args.data, dataset, seed, arm, n_asked(arm, args.cycles), teacher)
                 print(json.dumps(row), flush=True)
                 if not args.replay:
                     append(path, row)
     report(read_rows(path), args)
 
 
+def n_asked(arm, n_cycles):
+    """Count an arm's cycles: some have none."""
+    return n_cycles if arm in SAMPLERS else 0
+
+
 def report(rows, args):
     for dataset in args.datasets:
-        own = [r for r in rows if r["dataset"] == dataset]
+        own = [r for r in rows if r["dataset"] == dataset and r["n_cycles"] in (0, args.cycles)]
         baseline = {r["seed"]: r for r in own if r["arm"] == "baseline"}
         print(f"\n{dataset}\n| arm | seeds | accuracy | macro F1 | accuracy - baseline |")
         print("|---|---|---|---|---|")
