@@ -3,8 +3,8 @@
     python benchmarks/real_llm.py DATA RUN_DIR [--datasets hint3_curekart banking77] [--seeds 3]
         [--arms pgkd unguided ...] [--cycles 3] [--replay]
 
-Qwen2.5-Coder-1.5B (4 bit) behind llama.cpp's server on this machine writes 100 texts a cycle, 300 an
-arm by default, for few labelled texts: 5 a class of hint3_curekart, 4 a class of banking77. MiniLM
+Qwen2.5-Coder-1.5B (4 bit) behind llama.cpp's server on this machine writes 100 texts a cycle, so
+300 an arm, for few labelled texts: 5 a class of hint3_curekart, 4 a class of banking77. MiniLM
 embeddings with a linear head; "pgkd_finetuned": they are the scout of a MiniLM that is fine-tuned.
 "zero_shot": the LLM itself labels 200 test texts, choosing among all classes.
 
