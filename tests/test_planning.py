@@ -86,6 +86,17 @@ def test_audit_and_verification_are_planned(classifier, data):
         assert planned[0] <= taken <= planned[1]
 
 
+def test_texts_of_classes_without_one_are_planned(classifier, data):
+    X, y = zip(*[(text, label) for text, label in zip(*data) if label != "pin"])
+    simple = classifier.plan(X, y)
+    classifier.set_params(class_descriptions=dict.fromkeys(data[1], "what customers ask"))
+    plan = classifier.plan(X, y)
+    usage = classifier.fit(X, y).usage_
+    assert classifier.history_[0].n_requested > 0
+    assert plan.n_requests[0] > simple.n_requests[0]
+    assert plan.n_requests[0] <= usage.n_requests <= plan.n_requests[1]
+
+
 def test_planning_changes_nothing(classifier, data):
     before = classifier.get_params()
     classifier.plan(*data)

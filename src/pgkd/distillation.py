@@ -325,7 +325,7 @@ class Distillation:
 
     def _train_baseline(self) -> None:
         start = time.perf_counter()
-        requests = self._request_missing_classes()
+        requests = self.request_missing_classes()
         generations = self.buyer.ask(requests)
         rng = np.random.default_rng([self.seed, 0])
         judged = self._verify(self.curator.judge(generations, 0), rng)
@@ -355,7 +355,7 @@ class Distillation:
         student = learner.fit_baseline(self.train, version.synthetic)
         return self._make_candidate(0, replace(version, student=student))
 
-    def _request_missing_classes(self) -> list[GenerationRequest]:
+    def request_missing_classes(self) -> list[GenerationRequest]:
         """Ask for texts of classes without a labelled one.
 
         The gate has none of theirs either, so it cannot judge these: they are part of the baseline.

@@ -87,7 +87,7 @@ def make_plan(run: Distillation) -> Plan:
     n_cycles = (min(run.max_cycles, run.patience), run.max_cycles)
     usages = []
     for end, n in enumerate(n_cycles):
-        once = _count(run, _write_audit(run), end)
+        once = _count(run, [*run.request_missing_classes(), *_write_audit(run)], end)
         usages.append(sum(n * [_count(run, _write_cycle(run, end), end)], once))
     low, high = usages
     teacher = run.buyer.teacher
