@@ -8,6 +8,9 @@ Qwen2.5-Coder-1.5B (4 bit) behind llama.cpp's server on this machine writes 100 
 embeddings with a linear head; "pgkd_finetuned": they are the scout of a MiniLM that is fine-tuned.
 "zero_shot": the LLM itself labels 200 test texts, choosing among all classes.
 
+With so few labelled texts the gate has too few to tell a small gain, and most arms would end as the
+baseline. So it does not decide here (rollback=False); the last column is what it says.
+
 The answers are recorded in results/answers, so that `--replay` makes the table again without an
 LLM; without it, only what is not recorded is asked. A run that is in the results is not run again.
 """
@@ -88,13 +91,15 @@ def run(data, dataset, seed, arm, n_cycles, teacher):
             max_cycles=n_cycles,
             samples_per_cycle=PER_CYCLE,
             patience=n_cycles,
+            rollback=False,
             task_description=task,
             random_state=seed,
             verbose=1,
         ).fit(*labelled)
         predicted = clf.predict(X_test)
         row |= {
-            "best_cycle": clf.best_cycle_,
+            "gate_gain": clf.choice_.best_score - clf.choice_.baseline_score,
+            "gate_error": clf.choice_.standard_error,
             "n_learnt": sum(t.verdict == "accepted" for t in clf.synthetic_),
             "weights": [c.synthetic_weight for c in clf.history_],
             "input_tokens": clf.usage_.input_tokens,
@@ -186,8 +191,11 @@ def report(rows, args):
     for dataset in args.datasets:
         own = [r for r in rows if r["dataset"] == dataset and r["n_cycles"] in (0, args.cycles)]
         baseline = {r["seed"]: r for r in own if r["arm"] == "baseline"}
-        print(f"\n{dataset}\n| arm | seeds | accuracy | macro F1 | accuracy - baseline |")
-        print("|---|---|---|---|---|")
+        print(
+            f"\n{dataset}\n| arm | seeds | accuracy | macro F1 | accuracy - baseline | tokens "
+            "| learnt | weight | gain on the gate |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|")
         for arm in dict.fromkeys(r["arm"] for r in own):
             mine = [r for r in own if r["arm"] == arm]
             cells = [
@@ -196,6 +204,13 @@ def report(rows, args):
             ]
             gains = [r["accuracy"] - baseline[r["seed"]]["accuracy"] for r in mine]
             cells.append("{:+.3f} ± {:.3f}".format(*interval(gains)))
+            if arm in SAMPLERS:
+                tokens = np.mean([r["input_tokens"] + r["output_tokens"] for r in mine])
+                weights = sorted({r["weights"][-1] for r in mine}, reverse=True)
+                cells += [f"{tokens:.0f}", f"{np.mean([r['n_learnt'] for r in mine]):.0f}"]
+                cells += [", ".join(map(str, weights))]
+                gate = [f"{r['gate_gain']:+.2f} (SE {r['gate_error']:.2f})" for r in mine]
+                cells += [", ".join(gate)]
             print(f"| {arm} | {len(mine)} | " + " | ".join(cells) + " |")
 
 
