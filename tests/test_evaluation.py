@@ -87,3 +87,16 @@ def test_a_scorer_that_the_gate_is_too_small_for():
     scorer = GateScorer("roc_auc_ovr", CLASSES, list("xyz"), np.array(["a", "b", "b"]))
     with pytest.raises(InvalidInputError, match="scoring='roc_auc_ovr' .* on the gate"):
         scorer.score(P)
+
+
+def test_the_counted_standard_error_is_that_of_sklearn_s_macro_f1():
+    rng = np.random.RandomState(0)
+    y = rng.choice(CLASSES[:2], size=12)  # resamples lack classes, and predictions have others
+    a, b = rng.dirichlet(np.ones(3), size=(2, 12))
+    counted, bootstrap = (
+        GateScorer(scoring, CLASSES, list("abcdefghijkl"), y)
+        for scoring in ("f1_macro", get_scorer("f1_macro"))
+    )
+    assert counted.standard_error(a, b, np.random.RandomState(1)) == pytest.approx(
+        bootstrap.standard_error(a, b, np.random.RandomState(1)), rel=1e-12
+    )

@@ -114,6 +114,11 @@ class Distillation:
     synthetic : list of SyntheticText
     """
 
+    baseline: Candidate
+    best: Candidate  # of those that were kept, by gate score
+    current: Candidate  # the last that was kept
+    student_baseline: Candidate  # where `baseline` is the scout's
+
     def __init__(
         self,
         buyer: Buyer,

@@ -177,8 +177,24 @@ class GateScorer:
         n = len(self._y)
         if self._scoring in ("accuracy", "neg_log_loss"):
             return float(np.std(self._score_texts(a) - self._score_texts(b)) / np.sqrt(n))
-        resamples = (rng.randint(n, size=n) for _ in range(n_resamples))
-        return float(np.std([self._difference(a, b, rows) for rows in resamples], ddof=1))
+        resamples = [rng.randint(n, size=n) for _ in range(n_resamples)]
+        if self._scoring == "f1_macro":
+            differences = self._resample_f1(a, resamples) - self._resample_f1(b, resamples)
+        else:
+            differences = np.array([self._difference(a, b, rows) for rows in resamples])
+        return float(np.std(differences, ddof=1))
+
+    def _resample_f1(self, probabilities: FloatArray, resamples: Sequence[Any]) -> FloatArray:
+        """Compute scikit-learn's macro F1 on each resample, by counting: 100 times as fast."""
+        codes = np.searchsorted(self._classes, self._y)
+        predicted = probabilities.argmax(axis=1)
+        scores = []
+        for rows in resamples:
+            true, given = codes[rows], predicted[rows]
+            hits = np.bincount(true[true == given], minlength=len(self._classes))
+            counts = np.bincount(np.append(true, given), minlength=len(self._classes))
+            scores.append(np.mean(2 * hits[counts > 0] / counts[counts > 0]))
+        return np.array(scores)
 
     def _score_texts(self, probabilities: FloatArray) -> FloatArray:
         """Score each text, for scorings that are a mean over texts."""
