@@ -1,13 +1,15 @@
 """What guidance is worth: an ideal teacher, and the samplers that ask it.
 
     python benchmarks/ideal_teacher.py DATA [--datasets banking77 naics4 ...] [--sizes 800]
-        [--seeds 5] [--scoring f1_macro] [--arms guided uniform ...] [--student tfidf] [--jobs 2]
+        [--seeds 5] [--scoring f1_macro] [--arms guided uniform ...] [--student tfidf]
+        [--scout] [--jobs 2]
 
 DATA has a folder a data set with train.csv and test.csv (columns text, label). The ideal teacher
 serves hidden real texts of the wanted classes. So many labelled texts, and 6 cycles of 100 (of 30
 where there are fewer than 1,000 texts in all). `student` is TF-IDF with logistic regression,
 trained by stochastic gradient descent, or MiniLM embeddings with a linear head. The loop's own
-weighting of generated texts is off: every text of this teacher is right.
+weighting of generated texts is off: every text of this teacher is right. `--scout`: TF-IDF goes
+through the loop in place of the student, which is trained on the outcome.
 
 A run that is in the results is not run again. Each fitted model sees the test file once.
 """
@@ -67,7 +69,7 @@ def make_student(name):
     )
 
 
-def run(data, dataset, size, seed, arm, scoring, student_name):
+def run(data, dataset, size, seed, arm, scoring, student_name, has_scout):
     warnings.simplefilter("ignore")
     texts, y = read(data / dataset / "train.csv")
     labelled, hidden = split_train(texts, y, size, seed)
@@ -84,6 +86,7 @@ def run(data, dataset, size, seed, arm, scoring, student_name):
             PoolTeacher(*hidden, random_state=seed),
             student,
             clone(SAMPLERS.get(arm) or PerformanceGuidedSampler(quota=arm)),
+            scout=make_student("tfidf") if has_scout else None,
             max_cycles=n_cycles,
             samples_per_cycle=6 * per_cycle // n_cycles,
             patience=6,
@@ -109,10 +112,11 @@ def main():
     parser.add_argument("--scoring", default="f1_macro", choices=["f1_macro", "accuracy"])
     parser.add_argument("--arms", nargs="+", default=["guided", "weakness", "uniform", "prior"])
     parser.add_argument("--student", choices=["embedding", "tfidf"], default="tfidf")
+    parser.add_argument("--scout", action="store_true")
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
 
-    path = RESULTS / f"ideal_teacher_{args.student}.jsonl"
+    path = RESULTS / f"ideal_teacher_{args.student}{'_scouted' * args.scout}.jsonl"
     keys = ("dataset", "size", "seed", "arm", "scoring")
     known = {tuple(row[k] for k in keys) for row in read_rows(path)}
     todo = [
@@ -122,7 +126,7 @@ def main():
     ]
     todo = [job for job in todo if job not in known]
     for row in Parallel(n_jobs=args.jobs, return_as="generator_unordered")(
-        delayed(run)(args.data, *job, args.student) for job in todo
+        delayed(run)(args.data, *job, args.student, args.scout) for job in todo
     ):
         append(path, row)
         print(json.dumps(row), flush=True)
