@@ -139,9 +139,10 @@ def record(dataset, run_dir, replay):
         teacher = OpenAITeacher(
             "qwen",
             base_url=base_url,
-            max_tokens=800,
+            max_tokens=600,  # a small LLM may repeat itself for ever
             max_concurrency=4,
             timeout=1800,  # slow machines read 10 tokens a second
+            deadline=3600,
             price=(0, 0),
         )
         try:
