@@ -60,6 +60,10 @@ KEYS = ("dataset", "seed", "arm", "n_cycles")
 PER_CYCLE, N_ZERO_SHOT = 100, 200
 
 
+class PatientTeacher(OpenAITeacher):
+    deadline = 3600.0  # seconds for a request, its retries included
+
+
 def take_per_class(texts, y, n, seed):
     """Draw `n` texts of each class, or all there are."""
     order = np.random.default_rng(seed).permutation(len(y))
@@ -136,13 +140,12 @@ def record(dataset, run_dir, replay):
         yield RecordedTeacher(path)
         return
     with serve(fetch_qwen()) as base_url:
-        teacher = OpenAITeacher(
+        teacher = PatientTeacher(
             "qwen",
             base_url=base_url,
             max_tokens=600,  # a small LLM may repeat itself for ever
             max_concurrency=4,
             timeout=1800,  # slow machines read 10 tokens a second
-            deadline=3600,
             price=(0, 0),
         )
         try:
