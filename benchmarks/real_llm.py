@@ -61,6 +61,8 @@ PER_CYCLE, N_ZERO_SHOT = 100, 200
 
 
 class PatientTeacher(OpenAITeacher):
+    """A slow machine takes longer than ten minutes for four requests."""
+
     deadline = 3600.0  # seconds for a request, its retries included
 
 
