@@ -214,6 +214,15 @@ def test_teacher_that_fails_at_once(student, data):
         fit(Broken(), student, data)
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+def test_log_loss_decides_where_the_score_cannot_tell(student, data, wrong):
+    clf = fit(WordTeacher(wrong=wrong), student, data, scoring=lambda estimator, X, y: 0.5)
+    assert clf.choice_.taken == (not wrong)
+    assert clf.choice_.rule == ("one standard error" if wrong else "log loss")
+    assert (clf.best_cycle_ == 0) == wrong
+    assert ("loss, of which few texts tell more" in str(clf.report())) == (not wrong)
+
+
 def test_teacher_that_fails_later_keeps_the_best(student, data):
     class Tiring(WordTeacher):
         def generate(self, requests):

@@ -244,9 +244,14 @@ class Distillation:
         """Return the last student that was kept if it is better than the baseline.
 
         By more than a standard error: of two models that cannot be told apart the simplest is
-        preferred. Not the cycle with the best gate score: the best of many is partly luck, and
-        giving up for it what later cycles have learnt is a loss. None that was kept is worse than
-        the best by more than the gate can tell.
+        preferred. Or, if the gate score is at least no worse, by two standard errors of the log
+        loss: all gate texts tell something about it, and about accuracy or F1 only those that
+        change sides. With hundreds of classes, and so a text or none of each, that is not enough
+        to see even a great gain.
+
+        Not the cycle with the best gate score: the best of many is partly luck, and giving up for
+        it what later cycles have learnt is a loss. None that was kept is worse than the best by
+        more than the gate can tell.
 
         References
         ----------
@@ -255,8 +260,11 @@ class Distillation:
         baseline, last = self.baseline, self.current
         if self.learner is not self.student_learner:  # the scout has done its work
             baseline, last = self._promote()
-        error = self._standard_error(last, baseline)
-        taken = not self.rollback or last.gate_score - baseline.gate_score > error
+        gain, error = last.gate_score - baseline.gate_score, self._standard_error(last, baseline)
+        rule = "one standard error" if self.rollback else "last student"
+        taken = not self.rollback or gain > error
+        if not taken and gain >= 0 and self._is_log_loss_better(last, baseline):
+            rule, taken = "log loss", True
         self.choice = Choice(
             self.scorer.name,
             baseline.gate_score,
@@ -266,9 +274,16 @@ class Distillation:
             error,
             last.cycle,
             taken,
-            "one standard error" if self.rollback else "last student",
+            rule,
         )
         return last if taken else baseline
+
+    def _is_log_loss_better(self, a: Candidate, b: Candidate) -> bool:
+        scorer = GateScorer("neg_log_loss", self.classes, self.gate.texts, self.gate.y)
+        gain = scorer.score(a.gate_probabilities) - scorer.score(b.gate_probabilities)
+        rng = np.random.RandomState(self.seed)
+        error = scorer.standard_error(a.gate_probabilities, b.gate_probabilities, rng)
+        return gain > 2 * error > 0
 
     def _promote(self) -> tuple[Candidate, Candidate]:
         """Train the student itself on what its scout has learnt, if that was worth anything."""

@@ -577,9 +577,10 @@ class Choice:
         The cycle of the last student that was kept.
     taken : bool
         Whether it was returned.
-    rule : {"one standard error", "last student"}
-        Taken if better than the baseline by more than one standard error or, with
-        ``rollback=False``, in any case.
+    rule : {"one standard error", "log loss", "last student"}
+        Taken if better than the baseline by more than one standard error; or if no worse, and
+        better by more than two standard errors of the log loss; or, with ``rollback=False``, in any
+        case.
     """
 
     scoring: str

@@ -119,6 +119,11 @@ def _conclude(report: Report) -> str:
     best = f"the student of cycle {choice.best_cycle}"
     if choice.rule == "last student":
         return f"`fit` returned {best}: with `rollback=False` the last one, whatever the gate says."
+    if choice.rule == "log loss":
+        return (
+            f"`fit` returned {best}: on the gate it is no worse than the baseline, and its log "
+            "loss, of which few texts tell more, is better by more than two standard errors."
+        )
     if choice.taken:
         return (
             f"`fit` returned {best}: by the one-standard-error rule, since it is better than the "
@@ -126,7 +131,8 @@ def _conclude(report: Report) -> str:
         )
     return (
         f"`fit` returned the baseline: by the one-standard-error rule, since {best} is not better "
-        "by more than one standard error, which cannot be told from luck."
+        "by more than one standard error, which cannot be told from luck, nor its log loss by more "
+        "than two."
     )
 
 
