@@ -112,7 +112,8 @@ class CascadeClassifier(BaseTextClassifier):
     >>> from pgkd import CascadeClassifier
     >>> from pgkd.testing import PoolTeacher
     >>> student = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    >>> student = student.fit(["card", "pin", "rate"] * 9, ["card", "pin", "rate"] * 9)
+    >>> words = ["card", "card", "pin", "rate"] * 9
+    >>> student = student.fit(words, words)
     >>> texts = [f"{word} number {i}" for i in range(30) for word in ("card", "pin", "yen")]
     >>> labels = ["card", "pin", "rate"] * 30
     >>> teacher = PoolTeacher([*texts, "yen today"], [*labels, "rate"])

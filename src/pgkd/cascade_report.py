@@ -20,7 +20,7 @@ class Estimate(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+        return f"{self.value:.3g} ({self.low:.3g} to {self.high:.3g})"
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def estimate_share(n: int, n_texts: int, confidence: float) -> Estimate:
     --------
     >>> from pgkd.cascade_report import estimate_share
     >>> print(estimate_share(45, 50, 0.95))
-    0.900 (0.782 to 0.967)
+    0.9 (0.782 to 0.967)
     """
     interval = binomtest(n, n_texts).proportion_ci(confidence, method="exact")
     return Estimate(n / n_texts, float(interval.low), float(interval.high))
@@ -127,7 +127,7 @@ def estimate_gain(n_won: int, n_lost: int, n_texts: int, confidence: float) -> E
     --------
     >>> from pgkd.cascade_report import estimate_gain
     >>> print(estimate_gain(9, 1, 100, 0.95))
-    0.080 (0.011 to 0.099)
+    0.08 (0.011 to 0.0995)
     """
     n = n_won + n_lost
     if not n:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from pgkd.records import FloatArray
 from pgkd.splitting import Indices
@@ -69,12 +69,12 @@ def choose_rules(trial: Trial, n_classes: int, alpha: float) -> list[Rule]:
     """Choose the thresholds: each class by itself, and together those that do not win so.
 
     Up to a threshold the teacher must win more than half of the texts of which one of the two alone
-    is right. Half of `alpha` is for the classes one by one, the other half for the remaining
-    classes together; each half is divided among its tests. So the probability that any
-    threshold is set where the teacher does not win is at most `alpha`, however many there are.
+    is right. Half of `alpha` is for the classes one by one, unless none has texts enough to pass;
+    the rest is for the remaining classes together. Each part is divided among its tests. So the
+    probability that any threshold is set where the teacher does not win is at most `alpha`.
     Pooling after a look at the classes spends nothing more: what remains has not won, which makes
-    it less likely to win together. Of the thresholds that pass, the one that wins most on balance is
-    taken, the lowest if there are several.
+    it less likely to win together. Of the thresholds that pass, the one that wins most on balance
+    is taken, the lowest if there are several.
 
     Parameters
     ----------
@@ -102,17 +102,12 @@ def choose_rules(trial: Trial, n_classes: int, alpha: float) -> list[Rule]:
     (0,) 0.95 10 0 0.001
     (1,) 0.0 0 10 1.0
     """
-    tried = {c: _try_thresholds(trial, (c,)) for c in np.unique(trial.predicted).tolist()}
-    level = divide_level([rule.n_won + rule.n_lost for c in tried for rule in tried[c]], alpha / 2)
-    chosen = [_choose(rules, level) for rules in tried.values()]
-    winners = [rule for rule in chosen if rule.threshold]
-    alone = {c for rule in winners for c in rule.classes}
-    rest = tuple(c for c in range(n_classes) if c not in alone)
-    if not rest:
-        return winners
-    rules = _try_thresholds(trial, rest)
-    level = divide_level([rule.n_won + rule.n_lost for rule in rules], alpha / 2)
-    return [*winners, _choose(rules, level)]
+    n_discordant = np.bincount(trial.predicted[trial.lead != 0], minlength=n_classes)
+    able = np.flatnonzero(0.5**n_discordant <= alpha / 2).tolist()  # the others cannot pass
+    alone = [r for r in _choose_each(trial, [(c,) for c in able], alpha / 2) if r.threshold]
+    rest = tuple(sorted(set(range(n_classes)).difference(*(rule.classes for rule in alone))))
+    left = alpha / 2 if able else alpha
+    return [*alone, *_choose_each(trial, [rest] if rest else [], left)]
 
 
 def divide_level(n_discordant: Sequence[int], alpha: float) -> float:
@@ -150,6 +145,13 @@ def divide_level(n_discordant: Sequence[int], alpha: float) -> float:
     return alpha / k
 
 
+def _choose_each(trial: Trial, groups: Sequence[tuple[int, ...]], alpha: float) -> list[Rule]:
+    """Choose a rule for each group of classes, and divide `alpha` among all their tests."""
+    tried = [_try_thresholds(trial, classes) for classes in groups]
+    level = divide_level([rule.n_won + rule.n_lost for rules in tried for rule in rules], alpha)
+    return [_choose(rules, level) for rules in tried]
+
+
 def _try_thresholds(trial: Trial, classes: tuple[int, ...]) -> list[Rule]:
     own = trial.take(np.isin(trial.predicted, classes))
     confidence = np.sort(own.confidence)
@@ -159,17 +161,16 @@ def _try_thresholds(trial: Trial, classes: tuple[int, ...]) -> list[Rule]:
     thresholds = np.unique(confidence[ends - 1])
     below = own.confidence <= thresholds[:, None]
     won, lost = (below & (own.lead == 1)).sum(axis=1), (below & (own.lead == -1)).sum(axis=1)
-    p_values = binom.sf(won - 1, won + lost, 0.5)
+    p_values = bdtrc(won - 1, won + lost, 0.5)  # of at least so many wins
     columns = (column.tolist() for column in (thresholds, won, lost, p_values))
     return [Rule(classes, *values) for values in zip(*columns)]
 
 
 def _choose(rules: Sequence[Rule], level: float) -> Rule:
-    passed = [rule for rule in rules if rule.p_value <= level and rule.threshold]
+    passed = [rule for rule in rules if rule.p_value <= level]
     if passed:
         return max(passed, key=lambda rule: rule.n_won - rule.n_lost)  # the lowest of equals
-    widest = rules[-1]
-    return Rule(widest.classes, 0.0, widest.n_won, widest.n_lost, widest.p_value)
+    return replace(rules[-1], threshold=0.0)
 
 
 def to_array(rules: Sequence[Rule], n_classes: int) -> FloatArray:
