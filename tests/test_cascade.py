@@ -3,6 +3,7 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from annotators import Labelling, read_label
 from conftest import WORDS
@@ -465,6 +466,25 @@ def test_an_unfitted_student_is_trained(student):
     assert cascade.student_.predict(X).tolist() == y
     assert cascade.report().student_accuracy.high < 0.6  # out of fold
     assert cascade.report().gain.low > 0.5
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda y: np.array(y, dtype=object),
+        lambda y: pd.Series(y),
+        lambda y: [LABELS.index(label) for label in y],
+        lambda y: [label == "pin" for label in y],
+    ],
+    ids=["object", "Series", "int", "bool"],
+)
+def test_types_of_labels(data, encode):
+    X, y = data[0], encode(data[1])
+    cascade = CascadeClassifier(DummyClassifier(), PoolTeacher(X, y), max_escalated=1)
+    predicted = cascade.fit(pd.Series(X), y).predict(np.array(X))
+    assert predicted.tolist() == list(y)
+    [rule] = cascade.report().rules[:1]
+    assert type(rule.classes[0]) is type(next(iter(y)))
 
 
 def test_clone_and_frozen_students(data, student):

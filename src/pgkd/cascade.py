@@ -53,7 +53,7 @@ class CascadeClassifier(BaseTextClassifier):
     student : classifier
         Any classifier of texts with ``predict_proba``, such as a fitted
         :class:`~pgkd.PGKDClassifier`. If it is fitted, it is used as it is, and `fit` needs texts
-        that it has not learnt. If it is not, `fit` trains it on its texts, and takes its
+        that it has not learnt. If it is not, `fit` trains it on its texts, six times, and takes its
         out-of-fold predictions of them. ``clone`` makes it unfitted, and so do cross-validation and
         grid search: wrap a fitted one in :class:`sklearn.frozen.FrozenEstimator` for these.
     teacher : annotator
@@ -79,7 +79,8 @@ class CascadeClassifier(BaseTextClassifier):
         price must be known. When it is spent, the student labels the rest.
     run_dir : str or path, default=None
         Directory in which every answer of an LLM teacher is kept, with a ledger of what was spent:
-        the same `fit`, and the same `predict`, pay for no answer twice, in any process.
+        the same `fit` (with an int as `random_state`) and the same `predict` pay for no answer
+        twice, in any process. `max_cost` then counts all that is on the ledger.
     random_state : int, RandomState instance or None, default=None
         Seeds the folds, the choice of examples and every ``random_state`` of an unfitted student.
 
@@ -196,15 +197,16 @@ class CascadeClassifier(BaseTextClassifier):
 
         student, probabilities = self._prepare_student(texts, y, classes, seed)
         asked = find_least_sure(probabilities.max(axis=1), self.max_escalated)
+        state = State(
+            cycle=0,
+            classes=tuple(classes.tolist()),
+            examples=tuple(map(Example, texts, y.tolist())),
+            task_description=self.task_description,
+            class_descriptions=class_descriptions,
+        )
         escalator = Escalator(
             teacher,
-            State(
-                cycle=0,
-                classes=tuple(classes.tolist()),
-                examples=tuple(map(Example, texts, y.tolist())),
-                task_description=self.task_description,
-                class_descriptions=class_descriptions,
-            ),
+            state,
             n_candidates=self.n_candidates,
             texts_per_request=self.texts_per_request,
             max_cost=self.max_cost,
