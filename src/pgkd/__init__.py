@@ -9,15 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pgkd.cascade import CascadeClassifier as CascadeClassifier
     from pgkd.classifier import PGKDClassifier as PGKDClassifier
     from pgkd.records import UnlabeledTexts as UnlabeledTexts
 
 __version__ = "0.1.0.dev0"
 
-_LAZY = {"PGKDClassifier": "pgkd.classifier", "UnlabeledTexts": "pgkd.records"}
+_LAZY = {
+    "CascadeClassifier": "pgkd.cascade",
+    "PGKDClassifier": "pgkd.classifier",
+    "UnlabeledTexts": "pgkd.records",
+}
 _SUBMODULES = {"exceptions", "protocols", "records", "samplers", "students", "teachers", "testing"}
 
-__all__ = ["PGKDClassifier", "UnlabeledTexts", "__version__"]
+__all__ = ["CascadeClassifier", "PGKDClassifier", "UnlabeledTexts", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeAlias
+
+from sklearn.base import clone
 
 from pgkd.exceptions import AnnotatorError, TeacherBudgetError, TeacherError
 from pgkd.protocols import Teacher
@@ -67,7 +71,13 @@ class Buyer:
             return True
         return self.max_cost is not None and (usage.cost is None or usage.cost >= self.max_cost)
 
-    def ask(self, requests: Sequence[Request], *, brings_texts: bool = True) -> list[Generation]:
+    def ask(
+        self,
+        requests: Sequence[Request],
+        *,
+        brings_texts: bool = True,
+        give_up_after: int | None = None,
+    ) -> list[Generation]:
         """Collect the teacher's answers until the budget is spent, in the order of the requests.
 
         Parameters
@@ -75,6 +85,8 @@ class Buyer:
         requests : sequence of GenerationRequest or AnnotationRequest
         brings_texts : bool, default=True
             Whether the answers bring texts to learn, which become `pending`.
+        give_up_after : int, default=None
+            Stop when so many requests have failed and none was served: the teacher is down.
 
         Raises
         ------
@@ -93,7 +105,8 @@ class Buyer:
                     self.pending.append(generation)
                 self.usage += generation.usage
                 self.emit(Event("generation", generation))
-                if self.is_budget_spent():
+                is_down = len(bought) == give_up_after and all(g.error for g in bought)
+                if is_down or self.is_budget_spent():
                     break
         except Exception as error:  # a stranger's teacher may raise anything
             if not bought:
@@ -145,6 +158,42 @@ class Buyer:
             left = [r for r in requests if r.id not in answered]
             for part in left if len(requests) > 1 else _split(requests[0]):
                 yield from self._annotate([part])
+
+
+def clone_teacher(teacher: Any, max_cost: float | None) -> Any:
+    """Clone a teacher, as far as it can be copied, and refuse one that cannot serve.
+
+    Raises
+    ------
+    InvalidInputError
+        If it lacks a package or a key, or its price is not known and there is a `max_cost`.
+    """
+    with contextlib.suppress(Exception):  # a stranger's may hold what cannot be copied
+        teacher = clone(teacher, safe=False)
+    if hasattr(teacher, "check_ready"):
+        teacher.check_ready(max_cost=max_cost)
+    return teacher
+
+
+def wrap_teacher(
+    teacher: Any,
+    run_dir: Path,
+    *,
+    max_cost: float | None,
+    max_tokens: int | None,
+    is_cached: bool,
+) -> Any:
+    """Put the budget and the answers that were paid for around an LLM teacher."""
+    if not hasattr(teacher, "session"):
+        return teacher
+    from pgkd.run_store import FILE_NAME
+    from pgkd.teachers import BudgetedTeacher, CachedTeacher
+
+    if max_cost is not None or max_tokens is not None:
+        teacher = BudgetedTeacher(
+            teacher, run_dir / FILE_NAME, max_cost=max_cost, max_tokens=max_tokens
+        )
+    return CachedTeacher(teacher, run_dir / FILE_NAME) if is_cached else teacher
 
 
 def _split(request: AnnotationRequest) -> list[AnnotationRequest]:

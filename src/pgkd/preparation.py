@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
-from pgkd.buying import Buyer
+from pgkd.buying import Buyer, clone_teacher, wrap_teacher
 from pgkd.distillation import Distillation
 from pgkd.exceptions import InvalidInputError
 from pgkd.learning import LabelledTexts
@@ -101,7 +101,13 @@ def prepare(
         feedback = gate if clf.feedback == "validation" else train
 
     buyer = Buyer(
-        _wrap(clf, teacher, Path(clf.run_dir or scratch)),
+        wrap_teacher(
+            teacher,
+            Path(clf.run_dir or scratch),
+            max_cost=clf.max_cost,
+            max_tokens=clf.max_tokens,
+            is_cached=clf.run_dir is not None,
+        ),
         max_cost=clf.max_cost,
         max_tokens=clf.max_tokens,
         emit=emit,
@@ -196,29 +202,7 @@ def _resolve_components(clf: PGKDClassifier, has_pool: bool) -> tuple[Teacher, A
         sampler._validate_params()
     for callback in clf.callbacks or ():
         check_component(callback, "callbacks", ("on_event",))
-    try:
-        teacher = clone(clf.teacher, safe=False)
-    except Exception:  # a stranger's may hold what cannot be copied, such as an open client
-        teacher = clf.teacher
-    if hasattr(teacher, "check_ready"):
-        teacher.check_ready(max_cost=clf.max_cost)
-    return teacher, student, clone(sampler, safe=False)
-
-
-def _wrap(clf: PGKDClassifier, teacher: Any, run_dir: Path) -> Any:
-    """Put the budget and the answers that were paid for around an LLM teacher."""
-    if not hasattr(teacher, "session"):
-        return teacher
-    from pgkd.run_store import FILE_NAME
-    from pgkd.teachers import BudgetedTeacher, CachedTeacher
-
-    if clf.max_cost is not None or clf.max_tokens is not None:
-        teacher = BudgetedTeacher(
-            teacher, run_dir / FILE_NAME, max_cost=clf.max_cost, max_tokens=clf.max_tokens
-        )
-    if clf.run_dir is not None:
-        teacher = CachedTeacher(teacher, run_dir / FILE_NAME)
-    return teacher
+    return clone_teacher(clf.teacher, clf.max_cost), student, clone(sampler, safe=False)
 
 
 def _split_off_gate(

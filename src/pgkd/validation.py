@@ -161,7 +161,7 @@ def check_validation(
 
 
 def check_descriptions(
-    descriptions: Mapping[Label, str] | None, classes: LabelArray
+    descriptions: Mapping[Label, str] | None, classes: LabelArray, owner: str = "PGKDClassifier"
 ) -> tuple[LabelArray, dict[Label, str]]:
     """Return all classes, those without a labelled text included, and their descriptions.
 
@@ -174,7 +174,7 @@ def check_descriptions(
         return classes, {}
     if not isinstance(descriptions, Mapping):
         raise InvalidInputError(
-            "The `class_descriptions` parameter of PGKDClassifier must be a dict of label to str "
+            f"The `class_descriptions` parameter of {owner} must be a dict of label to str "
             f"or None. Got {descriptions!r} instead."
         )
     wanted = classes.tolist()
@@ -183,13 +183,13 @@ def check_descriptions(
     if lacking:
         others = f", but one of {new[0]!r}, which y has not" if new else ""
         raise InvalidInputError(
-            "The `class_descriptions` parameter of PGKDClassifier must describe every class of y. "
+            f"The `class_descriptions` parameter of {owner} must describe every class of y. "
             f"Got no description of {lacking[0]!r} ({len(lacking)} lacking){others}."
         )
     foreign = [label for label in new if type(label) is not type(wanted[0])]
     if foreign:
         raise InvalidInputError(
-            "The `class_descriptions` parameter of PGKDClassifier must have keys of the type of "
+            f"The `class_descriptions` parameter of {owner} must have keys of the type of "
             f"the labels, {type(wanted[0]).__name__}. Got {foreign[0]!r} instead."
         )
     every = np.unique(np.array(wanted + new))
@@ -259,16 +259,18 @@ def check_generation(generation: Any, teacher: str) -> None:
         raise TeacherError(f"{teacher} yielded {problem}: see pgkd.testing.check_teacher.")
 
 
-def check_component(component: Any, name: str, methods: tuple[str, ...]) -> None:
+def check_component(
+    component: Any, name: str, methods: tuple[str, ...], owner: str = "PGKDClassifier"
+) -> None:
     """Refuse a component given as a class, or without one of its methods."""
     if isinstance(component, type):
         raise InvalidInputError(
-            f"The `{name}` parameter of PGKDClassifier must be an instance. Got the class "
+            f"The `{name}` parameter of {owner} must be an instance. Got the class "
             f"{component.__name__} instead: pass `{component.__name__}(...)`."
         )
     for method in methods:
         if not callable(getattr(component, method, None)):
             raise InvalidInputError(
-                f"The `{name}` parameter of PGKDClassifier must have a method `{method}`. Got "
+                f"The `{name}` parameter of {owner} must have a method `{method}`. Got "
                 f"{component!r} instead: see `pgkd.protocols`."
             )

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 FILE = "student.json"
 
 
-class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A scikit-learn classifier whose samples are texts.
 
-    A subclass has `fit`, `_predict_proba`, `_save` and `_load`.
+    A subclass has `fit` and `_predict_proba`.
     """
 
     classes_: LabelArray
@@ -60,6 +60,22 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         probabilities = self.predict_proba(X)
         labels: LabelArray = self.classes_[probabilities.argmax(axis=1)]
         return labels
+
+    def _predict_proba(self, texts: list[str]) -> FloatArray:
+        raise NotImplementedError
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+class TextClassifier(BaseTextClassifier):
+    """A text classifier that can be saved without pickle.
+
+    A subclass has `fit`, `_predict_proba`, `_save` and `_load`.
+    """
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Save the fitted student to a directory, pretrained weights included, without pickle.
@@ -131,20 +147,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ) from error
         return student
 
-    def _predict_proba(self, texts: list[str]) -> FloatArray:
-        raise NotImplementedError
-
     def _save(self, directory: Path) -> None:
         raise NotImplementedError
 
     def _load(self, directory: Path, document: dict[str, Any]) -> None:
         raise NotImplementedError
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.two_d_array = False
-        return tags
 
 
 def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""Have the teacher label texts, in `fit` and in `predict`, and keep one bill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from pgkd.annotating import make_requests
+from pgkd.buying import Buyer, wrap_teacher
+from pgkd.exceptions import TeacherBudgetError
+from pgkd.records import FloatArray, Generation, State, Usage
+
+#: A teacher that serves none of so many requests is down: a text that nobody labels has the
+#: student's label, so there is no reason to wait for the others to fail.
+GIVE_UP_AFTER = 16
+
+
+class Escalator:
+    """Ask the teacher for labels, again and again, within one budget.
+
+    Parameters
+    ----------
+    teacher : annotator
+    state : State
+        Classes, descriptions, and the labelled texts that are shown as examples.
+    n_candidates, texts_per_request : int
+    max_cost : float or None
+        US dollars, for all calls together.
+    run_dir : Path or None
+    seed : int
+        The same texts make the same requests, so that a cache has their answers.
+
+    Attributes
+    ----------
+    usage : Usage
+        Of all calls.
+    """
+
+    def __init__(
+        self,
+        teacher: Any,
+        state: State,
+        *,
+        n_candidates: int,
+        texts_per_request: int,
+        max_cost: float | None,
+        run_dir: Path | None,
+        seed: int,
+    ) -> None:
+        self.teacher = teacher
+        self.state = state
+        self.n_candidates = n_candidates
+        self.texts_per_request = texts_per_request
+        self.max_cost = max_cost
+        self.run_dir = run_dir
+        self.seed = seed
+        self.usage = Usage()
+
+    def ask(self, texts: Sequence[str], probabilities: FloatArray, prefix: str) -> list[Generation]:
+        """Return the teacher's answers about `texts`, each of which is asked about once.
+
+        Parameters
+        ----------
+        texts : sequence of str, of length n_texts
+        probabilities : array of shape (n_texts, n_classes)
+            The student's.
+        prefix : str
+            Of the requests' ids.
+
+        Raises
+        ------
+        TeacherError
+            If no request was served.
+        """
+        rows = list({text: i for i, text in enumerate(texts)}.values())
+        rng = np.random.default_rng(self.seed)
+        requests = make_requests(
+            self.state,
+            [texts[i] for i in rows],
+            probabilities[rows],
+            rng,
+            prefix=prefix,
+            n_candidates=self.n_candidates,
+            texts_per_request=self.texts_per_request,
+        )
+        # In a random order, so that a budget that runs out does not leave out whole classes.
+        requests = [requests[i] for i in rng.permutation(len(requests))]
+        left = self._find_budget()
+        with TemporaryDirectory(prefix="pgkd-") as scratch:
+            teacher = wrap_teacher(
+                self.teacher,
+                self.run_dir or Path(scratch),
+                max_cost=left,
+                max_tokens=None,
+                is_cached=self.run_dir is not None,
+            )
+            buyer = Buyer(teacher, max_cost=left, max_tokens=None, emit=lambda event: None)
+            try:
+                return buyer.ask(requests, brings_texts=False, give_up_after=GIVE_UP_AFTER)
+            finally:
+                self.usage += buyer.usage
+
+    def _find_budget(self) -> float | None:
+        """Return what may still be spent; a ledger in the run directory knows that by itself."""
+        is_on_ledger = self.run_dir is not None and hasattr(self.teacher, "session")
+        if self.max_cost is None or is_on_ledger:
+            return self.max_cost
+        # A teacher that does not tell its cost cannot be held to more than one answer.
+        left = 0.0 if self.usage.cost is None else self.max_cost - self.usage.cost
+        if left <= 0:
+            raise TeacherBudgetError(
+                f"The budget (max_cost={self.max_cost!r}) is spent: raise it to go on."
+            )
+        return left
+
+
+def find_cost_per_text(answers: Sequence[Generation]) -> float | None:
+    """Return the US dollars that the label of a text takes, ``None`` if that is not known.
+
+    Answers that a cache had say nothing about it.
+    """
+    paid = [answer for answer in answers if answer.usage.n_requests]
+    costs = [answer.usage.cost for answer in paid]
+    if not costs or None in costs:
+        return None
+    return sum(costs) / sum(answer.request.n_texts for answer in paid)  # type: ignore[arg-type]
