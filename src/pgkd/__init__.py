@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _LAZY = {"PGKDClassifier": "pgkd.classifier", "UnlabeledTexts": "pgkd.records"}
-_SUBMODULES = {"exceptions", "protocols", "records", "samplers", "students", "teachers", "testing"}
+_SUBMODULES = {
+    "exceptions",
+    "protocols",
+    "records",
+    "runtime",
+    "samplers",
+    "students",
+    "teachers",
+    "testing",
+}
 
 __all__ = ["PGKDClassifier", "UnlabeledTexts", "__version__"]
 
