@@ -106,7 +106,8 @@ class ExportedClassifier:
         batch_size: int = 32,
         n_threads: int | None = None,
     ) -> None:
-        file, engine = _choose(directory, document, engine)
+        file = str(document.get("model"))
+        engine = _choose(directory, file, engine)
         try:
             self.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
             self._tokenizer, self._padding = _open_tokenizer(directory / TOKENIZER)
@@ -276,22 +277,25 @@ def _read_document(directory: Path) -> dict[str, Any]:
     return document
 
 
-def _choose(directory: Path, document: dict[str, Any], engine: str) -> tuple[str, str]:
-    """Return the model's file and the engine that runs it."""
-    file = str(document.get("model"))
-    possible = ENGINES.get(file, ())
-    known = ENGINES[ONNX]
-    if engine not in ("auto", *known):
-        raise InvalidInputError(f"`engine` must be one of {['auto', *known]}. Got {engine!r}.")
-    if engine == "auto":
-        installed = [name for name in possible if find_spec(name)]
-        engine = (installed or possible or known)[0]
-    elif engine not in possible:
-        raise PersistenceError(
-            f"{str(directory)!r} holds {file}, which {engine} cannot run: pass "
-            f'engine="auto", or export it with format="onnx".'
+def _choose(directory: Path, file: str, engine: str) -> str:
+    """Return the engine that runs the model's file."""
+    if engine not in ("auto", *ENGINES[ONNX]):
+        raise InvalidInputError(
+            f"`engine` must be one of {['auto', *ENGINES[ONNX]]}. Got {engine!r}."
         )
-    return file, engine
+    if file not in ENGINES:
+        raise PersistenceError(
+            f"The export in {str(directory)!r} is damaged: its model is {file!r}. Export it again."
+        )
+    if engine == "auto":
+        installed = [name for name in ENGINES[file] if find_spec(name)]
+        return (installed or ENGINES[file])[0]
+    if engine not in ENGINES[file]:
+        raise PersistenceError(
+            f'{str(directory)!r} holds {file}, which {engine} cannot run: pass engine="auto", or '
+            'export it with format="onnx".'
+        )
+    return engine
 
 
 def _open_tokenizer(path: Path) -> tuple[Any, dict[str, Any]]:
