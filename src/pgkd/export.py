@@ -37,6 +37,8 @@ from pgkd.students._pretrained import Graph, preserve_globals, save_pretrained
 from pgkd.text import is_valid
 from pgkd.validation import check_texts
 
+__all__ = ["Parity", "export"]
+
 #: The greatest difference of a probability that is taken for rounding.
 TOLERANCE = 1e-3
 #: Version of ONNX's operators: old enough for any engine of the last years.
@@ -139,6 +141,8 @@ def _check_parity(parity: Parity, quantize: str | None, min_agreement: float) ->
         f"on {parity.n_texts} texts, its probabilities differ by up to "
         f"{parity.max_difference:.3g}, and the class is the same in {parity.agreement:.2%}"
     )
+    if not np.isfinite(parity.max_difference):
+        raise ExportError(f"The exported classifier answers with what is no number: {measured}.")
     if quantize is None and not (parity.max_difference <= TOLERANCE and parity.agreement == 1):
         raise ExportError(
             f"The exported classifier does not answer as the student does: {measured}. At most "
@@ -199,7 +203,8 @@ def _write_model(graph: Graph, directory: Path, format: str, quantize: str | Non
         return path.name
     import openvino
 
-    model = openvino.convert_model(path)
+    # Not `convert_model`, which reports each conversion to OpenVINO's makers.
+    model = openvino.Core().read_model(path)
     openvino.save_model(model, directory / runtime.OPENVINO, compress_to_fp16=False)
     path.unlink()
     return runtime.OPENVINO
@@ -236,9 +241,9 @@ def _quantize(path: Path) -> None:
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it recommends what the export has done
     try:
-        # Unsigned: products of signed ones overflow on CPUs without VNNI, so that what is
+        # Unsigned: sums of signed products overflow on CPUs without VNNI, so that what is
         # measured on one machine would not hold on another.
-        quantize_dynamic(draft, path, weight_type=QuantType.QUInt8)
+        quantize_dynamic(draft, path, weight_type=QuantType.QUInt8, per_channel=True)
     finally:
         logging.disable(disabled)
     draft.unlink()
@@ -251,6 +256,12 @@ def _write_tokenizer(graph: Graph, directory: Path) -> int:
     tokenizer.model_max_length = max_length
     with preserve_globals():
         tokenizer.save_pretrained(directory)
+    file = directory / "tokenizer_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    if config.get("tokenizer_class") == "TokenizersBackend":  # unknown before transformers 5
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    config["model_input_names"] = tokenizer.model_input_names
+    _write(file, json.dumps(config, ensure_ascii=False, indent=1))
     # A call sets up the backend for good: how texts are cut, what they are padded with, and where.
     tokenizer(["a"], padding=True, truncation=True, max_length=max_length)
     tokenizer.backend_tokenizer.save(str(directory / runtime.TOKENIZER))

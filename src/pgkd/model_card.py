@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-#: Classes named on the card; a Hugging Face id or a directory names the rest.
+#: Classes named on the card; config.json names all.
 N_CLASSES = 50
 
 
@@ -25,7 +25,7 @@ def make_card(document: dict[str, Any], classifier: Any) -> str:
             "---",
             "library_name: pgkd",
             "pipeline_tag: text-classification",
-            f"tags: [pgkd, {'openvino' if document['model'].endswith('.xml') else 'onnx'}]",
+            f"tags: [pgkd, {'onnx' if document['model'].endswith('.onnx') else 'openvino'}]",
             "---",
             "",
             "# A text classifier",
@@ -59,7 +59,7 @@ def _describe(document: dict[str, Any]) -> Iterator[str]:
 def _explain(document: dict[str, Any]) -> Iterator[str]:
     onnx = document["model"].endswith(".onnx")
     yield "With numpy, tokenizers and " + ("onnxruntime" if onnx else "openvino") + ", no torch:"
-    yield from _code("import pgkd.runtime", 'clf = pgkd.runtime.load(".")', 'clf.predict(["..."])')
+    yield from _code("import pgkd.runtime", 'pgkd.runtime.load(".").predict(["..."])')
     yield ""
     if document["student"] == "TransformerStudent" and not document["quantize"]:
         yield "With transformers and torch, from `model.safetensors`, which nothing else needs:"
@@ -69,20 +69,16 @@ def _explain(document: dict[str, Any]) -> Iterator[str]:
             'classify(["..."], truncation=True)',
         )
         yield ""
-    package, library, cls = (
-        ("optimum-onnx", "optimum.onnxruntime", "ORTModelForSequenceClassification")
-        if onnx
-        else ("optimum-intel", "optimum.intel", "OVModelForSequenceClassification")
-    )
-    yield f"With Optimum (`{package}`):"
-    yield from _code(
-        f"from {library} import {cls}",
-        "from transformers import AutoTokenizer, pipeline",
-        f'model, tokenizer = {cls}.from_pretrained("."), AutoTokenizer.from_pretrained(".")',
-        'classify = pipeline("text-classification", model, tokenizer=tokenizer)',
-        'classify(["..."], truncation=True)',
-    )
     if onnx:
+        yield "With Optimum (`optimum-onnx`):"
+        yield from _code(
+            "from optimum.onnxruntime import ORTModelForSequenceClassification",
+            "from transformers import AutoTokenizer, pipeline",
+            'model = ORTModelForSequenceClassification.from_pretrained(".")',
+            'tokenizer = AutoTokenizer.from_pretrained(".")',
+            'classify = pipeline("text-classification", model, tokenizer=tokenizer)',
+            'classify(["..."], truncation=True)',
+        )
         yield ""
         yield (
             "With Text Embeddings Inference: pass this directory as `--model-id`, with "
