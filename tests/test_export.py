@@ -74,6 +74,8 @@ def test_embedding_student(embedding, tmp_path):
     assert names(tmp_path / "model") == {*FILES, "model.onnx"}
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["architectures"] == ["BertForSequenceClassification"]
+    tokenizer = json.loads((tmp_path / "model" / "tokenizer_config.json").read_text())
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"  # known to transformers 4
     assert config["id2label"] == {"0": "card", "1": "pin", "2": "rate"}
 
 

@@ -193,7 +193,7 @@ def edit(directory, **changes):
         (lambda d: edit(d, format=99), "in format 99.*upgrade pgkd"),
         (lambda d: (d / "model.onnx").write_bytes(b"cut"), "is damaged.*onnxruntime"),
         (lambda d: (d / "tokenizer.json").unlink(), "is damaged"),
-        (lambda d: edit(d, model="../other.onnx"), "is damaged"),
+        (lambda d: edit(d, model="../other.onnx"), r"is damaged: its model is '\.\./other"),
     ],
 )
 def test_what_is_no_export(exported, tmp_path, spoil, message):
@@ -201,6 +201,14 @@ def test_what_is_no_export(exported, tmp_path, spoil, message):
     spoil(tmp_path / "model")
     with pytest.raises(PersistenceError, match=message):
         pgkd.runtime.load(tmp_path / "model")
+
+
+@pytest.mark.parametrize("name", ["batch_size", "n_threads"])
+def test_numbers_are_checked(exported, clf, name):
+    with pytest.raises(InvalidInputError, match=f"`{name}` must be an int of 1 or more. Got 0"):
+        pgkd.runtime.load(exported, **{name: 0})
+    with pytest.raises(InvalidInputError, match="`window_size` must be an int of 1 or more"):
+        clf.predict_iter(TEXTS, window_size=0)
 
 
 def test_engines_that_cannot(exported, monkeypatch):

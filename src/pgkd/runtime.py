@@ -68,7 +68,7 @@ def load(
         If the directory holds no exported classifier, a damaged one, one of a newer version, or one
         that `engine` cannot run.
     InvalidInputError
-        If there is no such engine.
+        If there is no such engine, or a number is below 1.
     ImportError
         If the engine is not installed.
 
@@ -106,6 +106,9 @@ class ExportedClassifier:
         batch_size: int = 32,
         n_threads: int | None = None,
     ) -> None:
+        for name, value in (("batch_size", batch_size), ("n_threads", n_threads)):
+            if value is not None and value < 1:
+                raise InvalidInputError(f"`{name}` must be an int of 1 or more. Got {value}.")
         file = str(document.get("model"))
         engine = _choose(directory, file, engine)
         try:
@@ -140,7 +143,7 @@ class ExportedClassifier:
         Raises
         ------
         InvalidInputError
-            If `texts` are no str.
+            If a text is no str.
         """
         windows = list(self._stream(texts, 64 * self._batch_size))
         return np.concatenate([np.empty((0, len(self.classes_))), *windows])
