@@ -9,17 +9,32 @@ import types
 from pathlib import Path
 
 import pytest
+from students.tiny_bert import write_tiny_bert
 
 import pgkd
+from pgkd.students import _encoder
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
 MODULES = sorted(m.name for m in pkgutil.walk_packages(pgkd.__path__, "pgkd."))
 
 
+@pytest.fixture
+def tiny_model(tmp_path, monkeypatch):
+    """Every embedding model that a page names is a tiny one."""
+    model = write_tiny_bert(tmp_path / "tiny_bert")
+    load = _encoder.load_pretrained
+    monkeypatch.setattr(_encoder, "load_pretrained", lambda cls, name: load(cls, model))
+    yield
+    _encoder._get_encoder.cache_clear()
+
+
+@pytest.mark.usefixtures("tiny_model")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_snippets(page, monkeypatch):
     """The ``python`` blocks of a page are one program, except those marked as not to be run."""
+    if page.name == "deploy.md":
+        pytest.importorskip("onnxruntime", reason="exported classifiers need pgkd[onnx]")
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
     module = types.ModuleType("snippet")  # a real one, so that its classes can be pickled
     monkeypatch.setitem(sys.modules, "snippet", module)

@@ -31,7 +31,16 @@ def test_students_are_lazy():
 
 
 @pytest.mark.parametrize(
-    "module", ["pgkd", "pgkd.samplers", "pgkd.students", "pgkd.teachers", "pgkd.testing"]
+    "module",
+    [
+        "pgkd",
+        "pgkd.export",
+        "pgkd.runtime",
+        "pgkd.samplers",
+        "pgkd.students",
+        "pgkd.teachers",
+        "pgkd.testing",
+    ],
 )
 def test_exported_names_exist_and_are_documented(module):
     module = importlib.import_module(module)

@@ -20,7 +20,16 @@ _LAZY = {
     "PGKDClassifier": "pgkd.classifier",
     "UnlabeledTexts": "pgkd.records",
 }
-_SUBMODULES = {"exceptions", "protocols", "records", "samplers", "students", "teachers", "testing"}
+_SUBMODULES = {
+    "exceptions",
+    "protocols",
+    "records",
+    "runtime",
+    "samplers",
+    "students",
+    "teachers",
+    "testing",
+}
 
 __all__ = ["CascadeClassifier", "PGKDClassifier", "UnlabeledTexts", "__version__"]
 

@@ -7,6 +7,7 @@
     ├── StudentError (RuntimeError)
     │   └── ModelNotFoundError (OSError)      neither a directory nor reachable on the hub
     ├── PersistenceError (ValueError)         not a saved model, or a damaged one
+    ├── ExportError (RuntimeError)            no graph of it can be made, or a wrong one
     └── TeacherError (RuntimeError)           ends the generation of texts
         ├── TeacherAuthenticationError        key missing or refused
         ├── TeacherBudgetError                the budget does not allow this request
@@ -41,6 +42,10 @@ class ModelNotFoundError(StudentError, OSError):
 
 class PersistenceError(PGKDError, ValueError):
     """A model cannot be saved to, or loaded from, a directory."""
+
+
+class ExportError(PGKDError, RuntimeError):
+    """A student cannot be exported, or the exported one answers differently."""
 
 
 class TeacherError(PGKDError, RuntimeError):

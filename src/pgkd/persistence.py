@@ -13,7 +13,8 @@ import importlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,20 +50,31 @@ COMPONENTS = ("teacher", "student", "sampler", "callbacks", "run_dir")
 
 def save(classifier: Any, directory: Path) -> None:
     """Write a fitted classifier, whole or not at all."""
+    with replacing(directory, "save") as draft:
+        _write(classifier, draft)
+
+
+@contextmanager
+def replacing(directory: Path, writer: str) -> Iterator[Path]:
+    """Yield a draft that takes the place of `directory`, whole or not at all.
+
+    `writer` is the method that writes it, and the only one whose directories it replaces.
+    """
     try:
         directory = Path(os.path.abspath(directory))
-        _check_replaceable(directory)
+        _check_replaceable(directory, writer)
         # In the same parent, so that the last step is a rename. No mkdtemp: that is private.
         draft = directory.with_name(f".{directory.name}-{uuid4().hex[:8]}")
         draft.mkdir(parents=True)
         try:
-            _write(classifier, draft)
+            yield draft
             _replace(directory, draft)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise PersistenceError(
-            f"Cannot save to {str(directory)!r} ({error}): pass a directory that can be written."
+            f"Cannot {writer} to {str(directory)!r} ({error}): pass a directory that can be "
+            "written."
         ) from error
 
 
@@ -85,9 +97,9 @@ def load(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
         ) from error
 
 
-def _check_replaceable(directory: Path) -> None:
-    """Refuse a place where `save` would destroy something, or fail after the work is done."""
-    place = f"Cannot save to {str(directory)!r}"
+def _check_replaceable(directory: Path, writer: str) -> None:
+    """Refuse a place where something would be destroyed, or where all work would be in vain."""
+    place = f"Cannot {writer} to {str(directory)!r}"
     if directory.is_symlink():
         raise PersistenceError(
             f"{place}, a symbolic link: pass the directory itself, {str(directory.resolve())!r}."
@@ -101,28 +113,35 @@ def _check_replaceable(directory: Path) -> None:
             f"{place}, in which the process works, so that it cannot be replaced: pass another "
             "directory."
         )
-    strange = _find_strange(directory)
+    strange = _find_strange(directory, writer)
     if strange:
         raise PersistenceError(
-            f"{place}: it holds {len(strange)} thing(s) that `save` did not write or no longer "
+            f"{place}: it holds {len(strange)} thing(s) that `{writer}` did not write or no longer "
             f"knows, e.g. {strange[:3]}. Move them away, or pass a new or an empty directory."
         )
 
 
-def _find_strange(directory: Path) -> list[str]:
-    """Return what a directory holds besides a saved classifier."""
-    found = _list(directory)
+def _find_strange(directory: Path, writer: str) -> list[str]:
+    """Return what a directory holds besides what `writer` wrote."""
+    found = list_files(directory)
     try:
         document = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
+        if _writer(document) != writer:
+            return found
         written = {*document["files"]}
     except KeyError:  # saved before there was a list
         written = {TEXTS, STUDENT, *(name for name in found if name.startswith(f"{STUDENT}/"))}
-    except (OSError, TypeError, ValueError):  # damaged, or none of ours
+    except (AttributeError, OSError, TypeError, ValueError):  # damaged, or none of ours
         return found
     return sorted({*found} - {DOCUMENT} - written)
 
 
-def _list(directory: Path) -> list[str]:
+def _writer(document: Any) -> str:
+    return str(document.get("writer", "save"))  # which does not name itself
+
+
+def list_files(directory: Path) -> list[str]:
+    """Name all that a directory holds, as `replacing` wants to find it in ``pgkd.json``."""
     return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*"))
 
 
@@ -147,7 +166,7 @@ def _write(classifier: Any, directory: Path) -> None:
     document = {
         "format": FORMAT,
         "pgkd": pgkd.__version__,
-        "files": _list(directory),
+        "files": list_files(directory),
         "student": student_class,
         "params": jsonable({k: v for k, v in params.items() if k not in COMPONENTS}),
         # Pairs: labels need not be str.
@@ -168,6 +187,11 @@ def _write(classifier: Any, directory: Path) -> None:
 
 def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     document = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
+    if _writer(document) == "export":
+        raise PersistenceError(
+            f"{str(directory)!r} was written by `export`, which keeps less: use pgkd.runtime.load, "
+            "or pass a directory given to `save`."
+        )
     if document["format"] > FORMAT:
         raise PersistenceError(
             f"{str(directory)!r} was written by pgkd {document['pgkd']}, and this is "

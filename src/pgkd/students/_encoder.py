@@ -66,7 +66,7 @@ class Encoder:
 
     def _embed(self, texts: list[str], batch_size: int) -> NDArray[np.float32]:
         return run_in_batches(
-            _pool,
+            pool,
             self.model,
             self.tokenizer,
             texts,
@@ -80,8 +80,8 @@ class Encoder:
         return Encoder, (self.model.to("cpu"), self.tokenizer, self.max_length)
 
 
-def _pool(model: Any, batch: Any) -> torch.Tensor:
-    """Average over the tokens that are no padding."""
+def pool(model: Any, batch: Any) -> torch.Tensor:
+    """Average over the tokens that are no padding, and scale to length 1."""
     tokens = model(**batch).last_hidden_state
     mask = batch["attention_mask"].unsqueeze(-1).to(tokens.dtype)
     mean = (tokens * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,27 @@ from pgkd.exceptions import ModelNotFoundError, StudentError
 HUB_TIMEOUT = 10.0
 
 _globals_lock = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Graph:
+    """How a student gets from texts to logits: what `export` writes as one graph.
+
+    Attributes
+    ----------
+    compute : callable
+        ``compute(model, batch)`` returns the logits, a tensor of shape (n_texts, n_classes), of
+        which the probabilities are the softmax.
+    model, tokenizer
+        As `load_pretrained` returns them.
+    max_length : int
+        Tokens of a text that are read, or the tokenizer's limit if that is less.
+    """
+
+    compute: Callable[[Any, Any], torch.Tensor]
+    model: Any
+    tokenizer: Any
+    max_length: int
 
 
 def load_pretrained(

@@ -20,6 +20,8 @@ from pgkd.validation import check_texts
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from pgkd.export import Parity
+
 FILE = "student.json"
 
 
@@ -146,6 +148,69 @@ class TextClassifier(BaseTextClassifier):
                 f"The student in {str(directory)!r} is damaged ({error}): save it again."
             ) from error
         return student
+
+    def export(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        format: str = "onnx",
+        quantize: str | None = None,
+        texts: Any = None,
+        min_agreement: float = 0.99,
+    ) -> Parity:
+        """Write a directory that predicts without torch, transformers and scikit-learn.
+
+        :func:`pgkd.runtime.load` opens it. What it answers to `texts` is compared with what this
+        one answers, before the directory is in its place.
+
+        Parameters
+        ----------
+        directory : str or path
+            Created if need be; must be empty or hold an export and nothing else, which is replaced.
+        format : {"onnx", "openvino"}, default="onnx"
+        quantize : "int8" or None, default=None
+            ``"int8"``: a quarter of the size, and answers that differ a little; whether it is
+            faster depends on the CPU.
+        texts : list, 1-D array or Series of str, default=None
+            Texts like those to come, for the comparison. ``None``: the labelled ones that `fit`
+            got, or after `load` the generated ones; a student by itself has none.
+        min_agreement : float, default=0.99
+            With `quantize`, the share of `texts` that must get the same class. Without, all must,
+            and no probability may differ by more than 0.001.
+
+        Returns
+        -------
+        parity : Parity
+            What was measured; it is in the directory's ``pgkd.json`` and ``README.md`` as well.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        ExportError
+            If the student is neither a `TransformerStudent` nor an `EmbeddingStudent` with a
+            logistic regression, or the export does not answer as it should.
+        InvalidInputError
+            If a parameter cannot work.
+        ImportError
+            Without the packages that ``pip install "pgkd[onnx]"`` or ``"pgkd[openvino]"`` bring.
+        PersistenceError
+            If the directory holds anything else or cannot be replaced.
+
+        Notes
+        -----
+        Nothing is left in `directory`, or changed, if it fails.
+        """
+        from pgkd.export import export
+
+        check_is_fitted(self)
+        return export(
+            self,
+            directory,
+            format=format,
+            quantize=quantize,
+            texts=texts,
+            min_agreement=min_agreement,
+        )
 
     def _save(self, directory: Path) -> None:
         raise NotImplementedError

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils._param_validation import HasMethods, Interval
 from transformers import AutoModel
 
-from pgkd.exceptions import PersistenceError
+from pgkd.exceptions import ExportError, PersistenceError
 from pgkd.records import FloatArray
-from pgkd.students._encoder import Encoder, get_encoder
-from pgkd.students._pretrained import load_pretrained, save_pretrained
+from pgkd.students._encoder import Encoder, get_encoder, pool
+from pgkd.students._pretrained import Graph, load_pretrained, save_pretrained
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students.base import check_takes_weights, weight_parameter
 from pgkd.validation import check_classes, check_labels, check_texts
@@ -129,6 +130,24 @@ class EmbeddingStudent(TextClassifier):
         found = np.asarray(self.head_.predict_proba(embeddings), dtype=np.float64)
         probabilities: FloatArray = found / found.sum(axis=1, keepdims=True)
         return probabilities
+
+    def _make_graph(self) -> Graph:
+        head = self.head_
+        if not isinstance(head, LogisticRegression):
+            raise ExportError(
+                f"The head {head!r} cannot be put into a graph: only LogisticRegression can, which "
+                "is the default. Train the student with that one, or use `save` and `load`."
+            )
+        weights, bias = map(torch.tensor, (head.coef_, head.intercept_))
+        if len(weights) == 1:  # of two classes, only the second has weights
+            weights, bias = (torch.cat([torch.zeros_like(x), x]) for x in (weights, bias))
+        weights, bias = weights.float(), bias.float()
+
+        def compute(model: Any, batch: Any) -> torch.Tensor:
+            return torch.nn.functional.linear(pool(model, batch), weights, bias)
+
+        encoder = self.encoder_
+        return Graph(compute, encoder.model, encoder.tokenizer, encoder.max_length)
 
     def _save(self, directory: Path) -> None:
         import skops.io

@@ -19,6 +19,7 @@ from transformers import AutoModelForSequenceClassification, set_seed
 from pgkd.exceptions import InvalidInputError
 from pgkd.records import FloatArray, LabelArray
 from pgkd.students._pretrained import (
+    Graph,
     available_devices,
     load_pretrained,
     pick_device,
@@ -223,7 +224,7 @@ class TransformerStudent(TextClassifier):
 
     def _apply(self, model: Any, tokenizer: Any, texts: list[str]) -> FloatArray:
         logits = run_in_batches(
-            lambda model, batch: model(**batch).logits,
+            _logits,
             model,
             tokenizer,
             texts,
@@ -233,6 +234,9 @@ class TransformerStudent(TextClassifier):
         )
         probabilities: FloatArray = softmax(logits.astype(np.float64), axis=1)
         return probabilities
+
+    def _make_graph(self) -> Graph:
+        return Graph(_logits, self.model_, self.tokenizer_, self.max_length)
 
     def _save(self, directory: Path) -> None:
         save_pretrained(self.model_, self.tokenizer_, directory)
@@ -248,6 +252,10 @@ class TransformerStudent(TextClassifier):
         if hasattr(self, "model_"):
             self.model_.to("cpu")
         return super().__getstate__()
+
+
+def _logits(model: Any, batch: Any) -> Any:
+    return model(**batch).logits
 
 
 def _normalise_weights(sample_weight: Any, labels: LabelArray) -> FloatArray:

@@ -1,0 +1,109 @@
+"""The README.md of an exported classifier."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+#: Classes named on the card; config.json names all.
+N_CLASSES = 50
+
+
+def make_card(document: dict[str, Any], classifier: Any) -> str:
+    """Return the card, in Markdown with the front matter that the Hugging Face hub reads.
+
+    Parameters
+    ----------
+    document : dict
+        What ``pgkd.json`` says.
+    classifier : PGKDClassifier or student
+        Fitted. Of its run the card has scores and counts, and no text.
+    """
+    return "\n".join(
+        [
+            "---",
+            "library_name: pgkd",
+            "pipeline_tag: text-classification",
+            f"tags: [pgkd, {'onnx' if document['model'].endswith('.onnx') else 'openvino'}]",
+            "---",
+            "",
+            "# A text classifier",
+            "",
+            *_describe(document),
+            "",
+            "## Use",
+            "",
+            *_explain(document),
+            "",
+            "## Measured",
+            "",
+            *_measure(document, classifier),
+            "",
+        ]
+    )
+
+
+def _describe(document: dict[str, Any]) -> Iterator[str]:
+    classes = document["classes"]
+    shown = ", ".join(f"`{json.dumps(label, ensure_ascii=False)}`" for label in classes[:N_CLASSES])
+    more = f" and {len(classes) - N_CLASSES} more" if len(classes) > N_CLASSES else ""
+    yield (
+        f"{document['student']} of pgkd {document['pgkd']}, exported as `{document['model']}`"
+        f"{', quantised to int8' if document['quantize'] else ''}. It reads the first "
+        f"{document['max_length']} tokens of a text, and knows {len(classes)} classes: {shown}"
+        f"{more}."
+    )
+
+
+def _explain(document: dict[str, Any]) -> Iterator[str]:
+    onnx = document["model"].endswith(".onnx")
+    yield "With numpy, tokenizers and " + ("onnxruntime" if onnx else "openvino") + ", no torch:"
+    yield from _code("import pgkd.runtime", 'pgkd.runtime.load(".").predict(["..."])')
+    yield ""
+    if document["student"] == "TransformerStudent" and not document["quantize"]:
+        yield "With transformers and torch, from `model.safetensors`, which nothing else needs:"
+        yield from _code(
+            "from transformers import pipeline",
+            'classify = pipeline("text-classification", ".")',
+            'classify(["..."], truncation=True)',
+        )
+        yield ""
+    if onnx:
+        yield "With Optimum (`optimum-onnx`):"
+        yield from _code(
+            "from optimum.onnxruntime import ORTModelForSequenceClassification",
+            "from transformers import AutoTokenizer, pipeline",
+            'model = ORTModelForSequenceClassification.from_pretrained(".")',
+            'tokenizer = AutoTokenizer.from_pretrained(".")',
+            'classify = pipeline("text-classification", model, tokenizer=tokenizer)',
+            'classify(["..."], truncation=True)',
+        )
+        yield ""
+        yield (
+            "With Text Embeddings Inference: pass this directory as `--model-id`, with "
+            "`--auto-truncate`, and ask its `/predict`."
+        )
+
+
+def _code(*lines: str) -> Iterator[str]:
+    yield from ("", "```python", *lines, "```")
+
+
+def _measure(document: dict[str, Any], classifier: Any) -> Iterator[str]:
+    parity = document["parity"]
+    yield (
+        f"- Beside the student in torch, on {parity['n_texts']} texts: the same class in "
+        f"{parity['agreement']:.2%}, probabilities that differ by up to "
+        f"{parity['max_difference']:.2g}."
+    )
+    if getattr(classifier, "refit_mask_", None) is None and hasattr(classifier, "history_"):
+        best = classifier.history_[classifier.best_cycle_]
+        report = best.gate_report
+        learnt = "the labelled texts alone" if best.number == 0 else "labelled and generated texts"
+        again = ", and has learnt these texts since" if classifier.refit_on_all else ""
+        yield (
+            f"- Before the export, on the labelled texts held out as a gate: accuracy "
+            f"{report.accuracy:.3f}, macro F1 {report.f1_macro:.3f}. The student was trained on "
+            f"{learnt}{again}. The gate helped to choose it, so test it on other texts."
+        )
