@@ -8,10 +8,16 @@ from sklearn.pipeline import make_pipeline
 
 from pgkd.evaluation import GateScorer
 from pgkd.learning import LabelledTexts, Learner
-from pgkd.records import Example
+from pgkd.records import Example, SyntheticText
 from pgkd.selection import Selector, Version
 
 CLASSES = np.array(["a", "b"])
+
+
+def write_row(example, seed_texts=(), source="generated"):
+    return SyntheticText(
+        example.text, example.label, 1, "1-1", "accepted", seed_texts=seed_texts, source=source
+    )
 
 
 def make_selector(train, *, out_of_fold=True, shown=None, synthetic_weight="auto"):
@@ -52,7 +58,7 @@ def test_a_filter_that_knows_the_answers_is_not_believed(noise):
     assert plausible == batch[:100]
     betrayed = selector.predict_out_of_fold(Version(plausible, (plausible,) * n_folds))
     assert selector.scorer.score(betrayed.probabilities) == 1.0
-    filtered = selector._add_plausible(Version((), ((),) * n_folds), batch, plausible)
+    filtered = selector._add_plausible(Version((), ((),) * n_folds), plausible, [batch] * n_folds)
     honest = selector.evaluate(filtered)
     assert 0.3 < selector.scorer.score(honest.probabilities) < 0.7
 
@@ -62,9 +68,26 @@ def test_what_was_bought_is_all_learnt_without_proof_against_it(noise):
     selector = make_selector(train)
     version = Version((), ((),) * len(selector.learner.folds))
     assert selector.choose(version, (), None) is version
-    one = selector.choose(version, batch[:1], selector.learner.fit(train, ()))
+    rows = [write_row(batch[0])]
+    one = selector.choose(version, rows, selector.learner.fit(train, ()))
     assert one.synthetic == batch[:1]
     assert one.fold_synthetic == (batch[:1],) * len(selector.learner.folds)
+
+
+def test_a_fold_is_not_predicted_by_what_was_written_after_its_texts(noise):
+    train, batch = noise  # nothing can be learnt, and each text is a near-copy of the one shown
+    selector = make_selector(train)
+    nothing = Version((), ((),) * len(selector.learner.folds))
+    student = selector.learner.fit(train, ())
+    rows = [write_row(e, seed_texts=(t,)) for e, t in zip(batch[:100], train.texts)]
+    chosen = selector.evaluate(selector.choose(nothing, rows, student))
+    assert chosen.synthetic == batch[:100]  # the student itself learns them
+    for (_, fold), learnt in zip(selector.learner.folds, chosen.fold_synthetic):
+        assert set(learnt) == set(batch[:100]) - {batch[i] for i in fold}
+    assert 0.3 < selector.scorer.score(chosen.probabilities) < 0.7
+    # Texts of the pool are real ones: the examples that were shown do not make them.
+    pool = [write_row(e, (t,), "pool") for e, t in zip(batch[:100], train.texts)]
+    assert selector._spread(pool) == [batch[:100]] * len(selector.learner.folds)
 
 
 def test_wrong_labels_are_left_out_by_the_feedback_texts():
@@ -80,6 +103,7 @@ def test_wrong_labels_are_left_out_by_the_feedback_texts():
     wrong = tuple(Example(write(label), {"a": "b", "b": "a"}[label]) for label in "ab" * 60)
     selector = make_selector(train, out_of_fold=False, shown=shown)
     student = selector.learner.fit(train, ())
-    chosen = selector.choose(Version((), ()), right + wrong, student)
+    rows = [write_row(example) for example in right + wrong]
+    chosen = selector.choose(Version((), ((),) * len(selector.learner.folds)), rows, student)
     assert chosen.synthetic == right
     assert chosen.student is not None

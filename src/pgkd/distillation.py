@@ -41,7 +41,7 @@ from pgkd.records import (
 )
 from pgkd.samplers.base import needs_feedback
 from pgkd.samplers.unguided import UnguidedSampler
-from pgkd.selection import Selector, Version
+from pgkd.selection import Selector, Version, to_example
 from pgkd.verification import verify
 
 #: Standard errors by which a student must be worse to be rolled back: a one-sided test at 5 %.
@@ -349,7 +349,7 @@ class Distillation:
         generations = self.buyer.ask(requests)
         rng = np.random.default_rng([self.seed, 0])
         judged = self._verify(self.curator.judge(generations, 0), rng)
-        learnable = _learnable(judged)
+        learnable = tuple(to_example(text) for text in judged if text.verdict == "accepted")
         version = Version(learnable, (learnable,) * len(self.learner.folds))
         self.synthetic += judged
         self.state = replace(self.state, synthetic=version.synthetic)
@@ -448,9 +448,8 @@ class Distillation:
         judged = self._verify(self.curator.judge(generations, number), rng)
         usage = self.buyer.usage - usage_before
         # ... the student learns it, and the gate says whether it may stay.
-        version = self.selector.choose(
-            self.current.version, _learnable(judged), self.current.student
-        )
+        accepted = [text for text in judged if text.verdict == "accepted"]
+        version = self.selector.choose(self.current.version, accepted, self.current.student)
         learnt = version.synthetic[len(self.current.version.synthetic) :]
         judged = [_judge_plausibility(text, learnt) for text in judged]
         candidate = self._make_candidate(number, version) if learnt else self.current
@@ -598,12 +597,8 @@ def _measure(learnt: Sequence[Example]) -> Diversity | None:
     return measure_diversity([e.text for e in learnt], [e.label for e in learnt])
 
 
-def _learnable(judged: Sequence[SyntheticText]) -> tuple[Example, ...]:
-    return tuple(Example(t.text, t.label, t.weight) for t in judged if t.verdict == "accepted")
-
-
 def _judge_plausibility(text: SyntheticText, learnt: Sequence[Example]) -> SyntheticText:
-    if text.verdict == "accepted" and Example(text.text, text.label, text.weight) not in learnt:
+    if text.verdict == "accepted" and to_example(text) not in learnt:
         return replace(text, verdict="rejected", reason="implausible label", weight=0.0)
     return text
 

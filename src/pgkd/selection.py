@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from pgkd.curation import find_plausible
 from pgkd.evaluation import GateScorer
 from pgkd.exceptions import InvalidInputError
 from pgkd.learning import LabelledTexts, Learner
-from pgkd.records import Example, FloatArray
+from pgkd.records import Example, FloatArray, SyntheticText
 
 #: Factors of the weights of generated texts that are tried.
 FACTORS = (1.0, 0.3, 0.1)
@@ -27,7 +27,8 @@ class Version:
     Attributes
     ----------
     fold_synthetic : tuple of tuples of Example
-        The same for each of the students that predict a fold of the training texts. What each of
+        The same for each of the students that predict a fold of the training texts, but for what
+        was written after a text of the fold: it would be known before it is predicted. What each of
         them takes of a batch is its own choice: a student that has learnt the fold's labels would
         betray them by what it finds plausible.
     probabilities : array or None
@@ -53,6 +54,11 @@ class Version:
     def weigh(self, factor: float) -> Version:
         """Change the factor; nothing speaks for the result yet."""
         return Version(self.synthetic, self.fold_synthetic, factor)
+
+
+def to_example(text: SyntheticText) -> Example:
+    """Keep of a text what is learnt."""
+    return Example(text.text, text.label, text.weight)
 
 
 class Selector:
@@ -109,7 +115,7 @@ class Selector:
         probabilities = self.learner.predict(student, self.shown.texts)
         return replace(version, probabilities=probabilities, student=student)
 
-    def choose(self, current: Version, batch: Examples, student: Any) -> Version:
+    def choose(self, current: Version, texts: Sequence[SyntheticText], student: Any) -> Version:
         """Choose what of the batch is learnt, and the weight of all generated texts.
 
         The texts that surprise the student are worth most from a good teacher, and from a weak one
@@ -118,16 +124,19 @@ class Selector:
         Parameters
         ----------
         current : Version
-        batch : tuple of Example
+        texts : sequence of SyntheticText
+            The batch.
         student : classifier
             Has learnt `current`.
         """
-        if not batch:
+        if not texts:
             return current
-        versions = [current.add(batch, [batch] * len(current.fold_synthetic))]
+        batch = tuple(map(to_example, texts))
+        fold_batches = self._spread(texts)
+        versions = [current.add(batch, fold_batches)]
         plausible = self._find_plausible(student, batch)
         if 0 < len(plausible) < len(batch):
-            versions.append(self._add_plausible(current, batch, plausible))
+            versions.append(self._add_plausible(current, plausible, fold_batches))
         if self.synthetic_weight != "auto":
             versions = [version.weigh(float(self.synthetic_weight)) for version in versions]
         is_weighed = self.synthetic_weight == "auto" and self.learner.takes_weights
@@ -142,15 +151,31 @@ class Selector:
                     best = self._prefer(self.evaluate(best.weigh(factor), student), best)
         return best
 
-    def _add_plausible(self, current: Version, batch: Examples, plausible: Examples) -> Version:
+    def _spread(self, texts: Sequence[SyntheticText]) -> list[Examples]:
+        """Leave out of each fold's batch what was written after one of its texts."""
+        folds = [{self.train.texts[i] for i in fold} for _, fold in self.learner.folds]
+        return [
+            tuple(
+                to_example(text)
+                for text in texts
+                if text.source == "pool" or fold.isdisjoint(text.seed_texts)
+            )
+            for fold in folds
+        ]
+
+    def _add_plausible(
+        self, current: Version, plausible: Examples, fold_batches: Sequence[Examples]
+    ) -> Version:
         if not self.out_of_fold:
-            return current.add(plausible, [plausible] * len(current.fold_synthetic))
+            return current.add(plausible, [()] * len(fold_batches))  # nobody asks
         if not current.fold_students:
             current = self.predict_out_of_fold(current)
-        students = current.fold_students
-        return current.add(plausible, [self._find_plausible(s, batch) for s in students])
+        pairs = zip(current.fold_students, fold_batches)
+        return current.add(plausible, [self._find_plausible(*pair) for pair in pairs])
 
     def _find_plausible(self, student: Any, batch: Examples) -> Examples:
+        if not batch:
+            return ()
         texts, labels = [e.text for e in batch], [e.label for e in batch]
         probabilities = self.learner.predict(student, texts)
         mask = find_plausible(labels, probabilities, self.learner.classes)
