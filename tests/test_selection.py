@@ -64,10 +64,10 @@ def test_a_filter_that_knows_the_answers_is_not_believed(noise):
 
 
 def test_a_class_that_a_fold_s_student_has_never_seen_is_not_implausible_to_it():
-    train = LabelledTexts([f"w{i} x" for i in range(9)] + ["y"], np.array(["a"] * 9 + ["b"]))
+    train = LabelledTexts([f"w{i} xx" for i in range(9)] + ["yy"], np.array(["a"] * 9 + ["b"]))
     selector = make_selector(train)
-    batch = tuple(Example(f"y z{i}", "b") for i in range(3))
-    blind = selector.learner.fit(LabelledTexts(["w", "x"], np.array(["a", "a"])), ())
+    batch = tuple(Example(f"yy z{i}", "b") for i in range(3))
+    blind = selector.learner.fit(LabelledTexts(["w1 xx", "xx"], np.array(["a", "a"])), ())
     assert selector._find_plausible(blind, batch) == batch
 
 
