@@ -223,6 +223,44 @@ def test_log_loss_decides_where_the_score_cannot_tell(student, data, wrong):
     assert ("loss, of which few texts tell more" in str(clf.report())) == (not wrong)
 
 
+def test_an_interruption_finds_the_run_before_a_cycle_or_after_it(student, data, monkeypatch):
+    measured = []
+
+    def measure(learnt):
+        measured.append(learnt)
+        if len(measured) == 3:  # the baseline's, the first cycle's, the second's
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("pgkd.distillation._measure", measure)
+    with pytest.warns(UserWarning, match="Interrupted"):
+        clf = fit(WordTeacher(), student, data)
+    assert clf.n_cycles_ == clf.best_cycle_ == 1
+    texts = [text.text for text in clf.synthetic_]
+    assert len(texts) == len(set(texts))
+    assert {t.verdict for t in clf.synthetic_ if t.cycle == 2} == {"rolled back"}
+
+
+def test_a_teacher_that_keeps_no_count_loses_nothing(student, data):
+    class Frail(type(student)):
+        n_fits = 0
+
+        def fit(self, X, y, **params):
+            Frail.n_fits += 1
+            if Frail.n_fits > 8:
+                raise MemoryError
+            return super().fit(X, y, **params)
+
+    class Uncounted(WordTeacher):
+        def generate(self, requests):
+            return (Generation(g.request, g.examples) for g in super().generate(requests))
+
+    frail = Frail(student.steps)
+    with pytest.warns(UserWarning, match="MemoryError"):
+        clf = fit(Uncounted(), frail, data, feedback="holdout", refit_on_all=False)
+    assert clf.stop_reason_ == "error"
+    assert clf.synthetic_
+
+
 def test_teacher_that_fails_later_keeps_the_best(student, data):
     class Tiring(WordTeacher):
         def generate(self, requests):

@@ -89,6 +89,28 @@ def test_a_scorer_that_the_gate_is_too_small_for():
         scorer.score(P)
 
 
+def test_a_single_text_proves_nothing():
+    for scoring in ("accuracy", "f1_macro"):
+        scorer = GateScorer(scoring, CLASSES, ["x"], np.array(["a"]))
+        a, b = np.array([[0.9, 0.1, 0.0]]), np.array([[0.1, 0.9, 0.0]])
+        assert scorer.standard_error(a, b, np.random.RandomState(0)) == np.inf
+
+
+def test_a_scorer_that_fails_on_resamples_tells_nothing():
+    calls = []
+
+    def scorer(estimator, X, y):
+        calls.append(len(X))
+        if len(set(X)) < len(X):
+            raise ZeroDivisionError
+        return 1.0
+
+    gate = GateScorer(scorer, CLASSES, list("vwxyz"), Y)
+    assert gate.score(P) == 1.0
+    assert gate.standard_error(P, P[::-1], np.random.RandomState(0), 20) == np.inf
+    assert len(calls) > 20
+
+
 def test_the_counted_standard_error_is_that_of_sklearn_s_macro_f1():
     rng = np.random.RandomState(0)
     y = rng.choice(CLASSES[:2], size=12)  # resamples lack classes, and predictions have others

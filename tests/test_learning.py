@@ -67,6 +67,25 @@ def test_without_a_gain_the_scout_s_student_is_trained_once(dear, student, data)
     assert len(dear.fits) == 1
 
 
+def test_a_scout_s_weights_are_not_forced_on_a_student_that_takes_none(student, data):
+    class Unweighted(CountsFits):
+        def fit(self, X, y):
+            return super().fit(X, y)
+
+    assert Unweighted.fits is CountsFits.fits
+    clf = fit(HalfWrong(), Unweighted(), data, scout=student, refit_on_all=False)
+    assert {cycle.synthetic_weight for cycle in clf.history_} == {1.0}
+    assert isinstance(clf.student_, Unweighted)
+
+
+def test_without_rollback_a_scout_s_last_student_is_trained(dear, student, data):
+    clf = fit(
+        WordTeacher(wrong=True), dear, data, scout=student, refit_on_all=False, rollback=False
+    )
+    assert clf.best_cycle_ == clf.n_cycles_
+    assert len(dear.fits) == 2
+
+
 class Failing(CountsFits):
     """Cannot be trained on more texts than it can hold."""
 

@@ -103,7 +103,7 @@ def test_a_student_that_is_not_told_from_luck(fitted):
 def test_a_teacher_that_is_wrong(data, student):
     clf = fit(WordTeacher(wrong=True), data, student, samples_per_cycle=60, max_cycles=1)
     text = str(clf.report())
-    assert "`fit` returned the baseline: no cycle was kept" in text
+    assert "`fit` returned the baseline: no cycle led to a student" in text
     assert f"rolled back: {clf.history_[1].reason}" in text
     assert f"**rolled back: {clf.history_[1].reason}** (" in text
     assert "Gain by class" not in text

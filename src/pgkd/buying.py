@@ -34,6 +34,8 @@ class Buyer:
     Attributes
     ----------
     usage : Usage
+    n_answers : int
+        That were served, a cache's among them.
     pending : list of Generation
         Answers that the caller has not said to be used up; they were paid for.
     """
@@ -51,6 +53,7 @@ class Buyer:
         self.max_tokens = max_tokens
         self.emit = emit
         self.usage = Usage()
+        self.n_answers = 0
         self.pending: list[Generation] = []
         self._is_refused = False  # whether the budget did not allow a request
 
@@ -104,6 +107,7 @@ class Buyer:
                 if brings_texts:
                     self.pending.append(generation)
                 self.usage += generation.usage
+                self.n_answers += not generation.error
                 self.emit(Event("generation", generation))
                 is_down = len(bought) == give_up_after and all(g.error for g in bought)
                 if is_down or self.is_budget_spent():

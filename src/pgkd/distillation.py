@@ -168,6 +168,8 @@ class Distillation:
         self.learner = self.student_learner  # what trains now
         if scout is not None:
             self.learner = Learner(scout, classes, train, seed=seed)
+        if synthetic_weight == "auto" and not self.student_learner.takes_weights:
+            synthetic_weight = 1.0  # whatever a scout would choose
         self.scorer = GateScorer(scoring, classes, gate.texts, gate.y)
         self.labelled_diversity = measure_diversity(train.texts, train.y.tolist())
         self.shown = train if feedback is None else feedback
@@ -216,12 +218,12 @@ class Distillation:
             reason = "budget"
             self._warn(str(error))
         except TeacherError as error:
-            if len(self.history) == 1:
+            if len(self.history) == 1 and not self.synthetic:
                 raise  # nothing was learnt yet, so nothing is lost
             reason = "teacher_error"
             self._warn(f"The teacher failed: {error}")
         except Exception as error:
-            if not self.buyer.usage.n_requests:
+            if not self.buyer.n_answers:
                 raise  # nothing was bought yet, so nothing is lost
             reason = "error"
             self._warn(f"{type(error).__name__}: {error}")
@@ -233,7 +235,7 @@ class Distillation:
                 ]
                 self.synthetic += enter_refused(g, self.state.cycle)
         if self.returned.cycle == 0:
-            why = "no better than the baseline, which was returned"
+            why = "the baseline was returned"
             self.synthetic = [_roll_back(t, why) if t.cycle else t for t in self.synthetic]
         factor = self.returned.version.factor
         self.synthetic = [replace(t, weight=self.learner.weigh(t, factor)) for t in self.synthetic]
@@ -278,6 +280,11 @@ class Distillation:
         )
         return last if taken else baseline
 
+    def _is_worth_training(self, last: Candidate) -> bool:
+        """Whether a scout's gain leaves any hope of one of its student."""
+        gain = last.gate_score - self.baseline.gate_score
+        return gain > 0 or (gain == 0 and self._is_log_loss_better(last, self.baseline))
+
     def _is_log_loss_better(self, a: Candidate, b: Candidate) -> bool:
         scorer = GateScorer("neg_log_loss", self.classes, self.gate.texts, self.gate.y)
         gain = scorer.score(a.gate_probabilities) - scorer.score(b.gate_probabilities)
@@ -290,7 +297,7 @@ class Distillation:
         self.learner = self.student_learner
         last, baseline = self.current, self.student_baseline
         self.current = baseline  # what a warm start starts from
-        if last.gate_score <= self.baseline.gate_score:
+        if last.cycle == 0 or (self.rollback and not self._is_worth_training(last)):
             return baseline, baseline
         try:
             return baseline, self._make_candidate(last.cycle, replace(last.version, student=None))
@@ -311,7 +318,7 @@ class Distillation:
     def _warn(self, what: str) -> None:
         warnings.warn(
             f"{what.rstrip('.')}. In cycle {self.state.cycle}; the last student that passed, of "
-            f"cycle {self.current.cycle}, is kept.",
+            f"cycle {self.current.cycle}, is compared with the baseline.",
             stacklevel=4,
         )
 
@@ -346,6 +353,9 @@ class Distillation:
     def _train_baseline(self) -> None:
         start = time.perf_counter()
         requests = self.request_missing_classes()
+        if requests:  # before they are paid for: can these scores be computed?
+            n_classes = len(self.classes)
+            self.scorer.score(np.full((len(self.gate), n_classes), 1 / n_classes))
         generations = self.buyer.ask(requests)
         rng = np.random.default_rng([self.seed, 0])
         judged = self._verify(self.curator.judge(generations, 0), rng)
@@ -454,34 +464,34 @@ class Distillation:
         judged = [_judge_plausibility(text, learnt) for text in judged]
         candidate = self._make_candidate(number, version) if learnt else self.current
         reason = self._reason_to_roll_back(candidate)
+        if reason is not None:
+            judged = [_roll_back(text, reason) for text in judged]
+        cycle = Cycle(
+            number,
+            candidate.gate_score,
+            self._report_on_gate(candidate),
+            kept=reason is None,
+            feedback_report=self.state.feedback.report if self.state.feedback else None,
+            n_requested=sum(request.n_texts for request in requests),
+            n_generated=len(judged),
+            n_accepted=len(learnt),
+            rejected=_count_rejected(generations, judged),
+            usage=usage,
+            seconds=time.perf_counter() - start,
+            reason=reason,
+            synthetic_weight=version.factor,
+            feedback_score=feedback_score,
+            diversity=_measure(learnt),
+        )
+        # All is computed: an interruption finds the run before the cycle or after it.
         if reason is None:
             self.current = candidate
             self.state = replace(self.state, synthetic=version.synthetic)
-            if candidate.gate_score > self.best.gate_score:
-                self.best = candidate
+            if candidate.gate_score > self.best.gate_score:  # its folds' students are not needed
+                self.best = replace(candidate, version=replace(version, fold_students=()))
         self._remember(learnt, generations, usage)
-        if reason is not None:
-            judged = [_roll_back(text, reason) for text in judged]
         self.synthetic += judged
-        self._record(
-            Cycle(
-                number,
-                candidate.gate_score,
-                self._report_on_gate(candidate),
-                kept=reason is None,
-                feedback_report=self.state.feedback.report if self.state.feedback else None,
-                n_requested=sum(request.n_texts for request in requests),
-                n_generated=len(judged),
-                n_accepted=len(learnt),
-                rejected=_count_rejected(generations, judged),
-                usage=usage,
-                seconds=time.perf_counter() - start,
-                reason=reason,
-                synthetic_weight=version.factor,
-                feedback_score=feedback_score,
-                diversity=_measure(learnt),
-            )
-        )
+        self._record(cycle)
 
     def _make_candidate(self, cycle: int, version: Version) -> Candidate:
         if version.student is None:

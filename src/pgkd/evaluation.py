@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -141,7 +142,7 @@ class GateScorer:
         """
         try:
             score = self._score(probabilities, np.arange(len(self._y)))
-        except ValueError as error:
+        except Exception as error:  # a stranger's scorer may raise anything
             raise InvalidInputError(
                 f"scoring={self._scoring!r} cannot be computed on the gate, "
                 f"{len(self._y)} texts of {len(np.unique(self._y))} of the {len(self._classes)} "
@@ -175,13 +176,19 @@ class GateScorer:
         Efron and Tibshirani, An Introduction to the Bootstrap, chapter 6.
         """
         n = len(self._y)
+        if n < 2:
+            return float("inf")
         if self._scoring in ("accuracy", "neg_log_loss"):
-            return float(np.std(self._score_texts(a) - self._score_texts(b)) / np.sqrt(n))
+            differences = self._score_texts(a) - self._score_texts(b)
+            return float(np.std(differences, ddof=1) / np.sqrt(n))
         resamples = [rng.randint(n, size=n) for _ in range(n_resamples)]
         if self._scoring == "f1_macro":
             differences = self._resample_f1(a, resamples) - self._resample_f1(b, resamples)
         else:
             differences = np.array([self._difference(a, b, rows) for rows in resamples])
+            differences = differences[np.isfinite(differences)]
+            if len(differences) < n_resamples / 2:  # nothing can be told
+                return float("inf")
         return float(np.std(differences, ddof=1))
 
     def _resample_f1(self, probabilities: FloatArray, resamples: Sequence[Any]) -> FloatArray:
@@ -208,13 +215,12 @@ class GateScorer:
         return log_likelihood
 
     def _difference(self, a: FloatArray, b: FloatArray, rows: Any) -> float:
-        """Score the difference on a resample."""
-        try:
-            difference = self._score(a, rows) - self._score(b, rows)
-        except ValueError:
-            difference = np.nan
-        if not np.isfinite(difference):
-            # Some scorers want a text of every class that the gate has.
-            rows = np.append(rows, np.unique(self._y, return_index=True)[1])
-            difference = self._score(a, rows) - self._score(b, rows)
-        return difference
+        """Score the difference on a resample; not finite if that cannot be done."""
+        # Some scorers want a text of every class that the gate has.
+        filled = np.append(rows, np.unique(self._y, return_index=True)[1])
+        for chosen in (rows, filled):
+            with contextlib.suppress(Exception):  # a stranger's scorer may raise anything
+                difference = self._score(a, chosen) - self._score(b, chosen)
+                if np.isfinite(difference):
+                    return difference
+        return float("nan")

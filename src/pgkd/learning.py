@@ -90,7 +90,8 @@ class Learner:
         new = np.array([example.label for example in synthetic], dtype=self.classes.dtype)
         new_weights = np.array([self.weigh(example, factor) for example in synthetic])
         weights = labelled.weights
-        if weights is not None or (new_weights != 1.0).any():
+        # A student that takes no weights learns alike what a teacher has weighed.
+        if self.takes_weights and (weights is not None or (new_weights != 1.0).any()):
             weights = np.ones(len(labelled)) if weights is None else weights
             weights = np.append(weights, new_weights)
         start = start if self.warm_start else None

@@ -98,9 +98,10 @@ def _measure(document: dict[str, Any], classifier: Any) -> Iterator[str]:
         f"{parity['max_difference']:.2g}."
     )
     if getattr(classifier, "refit_mask_", None) is None and hasattr(classifier, "history_"):
-        best = classifier.history_[classifier.best_cycle_]
-        report = best.gate_report
-        learnt = "the labelled texts alone" if best.number == 0 else "labelled and generated texts"
+        choice = classifier.choice_
+        report = choice.best_report if choice.taken else choice.baseline_report
+        is_baseline = classifier.best_cycle_ == 0
+        learnt = "the labelled texts alone" if is_baseline else "labelled and generated texts"
         again = ", and has learnt these texts since" if classifier.refit_on_all else ""
         yield (
             f"- Before the export, on the labelled texts held out as a gate: accuracy "

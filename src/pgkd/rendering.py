@@ -115,7 +115,7 @@ def _result(report: Report) -> Iterator[str]:
 def _conclude(report: Report) -> str:
     choice = report.choice
     if not choice.best_cycle:
-        return "`fit` returned the baseline: no cycle was kept."
+        return "`fit` returned the baseline: no cycle led to a student to compare with it."
     best = f"the student of cycle {choice.best_cycle}"
     if choice.rule == "last student":
         return f"`fit` returned {best}: with `rollback=False` the last one, whatever the gate says."
@@ -129,10 +129,10 @@ def _conclude(report: Report) -> str:
             f"`fit` returned {best}: by the one-standard-error rule, since it is better than the "
             "baseline by more than one standard error."
         )
+    log_loss = "" if choice.best_score < choice.baseline_score else ", nor its log loss by two"
     return (
         f"`fit` returned the baseline: by the one-standard-error rule, since {best} is not better "
-        "by more than one standard error, which cannot be told from luck, nor its log loss by more "
-        "than two."
+        f"by more than one standard error, which cannot be told from luck{log_loss}."
     )
 
 
@@ -148,6 +148,8 @@ def _cycles(report: Report) -> Iterator[str]:
         fate = "kept" if cycle.number else "baseline"
         if not cycle.kept:
             fate = f"rolled back: {cycle.reason}"
+        elif cycle.number and not cycle.n_accepted:
+            fate = "nothing to learn"
         elif cycle.number > report.returned_cycle:
             fate = "kept, but not in the student returned"
         scores = (cycle.gate_score, cycle.feedback_score)

@@ -70,6 +70,11 @@ def make_folds(
     predicted by a student that has not seen the class, which is what "out of fold" says about it.
     """
     first, group = _group_copies(texts)
+    if len(first) < 2:
+        raise InvalidInputError(
+            f"The {len(texts)} training texts are copies of one another: label at least two "
+            "different ones."
+        )
     y = y[first]
     largest = np.unique(y, return_counts=True)[1].max()
     splitter: Any
