@@ -43,6 +43,12 @@ def interval(values):
     return float(values.mean()), float(half)
 
 
+def show(values, sign=""):
+    """Write the mean over seeds, and the half width of its interval if there are two or more."""
+    mean, half = interval(values)
+    return f"{mean:{sign}.3f}" + (f" ± {half:.3f}" if len(values) > 1 else "")
+
+
 def save(path, document):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -21,7 +21,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, append, count_wins, interval, read, read_rows, split_train
+from common import RESULTS, append, count_wins, read, read_rows, show, split_train
 from joblib import Parallel, delayed
 from local_models import fetch_minilm
 from sklearn.base import clone
@@ -163,14 +163,14 @@ def report(rows, args):
             }
             if not values["baseline"]:
                 continue
-            cells = ["{:.3f} ± {:.3f}".format(*interval(list(v.values()))) for v in values.values()]
+            cells = [show(list(v.values())) for v in values.values()]
             controls = [a for a in ("uniform", "prior", "one_shot") if values.get(a)]
             last = ""
             if controls and values.get("guided"):
                 best = max(controls, key=lambda a: np.mean(list(values[a].values())))
                 seeds = sorted(set(values["guided"]) & set(values[best]))
                 difference = [values["guided"][s] - values[best][s] for s in seeds]
-                last = "{:+.3f} ± {:.3f}".format(*interval(difference))
+                last = show(difference, sign="+")
                 last += f" ({best}; {count_wins(difference)})"
             print(f"| {dataset} | {size} | " + " | ".join(cells) + f" | {last} |")
 

@@ -14,7 +14,7 @@ import json
 import warnings
 from pathlib import Path
 
-from common import RESULTS, append, interval, read, read_rows, split_train
+from common import RESULTS, append, read, read_rows, show, split_train
 from ideal_teacher import make_student
 from joblib import Parallel, delayed
 from sklearn.metrics import accuracy_score, f1_score
@@ -91,8 +91,8 @@ def report(rows, args):
         }
         if own:
             gains = [own[s] - baseline[s] for s in own]
-            cells = ["{:.3f} ± {:.3f}".format(*interval(list(own.values())))]
-            cells += ["{:+.3f} ± {:.3f}".format(*interval(gains)), f"{min(gains):+.3f}"]
+            cells = [show(list(own.values()))]
+            cells += [show(gains, sign="+"), f"{min(gains):+.3f}"]
             print(f"| {dataset} | {rate:.0%} | {arm} | " + " | ".join(cells) + " |")
 
 

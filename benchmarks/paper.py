@@ -21,7 +21,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, append, interval, read, read_rows, split_train
+from common import RESULTS, append, read, read_rows, show, split_train
 from sklearn.metrics import accuracy_score, f1_score
 
 from pgkd import PGKDClassifier
@@ -197,12 +197,9 @@ def report(rows, args):
     for arm, mine in ours.items():
         if not mine:
             continue
-        cells = [
-            "{:.3f} ± {:.3f}".format(*interval([r[metric] for r in mine]))
-            for metric in ("accuracy", "f1_macro")
-        ]
+        cells = [show([r[metric] for r in mine]) for metric in ("accuracy", "f1_macro")]
         gains = [r["accuracy"] - baseline[r["seed"]] for r in mine if r["seed"] in baseline]
-        cells.append("{:+.3f} ± {:.3f}".format(*interval(gains)) if gains else "")
+        cells.append(show(gains, sign="+") if gains else "")
         print(f"| {arm} | {len(mine)} | " + " | ".join(cells) + f" | {paper.get(arm, '')} |")
 
 

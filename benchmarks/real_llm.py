@@ -24,7 +24,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, append, interval, read, read_rows
+from common import RESULTS, append, read, read_rows, show
 from local_models import fetch_minilm, fetch_qwen, serve
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, f1_score
@@ -183,7 +183,7 @@ def main():
             for seed, arm in todo:
                 row = run(args.data, dataset, seed, arm, n_asked(arm, args.cycles), teacher)
                 print(json.dumps(row), flush=True)
-                if not args.replay:
+                if tuple(row[k] for k in KEYS) not in known:
                     append(path, row)
     report(read_rows(path), args)
 
@@ -204,12 +204,9 @@ def report(rows, args):
         print("|---|---|---|---|---|---|---|---|---|")
         for arm in dict.fromkeys(r["arm"] for r in own):
             mine = [r for r in own if r["arm"] == arm]
-            cells = [
-                "{:.3f} ± {:.3f}".format(*interval([r[m] for r in mine]))
-                for m in ("accuracy", "f1_macro")
-            ]
+            cells = [show([r[m] for r in mine]) for m in ("accuracy", "f1_macro")]
             gains = [r["accuracy"] - baseline[r["seed"]]["accuracy"] for r in mine]
-            cells.append("{:+.3f} ± {:.3f}".format(*interval(gains)))
+            cells.append(show(gains, sign="+"))
             if arm in SAMPLERS:
                 tokens = np.mean([r["input_tokens"] + r["output_tokens"] for r in mine])
                 weights = sorted({r["weights"][-1] for r in mine}, reverse=True)
