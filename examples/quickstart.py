@@ -29,7 +29,12 @@ def find_teacher():
             # It runs on this machine, so it costs no money. A slow one reads 20 tokens a second:
             # with the usual timeout every request would be given up and sent again for ever.
             yield OpenAITeacher(
-                "qwen", base_url=base_url, max_tokens=150, timeout=600, price=(0, 0)
+                "qwen",
+                base_url=base_url,
+                max_tokens=150,
+                max_concurrency=4,
+                timeout=600,
+                price=(0, 0),
             )
 
 
