@@ -46,6 +46,8 @@ from pgkd.verification import verify
 
 #: Standard errors by which a student must be worse to be rolled back: a one-sided test at 5 %.
 Z = 1.64
+#: Why texts that the gate let pass are not learnt.
+BASELINE_RETURNED = "the baseline was returned"
 #: Reasons to stop in the middle of a cycle.
 UNFINISHED = ("interrupted", "teacher_error", "error")
 
@@ -235,8 +237,9 @@ class Distillation:
                 ]
                 self.synthetic += enter_refused(g, self.state.cycle)
         if self.returned.cycle == 0:
-            why = "the baseline was returned"
-            self.synthetic = [_roll_back(t, why) if t.cycle else t for t in self.synthetic]
+            self.synthetic = [
+                _roll_back(t, BASELINE_RETURNED) if t.cycle else t for t in self.synthetic
+            ]
         factor = self.returned.version.factor
         self.synthetic = [replace(t, weight=self.learner.weigh(t, factor)) for t in self.synthetic]
         self.emit(Event("end", reason))
@@ -304,8 +307,8 @@ class Distillation:
         except (Exception, KeyboardInterrupt) as error:
             warnings.warn(
                 f"Training the student on what its scout has learnt failed ({error!r}); the "
-                "student's baseline is returned. `refit` trains it again on the texts of "
-                f"`synthetic_`: mask=lambda text: text.cycle <= {last.cycle}.",
+                "student's baseline is returned. `refit` trains it again on these texts: "
+                f"mask=lambda text: text.reason == {BASELINE_RETURNED!r}.",
                 stacklevel=5,
             )
             return baseline, baseline

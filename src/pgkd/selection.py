@@ -179,7 +179,7 @@ class Selector:
         texts, labels = [e.text for e in batch], [e.label for e in batch]
         probabilities = self.learner.predict(student, texts)
         mask = find_plausible(labels, probabilities, self.learner.classes)
-        known = set(student.classes_.tolist())  # of other classes it cannot judge
+        known = set(np.asarray(student.classes_).tolist())  # of other classes it cannot judge
         return tuple(e for e, keep in zip(batch, mask) if keep or e.label not in known)
 
     def _prefer(self, challenger: Version, best: Version) -> Version:
