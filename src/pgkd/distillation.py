@@ -249,10 +249,10 @@ class Distillation:
         """Return the last student that was kept if it is better than the baseline.
 
         By more than a standard error: of two models that cannot be told apart the simplest is
-        preferred. Or, if the gate score is at least no worse, by two standard errors of the log
-        loss: all gate texts tell something about it, and about accuracy or F1 only those that
-        change sides. With hundreds of classes, and so a text or none of each, that is not enough
-        to see even a great gain.
+        preferred. Or, if the gate score cannot tell, by two standard errors of the log loss: all
+        gate texts tell something about it, and about accuracy or F1 only those that change sides.
+        With hundreds of classes, and so a text or none of each, that is not enough to see even a
+        great gain.
 
         Not the cycle with the best gate score: the best of many is partly luck, and giving up for
         it what later cycles have learnt is a loss. None that was kept is worse than the best by
@@ -268,7 +268,7 @@ class Distillation:
         gain, error = last.gate_score - baseline.gate_score, self._standard_error(last, baseline)
         rule = "one standard error" if self.rollback else "last student"
         taken = not self.rollback or gain > error
-        if not taken and gain >= 0 and self._is_log_loss_better(last, baseline):
+        if not taken and gain >= -error and self._is_log_loss_better(last, baseline):
             rule, taken = "log loss", True
         self.choice = Choice(
             self.scorer.name,
@@ -286,7 +286,7 @@ class Distillation:
     def _is_worth_training(self, last: Candidate) -> bool:
         """Whether a scout's gain leaves any hope of one of its student."""
         gain = last.gate_score - self.baseline.gate_score
-        return gain > 0 or (gain == 0 and self._is_log_loss_better(last, self.baseline))
+        return gain > 0 or self._is_log_loss_better(last, self.baseline)
 
     def _is_log_loss_better(self, a: Candidate, b: Candidate) -> bool:
         scorer = GateScorer("neg_log_loss", self.classes, self.gate.texts, self.gate.y)
