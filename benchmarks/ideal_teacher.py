@@ -8,8 +8,9 @@ DATA has a folder a data set with train.csv and test.csv (columns text, label). 
 serves hidden real texts of the wanted classes. So many labelled texts, and 6 cycles of 100 (of 30
 where there are fewer than 1,000 texts in all). `student` is TF-IDF with logistic regression,
 trained by stochastic gradient descent ("tfidf") or to the end ("logistic", slow with hundreds of
-classes), or MiniLM embeddings with a linear head. The loop's own weighting of generated texts is off: every text of this teacher is right. `--scout`: TF-IDF goes
-through the loop in place of the student, which is trained on the outcome.
+classes), or MiniLM embeddings with a linear head. The loop's own weighting of generated texts is
+off: every text of this teacher is right. `--scout`: TF-IDF by gradient descent goes through the
+loop in place of the student, which is trained on the outcome.
 
 A run that is in the results is not run again. Each fitted model sees the test file once.
 """
