@@ -106,7 +106,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             "max_retries",
             "deadline",
             "max_followups",
-            "max_tokens",  # an answer that was cut off is no whole one
+            "max_tokens",  # caches see to it for answers that were cut off
             "price",
             "timeout",
         }
