@@ -286,7 +286,7 @@ def test_texts_of_an_answer_that_cannot_be_used_have_rows(data, student):
     assert rows["one new text on cards"].model == "FunctionTeacher"
     assert rows["a text of no class"].reason == "unknown label"
     assert rows["a text of no class"].label == "crad"
-    assert rows["\ud83d"].reason == "malformed"
+    assert rows["\\ud83d"].reason == "malformed"
     cycle = clf.history_[1]
     assert cycle.n_generated == len(clf.synthetic_)
     n_rejected = sum(t.verdict == "rejected" for t in clf.synthetic_)

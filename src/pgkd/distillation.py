@@ -348,7 +348,7 @@ class Distillation:
         if self.min_gain_per_dollar is None or self.history[-1].number < self.patience:
             return False
         before, *recent = self.history[-1 - self.patience :]
-        cost = sum((cycle.usage for cycle in recent), Usage()).cost
+        cost = sum((cycle.usage + cycle.saved for cycle in recent), Usage()).cost
         best_before = max(c.gate_score for c in self.history[: before.number + 1] if c.kept)
         gain = self.best.gate_score - best_before
         return bool(cost) and gain / cost < self.min_gain_per_dollar  # type: ignore[operator]
@@ -379,6 +379,7 @@ class Distillation:
                 n_accepted=len(version.synthetic),
                 rejected=_count_rejected(generations, judged),
                 usage=self.buyer.usage,
+                saved=self.buyer.saved,
                 seconds=time.perf_counter() - start,
                 diversity=_measure(version.synthetic),
             )
@@ -443,7 +444,7 @@ class Distillation:
 
     def _run_cycle(self) -> None:
         """One knowledge-distillation step."""
-        start, usage_before = time.perf_counter(), self.buyer.usage
+        start, bill = time.perf_counter(), (self.buyer.usage, self.buyer.saved)
         number = self.state.cycle + 1
         # The student is evaluated, and its confident mistakes are mined ...
         self.state = replace(
@@ -459,7 +460,7 @@ class Distillation:
         generations = self.buyer.ask(requests)
         self._take_from_pool(generations)
         judged = self._verify(self.curator.judge(generations, number), rng)
-        usage = self.buyer.usage - usage_before
+        usage, saved = self.buyer.usage - bill[0], self.buyer.saved - bill[1]
         # ... the student learns it, and the gate says whether it may stay.
         accepted = [text for text in judged if text.verdict == "accepted"]
         version = self.selector.choose(self.current.version, accepted, self.current.student)
@@ -480,6 +481,7 @@ class Distillation:
             n_accepted=len(learnt),
             rejected=_count_rejected(generations, judged),
             usage=usage,
+            saved=saved,
             seconds=time.perf_counter() - start,
             reason=reason,
             synthetic_weight=version.factor,
@@ -492,7 +494,7 @@ class Distillation:
             self.state = replace(self.state, synthetic=version.synthetic)
             if candidate.gate_score > self.best.gate_score:  # its folds' students are not needed
                 self.best = replace(candidate, version=replace(version, fold_students=()))
-        self._remember(learnt, generations, usage)
+        self._remember(learnt, generations, usage + saved)
         self.synthetic += judged
         self._record(cycle)
 
@@ -560,7 +562,7 @@ class Distillation:
         pool = 0
         for g in generations:
             if not isinstance(g.request, GenerationRequest):
-                pool += g.usage.input_tokens + g.usage.output_tokens
+                pool += g.worth.input_tokens + g.worth.output_tokens
             elif not g.error:
                 requested.update(g.request.counts)
         # The rest, verification included, is what texts took that were written.

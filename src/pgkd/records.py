@@ -309,11 +309,14 @@ class Completion:
     usage : Usage
     truncated : bool
         Whether the answer stopped at the token limit.
+    saved : Usage
+        What an answer that was kept took when it was bought; it is not paid again.
     """
 
     text: str
     usage: Usage = field(default_factory=lambda: Usage(n_requests=1, cost=None))
     truncated: bool = False
+    saved: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +357,8 @@ class Generation:
         What answered, if the teacher says so.
     refused : tuple of Refusal
         What is counted in `rejected` and has a text: it becomes a row of ``synthetic_``.
+    saved : Usage
+        What answers that were kept took when they were bought; they are not paid again.
     """
 
     request: GenerationRequest | AnnotationRequest
@@ -364,6 +369,12 @@ class Generation:
     unsent: bool = False
     model: str | None = None
     refused: tuple[Refusal, ...] = ()
+    saved: Usage = field(default_factory=Usage)
+
+    @property
+    def worth(self) -> Usage:
+        """What the answer took, now or when it was bought."""
+        return self.usage + self.saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -531,8 +542,9 @@ class Cycle:
     rejected : mapping of str to int
         Why texts are missing, counted by reason: what curation or the plausibility of the label
         was against, what could not be read in an answer, and requests that failed.
-    usage : Usage
-        What the cycle took from the teacher.
+    usage, saved : Usage
+        What the cycle took from the teacher; and what answers that were kept in `run_dir` had taken
+        when they were bought.
     seconds : float
     reason : str or None
         Why the cycle was rolled back.
@@ -554,6 +566,7 @@ class Cycle:
     n_accepted: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
+    saved: Usage = field(default_factory=Usage)
     seconds: float = field(default=0.0, compare=False)
     reason: str | None = None
     synthetic_weight: float = 1.0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgkd.curation import NEAR_DUPLICATE, PLAUSIBLE
 from pgkd.records import Diversity, Usage
+from pgkd.text import make_valid
 
 if TYPE_CHECKING:
     from pgkd.reporting import Loss, Report
@@ -243,6 +244,9 @@ def _usage(report: Report) -> Iterator[str]:
     if usage.cost and n_accepted:
         line += f", which is {usage.cost / n_accepted:.4f} for each accepted text"
     yield f"{line}."
+    saved = sum((cycle.saved for cycle in report.cycles), Usage())
+    if saved.n_requests:
+        yield f"{saved.n_requests} answers more had been kept in `run_dir`: {_dollars(saved)}."
 
 
 def _diversity(diversity: Diversity | None) -> list[str]:
@@ -270,6 +274,5 @@ def _cell(value: Any) -> str:
 
 def _code(value: Any, limit: int = 80) -> str:
     """Quote what a teacher wrote, so that nothing in it is taken for Markdown."""
-    text = " ".join(str(value).split()).replace("`", "'")
-    text = text.encode(errors="backslashreplace").decode()
+    text = make_valid(" ".join(str(value).split()).replace("`", "'"))
     return f"`{text if len(text) <= limit else text[: limit - 3] + '...'}`" if text else "(empty)"

@@ -40,6 +40,7 @@ def cycle_to_json(cycle: Cycle) -> dict[str, Any]:
     return {
         **_fields(cycle),
         "usage": asdict(cycle.usage),
+        "saved": asdict(cycle.saved),
         "rejected": dict(cycle.rejected),
         "diversity": diversity_to_json(cycle.diversity),
         "gate_report": _report_to_json(cycle.gate_report),
@@ -52,6 +53,7 @@ def cycle_from_json(document: dict[str, Any]) -> Cycle:
     shown = document["feedback_report"]
     parts = {
         "usage": Usage(**document["usage"]),
+        "saved": Usage(**document.get("saved", {})),
         "diversity": diversity_from_json(document.get("diversity")),
         "gate_report": _report_from_json(document["gate_report"]),
         "feedback_report": shown and _report_from_json(shown),

@@ -45,6 +45,8 @@ class CachedTeacher(WrapperTeacher):
     asked
     >>> generations[1].usage
     Usage(n_requests=0, input_tokens=0, output_tokens=0, cost=0.0, cached_tokens=0)
+    >>> generations[1].saved.n_requests
+    1
     """
 
     def __init__(self, teacher: LLMTeacher, path: str | Path) -> None:
@@ -65,7 +67,7 @@ class CachedTeacher(WrapperTeacher):
                     # An answer that was cut off holds as long as the limit is the same.
                     cut_key = f"{key}-{_unwrap(self.teacher).max_tokens}"
                     if (stored := store.get(key) or store.get(cut_key)) is not None:
-                        return replace(stored, usage=Usage())  # paid for already
+                        return replace(stored, usage=Usage(), saved=stored.usage)
                     completion = await ask(messages, schema)
                     store.put(cut_key if completion.truncated else key, completion)
                     return completion
