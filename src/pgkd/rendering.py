@@ -77,6 +77,7 @@ def render(report: Report) -> str:
         *_cycles(report),
         *_feedback(report),
         *_gains(report),
+        *_calibration(report),
         *_losses(report),
         *_usage(report),
     ]
@@ -205,6 +206,13 @@ def _gains(report: Report) -> Iterator[str]:
         )
     if len(up) + len(down) > len(shown):
         yield "All classes: `report.gains`."
+
+
+def _calibration(report: Report) -> Iterator[str]:
+    if report.calibration is None and report.abstention is None:
+        return
+    yield "## Probabilities"
+    yield from (str(part) for part in (report.calibration, report.abstention) if part)
 
 
 def _losses(report: Report) -> Iterator[str]:
