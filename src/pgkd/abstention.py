@@ -118,14 +118,13 @@ def choose_threshold(
     level = divide_level(n_kept.tolist(), 1 - confidence, min_accuracy)
     # Of at least so many right ones, if `min_accuracy` were all there is.
     passed = np.flatnonzero(bdtrc(n_right - 1.0, n_kept, min_accuracy) <= level)
-    of_all = estimate_share(int(is_right.sum()), n, confidence)
     if not len(passed):
         n_least = int(np.ceil(np.log(1 - confidence) / np.log(min_accuracy)))
         raise InvalidInputError(
-            f"No threshold can be shown to give more than {min_accuracy:g} right labels: of {n} "
-            f"texts the student gets {of_all.value:.3f} right, and of the {n_kept[-1]} that it is "
-            f"surest of {n_right[-1]}. At least {n_least} texts without a mistake are needed for "
-            f"that. Pass more labelled texts as `X` and `y`, or a lower `min_accuracy` or "
+            f"No threshold is shown to give labels with an accuracy over {min_accuracy:g}: the "
+            f"student labels {is_right.sum()} of {n} texts rightly, and of the {n_kept[-1]} that "
+            f"it is surest of, {n_right[-1]}. That takes at least {n_least} texts without a "
+            "mistake. Pass more labelled texts as `X` and `y`, or a lower `min_accuracy` or "
             "`confidence`."
         )
     best = passed[0]  # the lowest
@@ -138,5 +137,5 @@ def choose_threshold(
         on_gate=on_gate,
         coverage=estimate_share(k, n, confidence),
         accuracy=estimate_share(right, k, 1 - 2 * level),
-        accuracy_of_all=of_all,
+        accuracy_of_all=estimate_share(int(is_right.sum()), n, confidence),
     )
