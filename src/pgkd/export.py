@@ -34,7 +34,7 @@ from pgkd.exceptions import ExportError, InvalidInputError
 from pgkd.model_card import make_card
 from pgkd.persistence import list_files, replacing
 from pgkd.records import FloatArray, LabelArray
-from pgkd.students._pretrained import Graph, preserve_globals, save_pretrained
+from pgkd.students._pretrained import Graph, preserve_globals, save_pretrained, save_tokenizer
 from pgkd.text import is_valid
 from pgkd.validation import check_texts
 
@@ -273,12 +273,9 @@ def _write_tokenizer(graph: Graph, directory: Path) -> int:
     tokenizer = copy.deepcopy(graph.tokenizer)
     max_length = min(graph.max_length, tokenizer.model_max_length)
     tokenizer.model_max_length = max_length
-    with preserve_globals():
-        tokenizer.save_pretrained(directory)
+    save_tokenizer(tokenizer, directory)
     file = directory / "tokenizer_config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    if config.get("tokenizer_class") == "TokenizersBackend":  # unknown before transformers 5
-        config["tokenizer_class"] = "PreTrainedTokenizerFast"
     config["model_input_names"] = tokenizer.model_input_names
     _write(file, json.dumps(config, ensure_ascii=False, indent=1))
     # A call sets up the backend for good: how texts are cut, what they are padded with, and where.
