@@ -181,7 +181,7 @@ def fit_temperature(probabilities: FloatArray, codes: Indices) -> float:
     >>> probabilities = np.tile([0.99, 0.01], (400, 1))
     >>> temperature = fit_temperature(probabilities, np.array([0, 0, 0, 1] * 100))
     >>> print(round(temperature, 1))
-    4.0
+    4.1
     """
     rows = np.flatnonzero(
         probabilities[np.arange(len(codes)), codes]
