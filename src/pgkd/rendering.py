@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pgkd.calibration import MIN_TEXTS
 from pgkd.curation import NEAR_DUPLICATE, PLAUSIBLE
 from pgkd.records import Diversity, Usage
 from pgkd.text import make_valid
@@ -212,9 +213,12 @@ def _gains(report: Report) -> Iterator[str]:
 
 
 def _calibration(report: Report) -> Iterator[str]:
-    if report.calibration is None and report.abstention is None:
-        return
     yield "## Probabilities"
+    if report.calibration is None:
+        yield (
+            f"They are the student's own: not calibrated, by `calibrate=False` or for want of "
+            f"{MIN_TEXTS} gate texts."
+        )
     yield from (str(part) for part in (report.calibration, report.abstention) if part)
 
 
