@@ -38,6 +38,9 @@ class TextCache(Generic[T]):
                 del self._values[key]
         return [found[key] for key in keys]
 
+    def __len__(self) -> int:
+        return len(self._values)
+
 
 def identify(name: str | os.PathLike[str]) -> tuple[str, int]:
     """Name a model so that a directory which was written anew is another one."""

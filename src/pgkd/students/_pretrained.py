@@ -100,8 +100,10 @@ def load_pretrained(
 def _load(
     auto_class: Any, name: str, *, local_files_only: bool = False, **options: Any
 ) -> tuple[Any, Any]:
-    model = auto_class.from_pretrained(name, local_files_only=local_files_only, **options)
-    tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local_files_only)
+    # Where peft is installed, transformers looks for adapters, on the hub unless told otherwise.
+    local: dict[str, Any] = {"local_files_only": local_files_only}
+    model = auto_class.from_pretrained(name, **local, adapter_kwargs=dict(local), **options)
+    tokenizer = AutoTokenizer.from_pretrained(name, **local)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise ValueError("its tokenizer has neither a padding nor an end token")
