@@ -582,27 +582,27 @@ class Choice:
     ----------
     scoring : str
         Name of the score; greater is better.
-    baseline_score, best_score : float
-    baseline_report, best_report : StudentReport
+    baseline_score, last_score : float
+    baseline_report, last_report : StudentReport
     standard_error : float
         Of the difference of the scores.
-    best_cycle : int
+    last_cycle : int
         The cycle of the last student that was kept.
     taken : bool
         Whether it was returned.
     rule : {"one standard error", "log loss", "last student"}
-        Taken if better than the baseline by more than one standard error; or if no worse, and
-        better by more than two standard errors of the log loss; or, with ``rollback=False``, in any
-        case.
+        Taken if better than the baseline by more than one standard error; or if not worse by more
+        than one, and better by more than two standard errors of the log loss; or, with
+        ``rollback=False``, in any case.
     """
 
     scoring: str
     baseline_score: float
-    best_score: float
+    last_score: float
     baseline_report: StudentReport
-    best_report: StudentReport
+    last_report: StudentReport
     standard_error: float
-    best_cycle: int
+    last_cycle: int
     taken: bool
     rule: str = "one standard error"
 

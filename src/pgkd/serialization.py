@@ -66,13 +66,14 @@ def choice_to_json(choice: Choice) -> dict[str, Any]:
     return {
         **_fields(choice),
         "baseline_report": _report_to_json(choice.baseline_report),
-        "best_report": _report_to_json(choice.best_report),
+        "last_report": _report_to_json(choice.last_report),
     }
 
 
 def choice_from_json(document: dict[str, Any]) -> Choice:
-    """Read a choice."""
-    names = ("baseline_report", "best_report")
+    """Read a choice; older ones call the last student the best one."""
+    document = {name.replace("best_", "last_"): value for name, value in document.items()}
+    names = ("baseline_report", "last_report")
     return Choice(**{**document, **{name: _report_from_json(document[name]) for name in names}})
 
 
