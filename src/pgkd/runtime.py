@@ -1,8 +1,11 @@
 """Exported classifiers without torch: numpy, tokenizers and one engine are all it takes.
 
+A `StaticStudent` does without the engine.
+
 ::
 
     model.onnx, or openvino_model.xml and .bin    from tokens to logits and probabilities
+    model.npz                                     in their place: vectors of tokens, and a head
     tokenizer.json                                cuts texts as the student did
     pgkd.json                                     classes, versions, the measured parity
 """
@@ -21,16 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgkd.exceptions import InvalidInputError, PersistenceError
+from pgkd.static import open_static
 
 FORMAT = 1
-DOCUMENT, ONNX, OPENVINO, TOKENIZER = (
+DOCUMENT, ONNX, OPENVINO, STATIC, TOKENIZER = (
     "pgkd.json",
     "model.onnx",
     "openvino_model.xml",
+    "model.npz",
     "tokenizer.json",
 )
 #: What can run which file, the first choice first.
-ENGINES = {ONNX: ("onnxruntime", "openvino"), OPENVINO: ("openvino",)}
+ENGINES = {ONNX: ("onnxruntime", "openvino"), OPENVINO: ("openvino",), STATIC: ("numpy",)}
 #: The names in the graph.
 OUTPUTS = ("logits", "probabilities")
 
@@ -51,8 +56,9 @@ def load(
     Parameters
     ----------
     directory : str or path
-    engine : {"auto", "onnxruntime", "openvino"}, default="auto"
-        OpenVINO runs both formats, ONNX Runtime its own. ``"auto"``: ONNX Runtime, where it can.
+    engine : {"auto", "onnxruntime", "openvino", "numpy"}, default="auto"
+        OpenVINO runs both formats, ONNX Runtime its own, and numpy a `StaticStudent`. ``"auto"``:
+        ONNX Runtime, where it can.
     batch_size : int, default=32
         Texts computed at once.
     n_threads : int, default=None
@@ -114,7 +120,13 @@ class ExportedClassifier:
         try:
             self.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
             self._tokenizer, self._padding = _open_tokenizer(directory / TOKENIZER)
-            self._inputs, self._run = _OPEN[engine](directory / file, n_threads)
+            if file == STATIC:
+                self._predict_window = open_static(
+                    directory / STATIC, self._tokenizer, document["max_length"]
+                )
+            else:
+                self._predict_window = self._run_graph
+                self._inputs, self._run = _OPEN[engine](directory / file, n_threads)
         except Exception as error:
             if isinstance(error, ImportError):
                 raise
@@ -204,7 +216,7 @@ class ExportedClassifier:
             yield self._predict_window(window)
             n_done += len(window)
 
-    def _predict_window(self, texts: list[str]) -> NDArray[np.float64]:
+    def _run_graph(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Compute the longest first: if memory is too small, it shows at once."""
         encodings = self._tokenizer.encode_batch(texts)
         order = np.argsort([-len(encoding) for encoding in encodings], kind="stable")
@@ -282,10 +294,9 @@ def _read_document(directory: Path) -> dict[str, Any]:
 
 def _choose(directory: Path, file: str, engine: str) -> str:
     """Return the engine that runs the model's file."""
-    if engine not in ("auto", *ENGINES[ONNX]):
-        raise InvalidInputError(
-            f"`engine` must be one of {['auto', *ENGINES[ONNX]]}. Got {engine!r}."
-        )
+    known = ["auto", *ENGINES[ONNX], *ENGINES[STATIC]]
+    if engine not in known:
+        raise InvalidInputError(f"`engine` must be one of {known}. Got {engine!r}.")
     if file not in ENGINES:
         raise PersistenceError(
             f"The export in {str(directory)!r} is damaged: its model is {file!r}. Export it again."
@@ -296,7 +307,7 @@ def _choose(directory: Path, file: str, engine: str) -> str:
     if engine not in ENGINES[file]:
         raise PersistenceError(
             f'{str(directory)!r} holds {file}, which {engine} cannot run: pass engine="auto", or '
-            'export it with format="onnx".'
+            f"{' or '.join(map(repr, ENGINES[file]))}."
         )
     return engine
 
