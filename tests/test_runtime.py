@@ -95,7 +95,7 @@ def test_without_torch(exported, student, tmp_path):
     command = [sys.executable, "-c", WITHOUT, str(exported)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     modules, probabilities, labels = map(eval, out.splitlines())
-    assert modules == ["pgkd", "pgkd.exceptions", "pgkd.records", "pgkd.runtime"]
+    assert modules == ["pgkd", "pgkd.exceptions", "pgkd.records", "pgkd.runtime", "pgkd.static"]
     texts = ["my card", "the pin code"]
     np.testing.assert_allclose(probabilities, student.predict_proba(texts), atol=1e-5)
     assert labels == student.predict(texts).tolist()
