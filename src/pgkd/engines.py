@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pgkd.exceptions import InvalidInputError, PersistenceError
 
 ONNX, OPENVINO, STATIC = "model.onnx", "openvino_model.xml", "model.npz"
-#: What can run which file.
+#: What can run which file. The last is no graph, and opened by `open_static`.
 ENGINES = {ONNX: ("onnxruntime", "openvino"), OPENVINO: ("openvino",), STATIC: ("numpy",)}
 #: The names in the graph.
 OUTPUTS = ("logits", "probabilities")
@@ -97,8 +97,8 @@ def list_choices(path: Path, engine: str, precision: str) -> list[tuple[str, str
         names = [name for name in names if find_spec(name)] or names[:1]
     elif engine not in names:
         raise PersistenceError(
-            f"{str(path.parent)!r} holds {path.name}, which {engine} cannot run: pass "
-            f'engine="auto", or {" or ".join(map(repr, names))}.'
+            f"{str(path.parent)!r} holds {path.name}, which {engine} cannot run: pass engine="
+            f"{' or '.join(map(repr, ('auto', *names)))}."
         )
     else:
         names = [engine]

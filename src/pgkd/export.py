@@ -105,12 +105,13 @@ def export(
     temperature = getattr(classifier, "temperature_", 1.0)
     expected = apply_temperature(student.predict_proba(texts), temperature)
     is_transformer = type(student).__name__ == "TransformerStudent"
-    if graph is not None and temperature != 1:
-        graph = _divide_logits(graph, temperature, has_head=is_transformer)
     with replacing(Path(directory), "export") as draft:
         if graph is None:
-            parts, packages = student._write_static(draft, temperature), ["numpy", "tokenizers"]
+            parts = student._write_static(draft, temperature)
+            packages = ["numpy", "tokenizers"]
         else:
+            if temperature != 1:
+                graph = _divide_logits(graph, temperature, has_head=is_transformer)
             if quantize is None and is_transformer:
                 save_pretrained(graph.model, graph.tokenizer, draft)  # for transformers
             _write_config(graph, draft, student.classes_)

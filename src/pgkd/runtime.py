@@ -135,13 +135,12 @@ class ExportedClassifier:
                 f"The export in {str(directory)!r} is damaged: its model is {file!r}. Export it "
                 "again."
             )
+        path = directory / file
         try:
             self.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
             self._tokenizer, self._padding = _open_tokenizer(directory / TOKENIZER)
-            path = directory / file
             if file == STATIC:
-                list_choices(path, engine, precision)  # one, or an error
-                self.engine, self.precision = "numpy", "float32"
+                ((self.engine, self.precision),) = list_choices(path, engine, precision)
                 self._predict_window = open_static(path, self._tokenizer, document["max_length"])
             else:
                 opened = open_engine(path, engine, precision, n_threads, self._make_sample)

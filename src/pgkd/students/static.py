@@ -80,8 +80,8 @@ class StaticStudent(EmbeddingStudent):
         self.max_length = max_length
 
     def _write_static(self, directory: Path, temperature: float) -> dict[str, Any]:
-        """Write the export's files, calibrated, and return what is to be known to open them."""
-        weights, bias = (array / np.float32(temperature) for array in self._get_weights())
+        """Write the export's files, and return what it takes to open them."""
+        weights, bias = (part / np.float32(temperature) for part in self._get_weights())
         write_static(directory / STATIC, self.encoder_.model, weights, bias)
         self.encoder_.tokenizer.save(str(directory / TOKENIZER))
         return {"model": STATIC, "max_length": self.max_length}
