@@ -7,9 +7,11 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from pgkd.runtime import STATIC, TOKENIZER
+from pgkd.engines import STATIC
+from pgkd.runtime import TOKENIZER
 from pgkd.static import write_static
 from pgkd.students._static_files import make_static_encoder
 from pgkd.students.embedding import EmbeddingStudent
@@ -77,9 +79,9 @@ class StaticStudent(EmbeddingStudent):
         self.head = head
         self.max_length = max_length
 
-    def _write_static(self, directory: Path) -> dict[str, Any]:
-        """Write the export's files, and return what is to be known to open them."""
-        weights, bias = self._get_weights()
+    def _write_static(self, directory: Path, temperature: float) -> dict[str, Any]:
+        """Write the export's files, and return what it takes to open them."""
+        weights, bias = (part / np.float32(temperature) for part in self._get_weights())
         write_static(directory / STATIC, self.encoder_.model, weights, bias)
         self.encoder_.tokenizer.save(str(directory / TOKENIZER))
         return {"model": STATIC, "max_length": self.max_length}
