@@ -17,6 +17,7 @@ from sklearn.utils.validation import _check_sample_weight
 from transformers import AutoModelForSequenceClassification, set_seed
 
 from pgkd.exceptions import InvalidInputError
+from pgkd.ranks import broadcast
 from pgkd.records import FloatArray, LabelArray
 from pgkd.students._pretrained import (
     Graph,
@@ -45,6 +46,7 @@ class TransformerStudent(TextClassifier):
         Peak of the rate, which then falls linearly to 0. Meant for BERT's size; a small model such
         as MiniLM learns better with 5e-4.
     batch_size : int, default=16
+        Texts of a training step; several processes (``torchrun``) share them out.
     max_length : int, default=128
         Tokens of a text that are read, or the model's own limit if that is less.
     weight_decay : float, default=0.01
@@ -215,7 +217,7 @@ class TransformerStudent(TextClassifier):
 
         def validation_loss(model: Any) -> float:
             probabilities = self._apply(model, tokenizer, texts)
-            return float(log_loss(labels, probabilities, labels=classes))
+            return broadcast(float(log_loss(labels, probabilities, labels=classes)))
 
         return validation_loss
 
