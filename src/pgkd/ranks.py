@@ -19,7 +19,7 @@ from functools import lru_cache
 from itertools import repeat
 from typing import Any, TypeVar
 
-from pgkd.exceptions import TeacherError
+from pgkd.exceptions import PGKDError, TeacherError
 
 T = TypeVar("T")
 
@@ -46,13 +46,20 @@ def is_main_process() -> bool:
 
 def broadcast(value: T) -> T:
     """Return rank 0's value in all processes, which must all call this."""
-    if find_rank()[1] == 1:
+    rank, n_processes = find_rank()
+    if n_processes == 1:
         return value
     import torch.distributed
 
     values = [value]
-    torch.distributed.broadcast_object_list(values, src=0, group=_get_group())
-    return value if is_main_process() else values[0]
+    try:
+        torch.distributed.broadcast_object_list(values, src=0, group=_get_group())
+    except RuntimeError as error:
+        raise PGKDError(
+            f"Rank {rank} cannot reach the other processes, of which one has ended or not begun: "
+            "see what that one says, and call `fit` in all of them."
+        ) from error
+    return value if rank == 0 else values[0]
 
 
 def share(ask: Callable[[], Iterable[T]]) -> Iterator[T]:
