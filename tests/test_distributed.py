@@ -51,17 +51,16 @@ def saved(tmp_path_factory):
 @pytest.fixture(scope="module")
 def ray():
     ray = pytest.importorskip("ray", reason='not installed: pip install "pgkd[ray]"')
-    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
-    ray.init(
-        num_cpus=2,
-        object_store_memory=200 * 2**20,
-        include_dashboard=False,
-        runtime_env={"env_vars": {"PYTHONPATH": PATHS}},
-        log_to_driver=False,
-    )
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    yield ray
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", PATHS)
+        ray.init(
+            num_cpus=4,  # with two actors on two, none would be left to read the texts
+            object_store_memory=200 * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+        )
+        yield ray
+        ray.shutdown()
 
 
 @pytest.fixture(scope="module")

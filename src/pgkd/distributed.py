@@ -55,7 +55,8 @@ def predict(
         ``"predict"``: the label. ``"predict_proba"``: a list of the probabilities of all classes,
         in the order of ``classes_``. A text that is null gets null.
     concurrency : int or tuple of (int, int), default=None
-        Actors, or at least and at most so many. ``None``: as Ray Data sees fit.
+        Actors, or at least and at most so many. ``None``: as Ray Data sees fit. Leave cores of the
+        cluster to what reads the texts: if the actors take all, Ray waits without end.
     batch_size : int, default=2048
         Rows given to an actor at once.
     num_cpus : int, default=1
@@ -124,9 +125,7 @@ def predict(
     )
 
 
-def make_udf(
-    model: str | os.PathLike[str], *, method: str = "predict", n_threads: int = 1
-) -> Any:
+def make_udf(model: str | os.PathLike[str], *, method: str = "predict", n_threads: int = 1) -> Any:
     """Make a function of Spark that labels a column of texts.
 
     Parameters
@@ -189,7 +188,7 @@ pyspark.sql.functions.pandas_udf.html
             yield pd.Series(predictor(given.tolist()), dtype=object)
 
     # Spark reads what it is to do from these.
-    series = Iterator[pd.Series]  # type: ignore[type-arg]
+    series = Iterator[pd.Series]
     classify.__annotations__ = {"batches": series, "return": series}
     is_label = method == "predict"
     return pandas_udf(classify, label_type if is_label else types.ArrayType(types.DoubleType()))

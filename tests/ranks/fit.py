@@ -8,15 +8,13 @@ import sys
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "students")]
-
 import numpy as np
+from conftest import WordTeacher
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from tiny_bert import write_texts
 
-from conftest import WordTeacher
 from pgkd import CascadeClassifier, PGKDClassifier
 from pgkd.exceptions import TeacherAuthenticationError
 from pgkd.records import Example, Generation, Usage
