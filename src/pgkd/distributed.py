@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -179,10 +180,10 @@ pyspark.sql.functions.pandas_udf.html
         "i": types.LongType(),
         "b": types.BooleanType(),
     }[_find_kind(model)]
-    path = os.path.abspath(model)
+    path, name = os.path.abspath(model), uuid4().hex  # another export may take the same path
 
     def classify(batches: Any) -> Any:
-        predictor = _open_once(path, method, n_threads)
+        predictor = _open_once(path, method, n_threads, name)
         for texts in batches:
             given = texts.astype(object).where(texts.notna(), None)
             yield pd.Series(predictor(given.tolist()), dtype=object)
@@ -214,8 +215,10 @@ class _Predictor:
         return found
 
 
-#: Spark keeps its Python workers, and calls the function in them again for each task.
-_open_once = lru_cache(maxsize=1)(_Predictor)
+@lru_cache(maxsize=2)
+def _open_once(model: str, method: str, n_threads: int, udf: str) -> _Predictor:
+    """Keep a function's model for the next task: Spark keeps its Python workers."""
+    return _Predictor(model, method, n_threads)
 
 
 class _Actor:
