@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from students.tiny_bert import write_texts, write_tiny_bert
 
+import pgkd.engines
 import pgkd.runtime
 from pgkd import PGKDClassifier, distributed
 from pgkd.exceptions import InvalidInputError, PersistenceError
@@ -97,7 +98,7 @@ def test_import_is_light():
     ],
 )
 def test_missing_extras_are_named(monkeypatch, call, package, extra):
-    monkeypatch.setattr(pgkd.runtime, "find_spec", lambda name: None)
+    monkeypatch.setattr(pgkd.engines, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=rf'{package} is not installed.*"pgkd\[{extra}\]"'):
         call()
 
@@ -170,7 +171,7 @@ class TestSpark:
     def test_labels(self, spark, exported):
         frame = spark.createDataFrame(list(enumerate([*TEXTS, "", None])), "id int, text string")
         frame = frame.repartition(3)
-        classify = distributed.make_udf(exported)
+        classify = distributed.make_udf(exported, engine="onnxruntime")
         found = frame.withColumn("label", classify("text")).orderBy("id").collect()
         labels = pgkd.runtime.load(exported).predict([*TEXTS, ""]).tolist()
         assert [row.label for row in found] == [*labels, None]

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,10 +16,13 @@ from uuid import uuid4
 import numpy as np
 
 import pgkd.runtime
+from pgkd.engines import require
 from pgkd.exceptions import InvalidInputError, PersistenceError
-from pgkd.runtime import DOCUMENT, require
+from pgkd.runtime import DOCUMENT
 
 METHODS = ("predict", "predict_proba")
+#: Models that a Python worker of Spark keeps.
+MAX_OPENED = 2
 
 __all__ = ["make_udf", "predict"]
 
@@ -36,6 +38,7 @@ def predict(
     batch_size: int = 2048,
     num_cpus: int = 1,
     num_gpus: float = 0,
+    **options: Any,
 ) -> Any:
     """Label the texts of a Ray Dataset.
 
@@ -65,6 +68,8 @@ def predict(
     num_gpus : float, default=0
         GPUs of an actor, for a saved classifier with a student on torch; an exported one runs on
         the CPU.
+    **options
+        Of :func:`pgkd.runtime.load`, e.g. `engine`, or of :meth:`PGKDClassifier.load`.
 
     Returns
     -------
@@ -117,7 +122,7 @@ def predict(
             "kind": kind,
             "text_column": text_column,
             "output_column": output_column,
-            "n_threads": num_cpus,
+            "options": {"n_threads": num_cpus, **options},
         },
         batch_format="pyarrow",
         batch_size=batch_size,
@@ -126,7 +131,9 @@ def predict(
     )
 
 
-def make_udf(model: str | os.PathLike[str], *, method: str = "predict", n_threads: int = 1) -> Any:
+def make_udf(
+    model: str | os.PathLike[str], *, method: str = "predict", n_threads: int = 1, **options: Any
+) -> Any:
     """Make a function of Spark that labels a column of texts.
 
     Parameters
@@ -140,6 +147,8 @@ def make_udf(model: str | os.PathLike[str], *, method: str = "predict", n_thread
         ``classes_``. A text that is null gets null.
     n_threads : int, default=1
         Threads of the engine in each task; as many as ``spark.task.cpus``.
+    **options
+        Of :func:`pgkd.runtime.load`, e.g. `engine`, or of :meth:`PGKDClassifier.load`.
 
     Returns
     -------
@@ -180,10 +189,11 @@ pyspark.sql.functions.pandas_udf.html
         "i": types.LongType(),
         "b": types.BooleanType(),
     }[_find_kind(model)]
-    path, name = os.path.abspath(model), uuid4().hex  # another export may take the same path
+    name = uuid4().hex  # another export may take the same path
+    arguments = os.path.abspath(model), method, {"n_threads": n_threads, **options}
 
     def classify(batches: Any) -> Any:
-        predictor = _open_once(path, method, n_threads, name)
+        predictor = _open_once(name, *arguments)
         for texts in batches:
             given = texts.astype(object).where(texts.notna(), None)
             yield pd.Series(predictor(given.tolist()), dtype=object)
@@ -198,11 +208,12 @@ pyspark.sql.functions.pandas_udf.html
 class _Predictor:
     """A model, and what is asked of it."""
 
-    def __init__(self, model: str, method: str, n_threads: int) -> None:
+    def __init__(self, model: str, method: str, options: Mapping[str, Any]) -> None:
         if _read_document(model).get("writer") == "export":
-            self.classifier: Any = pgkd.runtime.load(model, n_threads=n_threads)
+            self.classifier: Any = pgkd.runtime.load(model, **options)
         else:
-            self.classifier = pgkd.PGKDClassifier.load(model)
+            own = {name: value for name, value in options.items() if name != "n_threads"}
+            self.classifier = pgkd.PGKDClassifier.load(model, **own)
         self.method = method
 
     def __call__(self, texts: Sequence[str | None]) -> list[Any]:
@@ -215,10 +226,16 @@ class _Predictor:
         return found
 
 
-@lru_cache(maxsize=2)
-def _open_once(model: str, method: str, n_threads: int, udf: str) -> _Predictor:
-    """Keep a function's model for the next task: Spark keeps its Python workers."""
-    return _Predictor(model, method, n_threads)
+_opened: dict[str, _Predictor] = {}
+
+
+def _open_once(name: str, *arguments: Any) -> _Predictor:
+    """Keep the models of the last functions for the next task: Spark keeps its Python workers."""
+    if name not in _opened:
+        if len(_opened) == MAX_OPENED:
+            del _opened[next(iter(_opened))]
+        _opened[name] = _Predictor(*arguments)
+    return _opened[name]
 
 
 class _Actor:
@@ -231,11 +248,11 @@ class _Actor:
         kind: str,
         text_column: str,
         output_column: str,
-        n_threads: int,
+        options: Mapping[str, Any],
     ) -> None:
         import pyarrow as pa
 
-        self.predictor = _Predictor(model, method, n_threads)
+        self.predictor = _Predictor(model, method, options)
         self.type = pa.list_(pa.float64())
         if method == "predict":
             self.type = {"U": pa.string(), "i": pa.int64(), "b": pa.bool_()}[kind]
