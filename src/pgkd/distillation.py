@@ -16,8 +16,9 @@ from pgkd.audit import audit
 from pgkd.buying import Buyer
 from pgkd.curation import Curator, count_reasons, enter, enter_refused
 from pgkd.diversity import measure_diversity
-from pgkd.evaluation import GateScorer, make_predictions, make_report
+from pgkd.evaluation import make_gate_scorer, make_predictions, make_report
 from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
+from pgkd.label_sets import count_classes
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.protocols import Sampler
 from pgkd.records import (
@@ -38,6 +39,7 @@ from pgkd.records import (
     StudentReport,
     SyntheticText,
     Usage,
+    labels_of,
 )
 from pgkd.samplers.base import needs_feedback
 from pgkd.samplers.unguided import UnguidedSampler
@@ -172,10 +174,10 @@ class Distillation:
             self.learner = Learner(scout, classes, train, seed=seed)
         if synthetic_weight == "auto" and not self.student_learner.takes_weights:
             synthetic_weight = 1.0  # whatever a scout would choose
-        self.scorer = GateScorer(scoring, classes, gate.texts, gate.y)
+        self.scorer = make_gate_scorer(scoring, classes, gate.texts, gate.y)
         self.labelled_diversity = measure_diversity(train.texts, train.y.tolist())
         self.shown = train if feedback is None else feedback
-        self.shown_scorer = GateScorer(scoring, classes, self.shown.texts, self.shown.y)
+        self.shown_scorer = make_gate_scorer(scoring, classes, self.shown.texts, self.shown.y)
         self.selector = Selector(
             self.learner,
             train,
@@ -186,7 +188,8 @@ class Distillation:
             seed=seed,
         )
         seen = train.texts if feedback is None else train.texts + feedback.texts
-        self.curator = Curator(classes.tolist(), seen, gate.texts)
+        multilabel = self.learner.multilabel
+        self.curator = Curator(classes.tolist(), seen, gate.texts, multilabel=multilabel)
         self.state = State(
             cycle=0,
             classes=tuple(classes.tolist()),
@@ -195,6 +198,7 @@ class Distillation:
             class_descriptions=class_descriptions,
             pool=tuple(self.curator.screen(pool)),
             scoring=scoring if isinstance(scoring, str) else None,
+            multilabel=multilabel,
         )
         self.audit: Audit | None = None
         self.history: list[Cycle] = []
@@ -289,7 +293,7 @@ class Distillation:
         return gain > 0 or (gain == 0 and self._is_log_loss_better(last, self.baseline))
 
     def _is_log_loss_better(self, a: Candidate, b: Candidate) -> bool:
-        scorer = GateScorer("neg_log_loss", self.classes, self.gate.texts, self.gate.y)
+        scorer = make_gate_scorer("neg_log_loss", self.classes, self.gate.texts, self.gate.y)
         gain = scorer.score(a.gate_probabilities) - scorer.score(b.gate_probabilities)
         rng = np.random.RandomState(self.seed)
         error = scorer.standard_error(a.gate_probabilities, b.gate_probabilities, rng)
@@ -393,7 +397,8 @@ class Distillation:
 
         The gate has none of theirs either, so it cannot judge these: they are part of the baseline.
         """
-        missing = sorted(set(self.classes.tolist()) - set(self.train.y.tolist()))
+        labelled = count_classes(self.train.y.tolist())
+        missing = sorted(set(self.classes.tolist()) - labelled.keys())
         if not missing or not self.max_cycles:
             return []
         usual = len(self.train) / (len(self.classes) - len(missing))
@@ -562,10 +567,11 @@ class Distillation:
             if not isinstance(g.request, GenerationRequest):
                 pool += g.usage.input_tokens + g.usage.output_tokens
             elif not g.error:
-                requested.update(g.request.counts)
+                for label, n in g.request.counts.items():
+                    requested.update(dict.fromkeys(labels_of(label), n))
         # The rest, verification included, is what texts took that were written.
         tokens = {"generated": usage.input_tokens + usage.output_tokens - pool, "pool": pool}
-        counts = Counter(example.label for example in learnt)
+        counts = count_classes(example.label for example in learnt)
         feedback = self.state.feedback.report if self.state.feedback else None
         batch = Batch(requested, counts, tokens, feedback)
         self.state = replace(self.state, batches=(*self.state.batches, batch))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from pgkd.curation import vectorize
-from pgkd.records import Diversity, Label
+from pgkd.records import Diversity, Label, labels_of
 from pgkd.text import fold_text
 
 #: Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
@@ -44,7 +44,8 @@ def measure_diversity(texts: Sequence[str], labels: Sequence[Label]) -> Diversit
     """
     classes: dict[Label, list[str]] = {}
     for text, label in zip(texts, labels):
-        classes.setdefault(label, []).append(text)
+        for own in labels_of(label):
+            classes.setdefault(own, []).append(text)
     measured = [
         (_distinct(group, 1), _distinct(group, 2), _similarity(group))
         for group in classes.values()

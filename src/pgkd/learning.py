@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from sklearn.dummy import DummyClassifier
 
+from pgkd.label_sets import count_classes, has_sets, indicate, to_array
 from pgkd.records import Example, FloatArray, LabelArray, SyntheticText
 from pgkd.splitting import Indices, make_folds
-from pgkd.students.base import predict_proba, train, weight_parameter
+from pgkd.students.base import predict_label_proba, predict_proba, train, weight_parameter
 
 #: Folds of the out-of-fold predictions.
 N_FOLDS = 5
@@ -67,7 +68,8 @@ class Learner:
         self.labelled = labelled
         self.warm_start = warm_start
         self.seed = seed
-        self._labelled_classes = frozenset(labelled.y.tolist())
+        self.multilabel = has_sets(labelled.y)
+        self._labelled_classes = count_classes(labelled.y.tolist())
 
     @property
     def takes_weights(self) -> bool:
@@ -86,8 +88,9 @@ class Learner:
         Without `warm_start`, or a student to `start` from, from scratch.
         """
         texts = labelled.texts + [example.text for example in synthetic]
-        # The dtype of the labelled texts' labels would cut a longer name of another class.
-        new = np.array([example.label for example in synthetic], dtype=self.classes.dtype)
+        y = labelled.y
+        if synthetic:
+            y = np.append(y, to_array([example.label for example in synthetic], self.classes))
         new_weights = np.array([self.weigh(example, factor) for example in synthetic])
         weights = labelled.weights
         # A student that takes no weights learns alike what a teacher has weighed.
@@ -95,13 +98,16 @@ class Learner:
             weights = np.ones(len(labelled)) if weights is None else weights
             weights = np.append(weights, new_weights)
         start = start if self.warm_start else None
-        return train(
-            self.student, texts, np.append(labelled.y, new), weights, self.seed, start=start
-        )
+        return train(self.student, texts, self._encode(y), weights, self.seed, start=start)
+
+    def _encode(self, y: LabelArray) -> Any:
+        """Return labels as scikit-learn's classifiers take them."""
+        return indicate(y, self.classes) if self.multilabel else y
 
     def weigh(self, text: Example | SyntheticText, factor: float) -> float:
         """Weigh a generated text; `factor` is no judgement of a class without labelled texts."""
-        return text.weight * (factor if text.label in self._labelled_classes else 1.0)
+        known = all(label in self._labelled_classes for label in text.labels)
+        return text.weight * (factor if known else 1.0)
 
     def fit_baseline(self, labelled: LabelledTexts, synthetic: Sequence[Example]) -> Any:
         """Train on the labelled texts; with `warm_start` a fitted student is the baseline as is."""
@@ -111,6 +117,8 @@ class Learner:
 
     def predict(self, student: Any, texts: Sequence[str]) -> FloatArray:
         """Return probabilities of shape (n_texts, n_classes)."""
+        if self.multilabel:
+            return predict_label_proba(student, texts, len(self.classes))
         return predict_proba(student, texts, self.classes)
 
     @cached_property
@@ -140,7 +148,8 @@ class Learner:
         for (rest, fold), examples in zip(self.folds, synthetic):
             seen = {*labelled.y[rest].tolist(), *(example.label for example in examples)}
             if len(seen) == 1:  # two texts of two classes: nothing to train
-                student: Any = DummyClassifier().fit([""], [min(seen)])
+                only = self._encode(to_array(list(seen), self.classes))
+                student: Any = DummyClassifier().fit([""], only)
             else:
                 student = self.fit(labelled.take(rest), examples, factor)
             probabilities[fold] = self.predict(student, [labelled.texts[i] for i in fold])

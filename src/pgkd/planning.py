@@ -14,6 +14,7 @@ from pgkd.annotating import make_requests
 from pgkd.audit import draft_audit
 from pgkd.distillation import Distillation
 from pgkd.evaluation import make_predictions, make_report
+from pgkd.label_sets import indicate
 from pgkd.records import Feedback, GenerationRequest, Usage
 from pgkd.teachers.base import LLMTeacher, Request, answer_schema
 
@@ -172,10 +173,9 @@ def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
 
 
 def _make_feedback(run: Distillation, always_right: bool) -> Feedback:
-    codes = np.searchsorted(run.classes, run.train.y)
+    probabilities = indicate(run.train.y, run.classes).astype(float)
     if not always_right:
-        codes = (codes + 1) % len(run.classes)
-    probabilities = np.eye(len(run.classes))[codes]
+        probabilities = np.roll(probabilities, 1, axis=1)
     return Feedback(
         make_predictions(run.train.texts, run.train.y, probabilities, run.classes),
         make_report(run.train.y, probabilities, run.classes),

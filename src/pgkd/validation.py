@@ -58,7 +58,7 @@ def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[s
     texts = list(X)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
-            fix = "drop the missing texts" if _is_missing(text) else f"convert {name} with str"
+            fix = "drop the missing texts" if is_missing(text) else f"convert {name} with str"
             raise InvalidInputError(f"{expected}. Got {text!r} at position {i} instead: {fix}.")
         if not is_valid(text):
             raise InvalidInputError(
@@ -83,7 +83,7 @@ def check_labels(y: Any, n_texts: int, name: str = "y") -> LabelArray:
     try:
         # Before numpy makes them all str: it turns a missing label into the class "nan".
         given = y.tolist() if hasattr(y, "tolist") else list(y)
-        missing = [i for i, label in enumerate(given) if _is_missing(label)]
+        missing = [i for i, label in enumerate(given) if is_missing(label)]
         if missing:
             raise InvalidInputError(
                 f"{name} has {len(missing)} missing label(s), the first at position {missing[0]}: "
@@ -112,7 +112,8 @@ def check_labels(y: Any, n_texts: int, name: str = "y") -> LabelArray:
     return array
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for a missing one, whatever package it is of."""
     # pandas' NA answers no comparison, so it is known by its name.
     is_nan = isinstance(value, float) and value != value
     return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")

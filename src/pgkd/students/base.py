@@ -70,6 +70,8 @@ def train(
     with warnings.catch_warnings(), config_context(enable_metadata_routing=False):
         # With a text or two a class scikit-learn suspects a regression problem.
         warnings.filterwarnings("ignore", message="The number of unique classes")
+        # A fold, or a batch, need not have a text of every label.
+        warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
         return fit(list(texts), y, **params)
 
 
@@ -94,3 +96,39 @@ def predict_proba(student: Any, texts: Sequence[str], classes: LabelArray) -> Fl
     aligned = np.zeros((len(texts), len(classes)))
     aligned[:, columns] = found
     return aligned
+
+
+def predict_label_proba(student: Any, texts: Sequence[str], n_classes: int) -> FloatArray:
+    """Return the probability of each label, shape (n_texts, n_classes), of several labels a text.
+
+    Students of scikit-learn return such an array (OneVsRestClassifier, MLPClassifier), or a list
+    with the probabilities of absence and presence for each label (RandomForestClassifier,
+    MultiOutputClassifier).
+
+    Raises
+    ------
+    StudentError
+        If the student's probabilities have another shape, or are not finite.
+    """
+    found = student.predict_proba(list(texts))
+    if isinstance(found, list):
+        pairs = zip(found, student.classes_)
+        found = np.column_stack([_presence(np.asarray(p), own) for p, own in pairs])
+    found = np.asarray(found, dtype=float)
+    if found.shape != (len(texts), n_classes) or not np.isfinite(found).all():
+        raise StudentError(
+            f"{type(student).__name__}.predict_proba must return finite numbers of shape "
+            f"({len(texts)}, {n_classes}), a column for each label, when it was fitted on an "
+            f"indicator matrix. Got shape {found.shape}, {np.count_nonzero(~np.isfinite(found))} "
+            "of them not finite."
+        )
+    return found
+
+
+def _presence(probabilities: FloatArray, classes: Any) -> FloatArray:
+    """Return the column of presence; there is none if no text that was learnt has the label."""
+    present = np.flatnonzero(np.asarray(classes) == 1)
+    column: FloatArray = (
+        probabilities[:, present[0]] if len(present) else np.zeros(len(probabilities))
+    )
+    return column
