@@ -25,7 +25,8 @@ from pgkd.preparation import prepare
 from pgkd.protocols import Callback, Sampler, Teacher
 from pgkd.records import Event, Example, FloatArray, Label, SyntheticText
 from pgkd.students._text_classifier import TextClassifier
-from pgkd.students.base import predict_proba
+from pgkd.students.base import predict_label_proba, predict_proba
+from pgkd.targets import find_kind
 from pgkd.validation import check_mask
 
 if TYPE_CHECKING:
@@ -114,6 +115,14 @@ class PGKDClassifier(TextClassifier):
     class_descriptions : dict of label to str, default=None
         What belongs to each class, for the teacher. A class without a labelled text is learnt too:
         the teacher writes texts of it before the baseline is trained. The gate cannot judge them.
+    class_names : sequence of labels, default=None
+        Names of the columns of an indicator matrix `y` that has none, for the teacher and
+        `classes_`.
+    threshold : float or "auto", default="auto"
+        With several labels a text, the probability, in (0, 1), above which a label is given.
+        ``"auto"``: 0.5 unless, for a `scoring` of decisions such as ``"f1_macro"``, thresholds label
+        by label are better on texts that the student has not learnt, by more than one standard
+        error. During `fit`, decisions are made at 0.5.
     max_cost : float, default=None
         Spend no more US dollars than that; the teacher's price must be known. Fits that share
         `run_dir`, such as those of a grid search, share the budget as well.
@@ -132,6 +141,11 @@ class PGKDClassifier(TextClassifier):
     Attributes
     ----------
     classes_ : array of shape (n_classes,)
+        Sorted; of an indicator matrix, the names of its columns, in their order.
+    multilabel_ : bool
+        Whether texts have several labels each.
+    thresholds_ : array of shape (n_classes,) or None
+        With several labels a text, the probabilities above which each is given.
     student_ : classifier
         The student that passed: the last one that the gate kept, or the baseline.
     history_ : list of :class:`~pgkd.records.Cycle`
@@ -197,6 +211,8 @@ class PGKDClassifier(TextClassifier):
         "refit_on_all": ["boolean"],
         "task_description": [str, None],
         "class_descriptions": [Mapping, None],
+        "class_names": ["array-like", None],
+        "threshold": [Interval(Real, 0, 1, closed="neither"), StrOptions({"auto"})],
         "max_cost": [Interval(Real, 0, None, closed="neither"), None],
         "max_tokens": [Interval(Integral, 1, None, closed="left"), None],
         "run_dir": [str, os.PathLike, None],
@@ -228,6 +244,8 @@ class PGKDClassifier(TextClassifier):
         refit_on_all: bool = True,
         task_description: str | None = None,
         class_descriptions: Mapping[Label, str] | None = None,
+        class_names: Sequence[Label] | None = None,
+        threshold: float | str = "auto",
         max_cost: float | None = None,
         max_tokens: int | None = None,
         run_dir: str | os.PathLike[str] | None = None,
@@ -255,6 +273,8 @@ class PGKDClassifier(TextClassifier):
         self.refit_on_all = refit_on_all
         self.task_description = task_description
         self.class_descriptions = class_descriptions
+        self.class_names = class_names
+        self.threshold = threshold
         self.max_cost = max_cost
         self.max_tokens = max_tokens
         self.run_dir = run_dir
@@ -279,7 +299,9 @@ class PGKDClassifier(TextClassifier):
         X : list, 1-D array or Series of str, of shape (n_texts,)
             The labelled texts. A part of them is shown to the teacher.
         y : array-like of shape (n_texts,)
-            Their labels: str, int or bool.
+            Their labels: str, int or bool. For several labels a text: a list, tuple or set of
+            labels for each, or an indicator matrix of shape (n_texts, n_classes), sparse, dense or
+            a DataFrame, whose columns are the classes.
         sample_weight : array-like of shape (n_texts,), default=None
             Weights of the labelled texts in the student's training.
         X_val, y_val : default=None
@@ -318,11 +340,14 @@ class PGKDClassifier(TextClassifier):
                 emit=self._emit,
             )
             stop_reason = run.run()
+            thresholds = self._choose_thresholds(run)
         student = run.returned.student
         if self.refit_on_all:
             student = self._train_on_all(run, labelled)
 
         self.classes_ = run.classes
+        self.thresholds_ = thresholds
+        self._target_kind = find_kind(y)
         self.student_ = student
         self.history_ = run.history
         self.synthetic_ = run.synthetic
@@ -337,6 +362,13 @@ class PGKDClassifier(TextClassifier):
         self._labelled = labelled if self.refit_on_all else run.train
         self._seed = run.seed
         return self
+
+    def _choose_thresholds(self, run: Distillation) -> FloatArray | None:
+        if not run.multilabel:
+            return None
+        if self.threshold == "auto":
+            return run.choose_thresholds()
+        return np.full(len(run.classes), float(self.threshold))
 
     def _train_on_all(self, run: Distillation, labelled: LabelledTexts) -> Any:
         try:
@@ -468,6 +500,8 @@ class PGKDClassifier(TextClassifier):
             return make_plan(run)
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
+        if self.multilabel_:
+            return predict_label_proba(self.student_, texts, len(self.classes_))
         return predict_proba(self.student_, texts, self.classes_)
 
     def save(self, directory: str | os.PathLike[str]) -> None:

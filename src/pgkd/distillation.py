@@ -18,7 +18,7 @@ from pgkd.curation import Curator, count_reasons, enter, enter_refused
 from pgkd.diversity import measure_diversity
 from pgkd.evaluation import make_gate_scorer, make_predictions, make_report
 from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
-from pgkd.label_sets import count_classes
+from pgkd.label_sets import THRESHOLD, count_classes
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.protocols import Sampler
 from pgkd.records import (
@@ -41,7 +41,7 @@ from pgkd.records import (
     Usage,
     labels_of,
 )
-from pgkd.samplers.base import needs_feedback
+from pgkd.samplers.base import find_choices, needs_feedback
 from pgkd.samplers.unguided import UnguidedSampler
 from pgkd.selection import Selector, Version, to_example
 from pgkd.verification import verify
@@ -174,6 +174,8 @@ class Distillation:
             self.learner = Learner(scout, classes, train, seed=seed)
         if synthetic_weight == "auto" and not self.student_learner.takes_weights:
             synthetic_weight = 1.0  # whatever a scout would choose
+        self.has_scout = scout is not None
+        self.scoring = scoring
         self.scorer = make_gate_scorer(scoring, classes, gate.texts, gate.y)
         self.labelled_diversity = measure_diversity(train.texts, train.y.tolist())
         self.shown = train if feedback is None else feedback
@@ -188,7 +190,7 @@ class Distillation:
             seed=seed,
         )
         seen = train.texts if feedback is None else train.texts + feedback.texts
-        multilabel = self.learner.multilabel
+        self.multilabel = multilabel = self.learner.multilabel
         self.curator = Curator(classes.tolist(), seen, gate.texts, multilabel=multilabel)
         self.state = State(
             cycle=0,
@@ -405,7 +407,10 @@ class Distillation:
         n = max(1, min(round(usual), self.samples_per_cycle // len(missing))) * len(missing)
         rng = np.random.default_rng([self.seed, 0])
         state = replace(self.state, classes=tuple(missing))
-        return UnguidedSampler().propose(state, n, rng)
+        requests = UnguidedSampler().propose(state, n, rng)
+        if not self.multilabel:
+            return requests
+        return [replace(r, choices=find_choices(self.state, r.classes)) for r in requests]
 
     def _verify(self, judged: list[SyntheticText], rng: np.random.Generator) -> list[SyntheticText]:
         """Have the teacher label what it wrote, if that is wanted."""
@@ -516,6 +521,33 @@ class Distillation:
         version = self.returned.version
         start = self.returned.student
         return self.student_learner.fit(labelled, version.synthetic, version.factor, start)
+
+    def choose_thresholds(self) -> FloatArray:
+        """Choose the threshold of each label, on texts that the student returned has not learnt.
+
+        On the gate and, where they are predicted out of fold, the training texts, which are more.
+        """
+        from pgkd.set_evaluation import SetScorer
+
+        version, evidence = self.returned.version, self.gate
+        probabilities = self.returned.gate_probabilities
+        default = np.full(len(self.classes), THRESHOLD)
+        if not self.scorer.is_of_decisions:
+            return default
+        try:
+            if self.feedback is None and not self.has_scout:  # a scout's predictions are others'
+                if version.probabilities is None:
+                    version = self.selector.predict_out_of_fold(version)
+                evidence = LabelledTexts(
+                    self.gate.texts + self.train.texts, np.append(self.gate.y, self.train.y)
+                )
+                assert version.probabilities is not None
+                probabilities = np.concatenate([probabilities, version.probabilities])
+            scorer = SetScorer(self.scoring, self.classes, evidence.texts, evidence.y)
+            return scorer.choose_thresholds(probabilities, self.seed)
+        except (Exception, KeyboardInterrupt) as error:  # what was bought must not be lost to it
+            warnings.warn(f"No thresholds were chosen ({error!r}): all are 0.5.", stacklevel=4)
+            return default
 
     def _evaluate(self) -> Feedback | None:
         """The gradual evaluation check, on texts that the teacher may see."""

@@ -136,6 +136,11 @@ class GateScorer:
             text.row = row
         self._y = y
 
+    @property
+    def is_of_decisions(self) -> bool:
+        """Whether the score is known to depend on labels, and not on probabilities."""
+        return getattr(self._scorer, "_response_method", None) == "predict"
+
     def _make_scorer(self, scoring: Any, classes: LabelArray) -> Any:
         if scoring != "neg_log_loss":
             return get_scorer(scoring)

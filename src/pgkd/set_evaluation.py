@@ -140,8 +140,7 @@ class SetScorer(GateScorer):
         thresholds : array of shape (n_classes,)
         """
         default = np.full(probabilities.shape[1], THRESHOLD)
-        is_of_decisions = getattr(self._scorer, "_response_method", None) == "predict"
-        if not is_of_decisions or len(self._y) < 2 * N_FOLDS:
+        if not self.is_of_decisions or len(self._y) < 2 * N_FOLDS:
             return default
         rng = np.random.RandomState(seed)
         fold = rng.permutation(len(self._y)) % N_FOLDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ from scipy.sparse import issparse
 
 from pgkd.exceptions import InvalidInputError
 from pgkd.label_sets import count_classes, indicate, to_array, to_sets
-from pgkd.records import LabelArray
-from pgkd.validation import check_classes, check_labels, is_missing
+from pgkd.records import Label, LabelArray
+from pgkd.validation import check_classes, check_labels, check_texts, is_missing
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,47 @@ class Target:
     def for_fit(self) -> Any:
         """As a scikit-learn classifier takes it: labels, or an indicator matrix."""
         return indicate(self.y, self.classes) if self.multilabel else self.y
+
+    def check_more(self, y: Any, n_texts: int, name: str) -> LabelArray:
+        """Return further labels of these classes, in the form of `y`.
+
+        Raises
+        ------
+        InvalidInputError
+            If they are none.
+        """
+        if not self.multilabel:
+            labels = check_labels(y, n_texts, name)
+            _check_known(labels.tolist(), self.classes, name)
+            return labels.astype(self.classes.dtype)
+        if (matrix := _as_matrix(y)) is not None:
+            _check_length(matrix, n_texts, name)
+            if self.is_named and hasattr(y, "columns"):
+                matrix = self._sort_columns(y, name)
+            if matrix.shape[1] != len(self.classes):
+                raise InvalidInputError(
+                    f"{name} must have a column for each of the {len(self.classes)} classes. Got "
+                    f"shape {matrix.shape}."
+                )
+            sets: Any = to_sets(_check_matrix(matrix, name), self.classes)
+        elif _has_collections(y):
+            sets = _check_sets(y, n_texts, name)
+            _check_known(map(tuple, sets), self.classes, name)
+            sets = [_order(own, self.classes) for own in sets]
+        else:
+            raise InvalidInputError(
+                f"{name} must be lists of labels or an indicator matrix, as y is. Got one label a "
+                "text."
+            )
+        return to_array(sets, self.classes)
+
+    def _sort_columns(self, y: Any, name: str) -> Any:
+        names = self.classes.tolist()
+        if sorted(y.columns.tolist()) != sorted(names):
+            raise InvalidInputError(
+                f"{name} must have the columns of y, {names}. Got {y.columns.tolist()}."
+            )
+        return np.asarray(y[names])
 
 
 def check_target(y: Any, n_texts: int, name: str = "y", *, class_names: Any = None) -> Target:
@@ -95,48 +136,38 @@ def check_target(y: Any, n_texts: int, name: str = "y", *, class_names: Any = No
     return Target(labels, check_classes(labels))
 
 
-def check_target_of(y: Any, n_texts: int, target: Target, name: str) -> LabelArray:
-    """Return further labels, of the classes and in the form that `target` has.
+def check_validation(X_val: Any, y_val: Any, target: Target) -> tuple[list[str], LabelArray] | None:
+    """Return validation texts and labels, of the kind that `target` is of; ``None`` without any.
 
     Raises
     ------
     InvalidInputError
-        If they are none.
+        If only one was given, or they cannot work.
     """
-    matrix = _as_matrix(y)
-    if matrix is not None:
-        _check_length(matrix, n_texts, name)
-        columns = _column_names(y)
-        if columns is not None and target.is_named:
-            if sorted(map(str, columns)) != sorted(map(str, target.classes.tolist())):
-                raise InvalidInputError(
-                    f"{name} must have the columns {target.classes.tolist()}. Got {columns}."
-                )
-            y = y[target.classes.tolist()]
-            matrix = _as_matrix(y)
-        if matrix.shape[1] != len(target.classes):
-            raise InvalidInputError(
-                f"{name} must have a column for each of the {len(target.classes)} classes. Got "
-                f"shape {matrix.shape}."
-            )
-        return to_array(to_sets(_check_matrix(matrix, name), target.classes), target.classes)
-    if not _has_collections(y):
-        raise InvalidInputError(
-            f"{name} must be lists of labels or an indicator matrix, as y is. Got one label a text."
-        )
-    sets = _check_sets(y, n_texts, name)
-    unseen = sorted(count_classes(sets).keys() - set(target.classes.tolist()), key=str)
+    if X_val is None and y_val is None:
+        return None
+    if X_val is None or y_val is None:
+        given, lacking = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
+        raise InvalidInputError(f"`{given}` was given without `{lacking}`: pass both.")
+    texts = check_texts(X_val, "X_val")
+    return texts, target.check_more(y_val, len(texts), "y_val")
+
+
+def _check_known(y: Iterable[Label], classes: LabelArray, name: str) -> None:
+    """Refuse labels that no training text has."""
+    unseen = sorted(count_classes(y).keys() - set(classes.tolist()))
     if unseen:
         raise InvalidInputError(
             f"{name} has {len(unseen)} label(s) that y has not, e.g. {unseen[0]!r}: add labelled "
             "texts of each to X, or leave them out."
         )
-    return to_array([_order(own, target.classes) for own in sets], target.classes)
 
 
-def is_multilabel(y: Any) -> bool:
-    """Whether `y` is an indicator matrix, or has a collection of labels for each text."""
-    return y is not None and (_as_matrix(y) is not None or _has_collections(y))
+def find_kind(y: Any) -> str:
+    """Tell the kind of labels, as in `Target`, that are known to be in order."""
+    if _as_matrix(y) is not None:
+        return "indicator"
+    return "sets" if _has_collections(y) else "labels"
 
 
 def _as_matrix(y: Any) -> Any:

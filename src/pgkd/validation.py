@@ -130,37 +130,6 @@ def check_classes(y: LabelArray) -> LabelArray:
     return classes
 
 
-def check_known(y: LabelArray, classes: LabelArray, name: str) -> None:
-    """Refuse labels that no training text has."""
-    unseen = sorted(set(y.tolist()) - set(classes.tolist()))
-    if unseen:
-        raise InvalidInputError(
-            f"{name} has {len(unseen)} label(s) that y has not, e.g. {unseen[0]!r}: add labelled "
-            "texts of each to X, or leave them out."
-        )
-
-
-def check_validation(
-    X_val: Any, y_val: Any, classes: LabelArray
-) -> tuple[list[str], LabelArray] | None:
-    """Return validation texts and labels, ``None`` if neither was given.
-
-    Raises
-    ------
-    InvalidInputError
-        If only one was given, or they cannot work.
-    """
-    if X_val is None and y_val is None:
-        return None
-    if X_val is None or y_val is None:
-        given, lacking = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
-        raise InvalidInputError(f"`{given}` was given without `{lacking}`: pass both.")
-    texts = check_texts(X_val, "X_val")
-    labels = check_labels(y_val, len(texts), "y_val")
-    check_known(labels, classes, "y_val")
-    return texts, labels.astype(classes.dtype)
-
-
 def check_descriptions(
     descriptions: Mapping[Label, str] | None, classes: LabelArray, owner: str = "PGKDClassifier"
 ) -> tuple[LabelArray, dict[Label, str]]:
@@ -193,7 +162,7 @@ def check_descriptions(
             f"The `class_descriptions` parameter of {owner} must have keys of the type of "
             f"the labels, {type(wanted[0]).__name__}. Got {foreign[0]!r} instead."
         )
-    every = np.unique(np.array(wanted + new))
+    every = np.unique(np.array(wanted + new)) if new else classes
     return every, {label: descriptions[label] for label in every.tolist()}
 
 
@@ -225,10 +194,10 @@ def check_mask(
                 f"{chosen.shape} and type {chosen.dtype} instead."
             )
         chosen = chosen.astype(bool)
-    known = classes.tolist()
+    known = set(classes.tolist())
     for i in np.flatnonzero(chosen).tolist():
         text = synthetic[i]
-        if text.label not in known or not is_valid(text.text):
+        if not set(text.labels) <= known or not is_valid(text.text):
             raise InvalidInputError(
                 f"`mask` chooses text {i} of `synthetic_`, {text.text!r} with the label "
                 f"{text.label!r}, which cannot be learnt ({text.reason}): leave it out, e.g. with "

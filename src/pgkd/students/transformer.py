@@ -29,7 +29,8 @@ from pgkd.students._pretrained import (
 )
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students._training import fine_tune
-from pgkd.validation import check_classes, check_labels, check_texts, check_validation
+from pgkd.targets import check_target, check_validation
+from pgkd.validation import check_texts
 
 
 class TransformerStudent(TextClassifier):
