@@ -69,9 +69,9 @@ def make_requests(
     """
     wanted = probabilities.copy()
     if labels is not None:
-        own = indicate(labels, state.classes).astype(bool)
-        wanted[own] = np.inf
-        n_candidates = max(n_candidates, int(own.sum(axis=1).max()))
+        is_own = indicate(labels, state.classes).astype(bool)
+        wanted[is_own] = np.inf
+        n_candidates = max(n_candidates, int(is_own.sum(axis=1).max()))
     shortlists = np.sort(np.argsort(-wanted, axis=1, kind="stable")[:, :n_candidates], axis=1)
     # Texts with the same likeliest class share a request, and so its examples.
     group = rng.permutation(len(state.classes))[probabilities.argmax(axis=1)]
@@ -95,9 +95,8 @@ def make_requests(
         asked = set(map(fold_text, request.texts))
         examples: list[Example] = []
         for label in dict.fromkeys(sum(request.shortlists, ())):
-            own = [
-                e for e in of_class[label] if fold_text(e.text) not in asked and e not in examples
-            ]
+            new = [e for e in of_class[label] if e not in examples]
+            own = [e for e in new if fold_text(e.text) not in asked]
             examples += [own[i] for i in rng.permutation(len(own))[:n_examples]]
         requests.append(replace(request, examples=tuple(examples)))
     return requests

@@ -118,11 +118,11 @@ class PGKDClassifier(TextClassifier):
     class_names : sequence of labels, default=None
         Names of the columns of an indicator matrix `y` that has none, for the teacher and
         `classes_`.
-    threshold : float or "auto", default="auto"
+    label_threshold : float or "auto", default="auto"
         With several labels a text, the probability, in (0, 1), above which a label is given.
-        ``"auto"``: 0.5 unless, for a `scoring` of decisions such as ``"f1_macro"``, thresholds label
-        by label are better on texts that the student has not learnt, by more than one standard
-        error. During `fit`, decisions are made at 0.5.
+        ``"auto"``: 0.5 unless, for a `scoring` of decisions such as ``"f1_macro"``, thresholds
+        label by label are better on texts that the student has not learnt, by more than one
+        standard error. During `fit`, decisions are made at 0.5.
     max_cost : float, default=None
         Spend no more US dollars than that; the teacher's price must be known. Fits that share
         `run_dir`, such as those of a grid search, share the budget as well.
@@ -144,7 +144,7 @@ class PGKDClassifier(TextClassifier):
         Sorted; of an indicator matrix, the names of its columns, in their order.
     multilabel_ : bool
         Whether texts have several labels each.
-    thresholds_ : array of shape (n_classes,) or None
+    label_thresholds_ : array of shape (n_classes,) or None
         With several labels a text, the probabilities above which each is given.
     student_ : classifier
         The student that passed: the last one that the gate kept, or the baseline.
@@ -212,7 +212,7 @@ class PGKDClassifier(TextClassifier):
         "task_description": [str, None],
         "class_descriptions": [Mapping, None],
         "class_names": ["array-like", None],
-        "threshold": [Interval(Real, 0, 1, closed="neither"), StrOptions({"auto"})],
+        "label_threshold": [Interval(Real, 0, 1, closed="neither"), StrOptions({"auto"})],
         "max_cost": [Interval(Real, 0, None, closed="neither"), None],
         "max_tokens": [Interval(Integral, 1, None, closed="left"), None],
         "run_dir": [str, os.PathLike, None],
@@ -245,7 +245,7 @@ class PGKDClassifier(TextClassifier):
         task_description: str | None = None,
         class_descriptions: Mapping[Label, str] | None = None,
         class_names: Sequence[Label] | None = None,
-        threshold: float | str = "auto",
+        label_threshold: float | str = "auto",
         max_cost: float | None = None,
         max_tokens: int | None = None,
         run_dir: str | os.PathLike[str] | None = None,
@@ -274,7 +274,7 @@ class PGKDClassifier(TextClassifier):
         self.task_description = task_description
         self.class_descriptions = class_descriptions
         self.class_names = class_names
-        self.threshold = threshold
+        self.label_threshold = label_threshold
         self.max_cost = max_cost
         self.max_tokens = max_tokens
         self.run_dir = run_dir
@@ -346,7 +346,7 @@ class PGKDClassifier(TextClassifier):
             student = self._train_on_all(run, labelled)
 
         self.classes_ = run.classes
-        self.thresholds_ = thresholds
+        self.label_thresholds_ = thresholds
         self._target_kind = find_kind(y)
         self.student_ = student
         self.history_ = run.history
@@ -366,9 +366,9 @@ class PGKDClassifier(TextClassifier):
     def _choose_thresholds(self, run: Distillation) -> FloatArray | None:
         if not run.multilabel:
             return None
-        if self.threshold == "auto":
+        if self.label_threshold == "auto":
             return run.choose_thresholds()
-        return np.full(len(run.classes), float(self.threshold))
+        return np.full(len(run.classes), float(self.label_threshold))
 
     def _train_on_all(self, run: Distillation, labelled: LabelledTexts) -> Any:
         try:

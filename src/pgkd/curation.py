@@ -21,6 +21,7 @@ from pgkd.records import (
     LabelArray,
     Prediction,
     SyntheticText,
+    labels_of,
 )
 from pgkd.text import fold_text, is_valid
 
@@ -169,9 +170,9 @@ def _find_seeds(request: GenerationRequest | AnnotationRequest, label: Label) ->
     shown: list[Example | Prediction] = list(request.examples)
     if isinstance(request, GenerationRequest):
         shown += [*request.hard_negatives, *request.wrong, *request.correct]
-        if request.choices:  # of several labels, any may have been written after any text
-            return tuple(dict.fromkeys(item.text for item in shown))
-    return tuple(dict.fromkeys(item.text for item in shown if item.label == label))
+    own = set(labels_of(label))
+    seeds = (i.text for i in shown if i.label == label or not own.isdisjoint(i.labels))
+    return tuple(dict.fromkeys(seeds))
 
 
 def find_plausible(
@@ -220,7 +221,7 @@ def find_plausible_sets(
     odds = np.clip(probabilities, tiny, 1) / np.clip(1 - probabilities, tiny, 1)
     usual = np.clip(prior, tiny, 0.5) / (1 - np.clip(prior, tiny, 0.5))
     against = np.where(given, odds < PLAUSIBLE * usual, odds > 1 / PLAUSIBLE) & (prior > 0)
-    plausible: list[bool] = (~against.any(axis=1)).tolist()
+    plausible: list[bool] = np.logical_not(against.any(axis=1)).tolist()
     return plausible
 
 

@@ -166,8 +166,8 @@ class GateScorer:
             raise InvalidInputError(
                 f"scoring={self._scoring!r} cannot be computed on the gate, "
                 f"{len(self._y)} texts of {len(self._find_one_of_each())} of the "
-                f"{len(self._classes)} classes: {error} Raise `validation_fraction`, pass `X_val`, or choose another "
-                "scorer."
+                f"{len(self._classes)} classes: {error} Raise `validation_fraction`, pass "
+                "`X_val`, or choose another scorer."
             ) from error
         if not np.isfinite(score):
             raise InvalidInputError(

@@ -36,9 +36,7 @@ def to_array(labels: Sequence[Label], classes: LabelArray) -> LabelArray:
     return array
 
 
-def indicate(
-    labels: Iterable[Label], classes: Sequence[Label] | LabelArray
-) -> NDArray[np.int64]:
+def indicate(labels: Iterable[Label], classes: Sequence[Label] | LabelArray) -> NDArray[np.int64]:
     """Return the indicator matrix, shape (n_texts, n_classes).
 
     Examples
@@ -72,7 +70,8 @@ def to_sets(indicator: Any, classes: LabelArray) -> list[tuple[Label, ...]]:
 
 def decide(probabilities: FloatArray, thresholds: Any = THRESHOLD) -> NDArray[np.int64]:
     """Return the indicator matrix of the labels whose probability is above their threshold."""
-    return (probabilities > thresholds).astype(np.int64)
+    given: NDArray[np.int64] = (probabilities > thresholds).astype(np.int64)
+    return given
 
 
 def tidy(label: Any, order: Mapping[Label, int], multilabel: bool) -> Label | None:

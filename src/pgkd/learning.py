@@ -118,7 +118,7 @@ class Learner:
     def predict(self, student: Any, texts: Sequence[str]) -> FloatArray:
         """Return probabilities of shape (n_texts, n_classes)."""
         if self.multilabel:
-            return predict_label_proba(student, texts, len(self.classes))
+            return predict_label_proba(student, list(texts), len(self.classes))
         return predict_proba(student, texts, self.classes)
 
     @cached_property

@@ -108,7 +108,9 @@ class SetScorer(GateScorer):
     def _resample_f1(self, probabilities: FloatArray, resamples: Sequence[Any]) -> FloatArray:
         given = decide(probabilities)
         hits, counts = self._y & given, self._y + given
-        scores = [_f1(hits[rows].sum(axis=0), counts[rows].sum(axis=0)).mean() for rows in resamples]
+        scores = [
+            _f1(hits[rows].sum(axis=0), counts[rows].sum(axis=0)).mean() for rows in resamples
+        ]
         return np.array(scores)
 
     def _score_texts(self, probabilities: FloatArray) -> FloatArray:
@@ -154,7 +156,7 @@ class SetScorer(GateScorer):
         return self._fit_thresholds(probabilities, np.ones(len(self._y), dtype=bool))
 
     def _fit_thresholds(self, probabilities: FloatArray, rows: NDArray[np.bool_]) -> FloatArray:
-        """Choose each label's threshold by its own F1 or accuracy; of equals, the nearest to 0.5."""
+        """Choose each label's threshold by its own F1 or accuracy; of equals the nearest to 0.5."""
         true = self._y[rows]
         scores = []
         for threshold in GRID:
@@ -169,4 +171,6 @@ class SetScorer(GateScorer):
 
 def _f1(hits: Any, counts: Any) -> FloatArray:
     """Compute 2 hits / (true + given), and 0 where there is neither, as scikit-learn has it."""
-    return np.divide(2 * hits, counts, out=np.zeros(len(counts)), where=counts > 0)
+    score: FloatArray = np.zeros(len(counts))
+    np.divide(2 * hits, counts, out=score, where=counts > 0)
+    return score

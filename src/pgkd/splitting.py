@@ -93,7 +93,9 @@ def make_folds(
     with warnings.catch_warnings():
         # "The least populated class has only 1 member": known, and dealt with above.
         warnings.simplefilter("ignore", UserWarning)
-        return [_divide(group, np.isin(np.arange(len(first)), f)) for _, f in splitter.split(first, y)]
+        return [
+            _divide(group, np.isin(np.arange(len(first)), f)) for _, f in splitter.split(first, y)
+        ]
 
 
 def deal_out(y: LabelArray, shares: Any, rng: np.random.RandomState) -> Indices:

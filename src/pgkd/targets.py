@@ -1,4 +1,4 @@
-"""What `y` may be: one class label a text, an indicator matrix, or a list of labels for each text."""
+"""What `y` may be: a class label a text, several of them, or an indicator matrix."""
 
 from __future__ import annotations
 

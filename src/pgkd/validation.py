@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -223,10 +223,18 @@ def check_generation(generation: Any, teacher: str) -> None:
             problem = f"{generation.refused!r} instead of a tuple of Refusal"
         for example in generation.examples:
             whole = isinstance(example, Example) and isinstance(example.text, str)
-            if not whole or not isinstance(example.label, Hashable):
+            if not whole or not _is_hashable(example.label):
                 problem = f"{example!r} instead of an Example of a str and a label"
     if problem:
         raise TeacherError(f"{teacher} yielded {problem}: see pgkd.testing.check_teacher.")
+
+
+def _is_hashable(label: Any) -> bool:
+    try:
+        hash(label)  # a tuple is, unless what is in it is not
+    except TypeError:
+        return False
+    return True
 
 
 def check_component(

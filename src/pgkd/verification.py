@@ -32,8 +32,8 @@ def verify(
     """Have the teacher label the accepted texts that it wrote; texts of the pool are left as is.
 
     An LLM that was told to write a text of a class often writes one of another class, and sees it
-    when it is asked. A text that is not answered about keeps its verdict and its weight. Two label sets
-    that have at least half of their labels in common confirm each other.
+    when it is asked. A text that is not answered about keeps its verdict and its weight. Two label
+    sets that have at least half of their labels in common confirm each other.
 
     Parameters
     ----------

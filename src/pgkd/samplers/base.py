@@ -120,7 +120,9 @@ def find_choices(state: State, labels: Sequence[Label]) -> tuple[Label, ...]:
     """Return the classes that texts of `labels` may have: these, and those that go with them."""
     if len(state.classes) <= MAX_CHOICES:
         return state.classes
-    together = count_classes(e.label for e in state.examples if not set(labels).isdisjoint(e.labels))
+    together = count_classes(
+        e.label for e in state.examples if not set(labels).isdisjoint(e.labels)
+    )
     closest = sorted(set(together) - set(labels), key=lambda other: -together[other])
     chosen = {*labels, *closest[:MAX_CHOICES]}
     return tuple(label for label in state.classes if label in chosen)
@@ -131,7 +133,9 @@ def _draw_sets(
 ) -> dict[Label, int]:
     drawn: dict[Label, int] = {}
     for label, n in counts.items():
-        sets = [e.label for e in state.examples if not isinstance(label, tuple) and is_about(e, label)]
+        sets = [
+            e.label for e in state.examples if not isinstance(label, tuple) and is_about(e, label)
+        ]
         if not sets:  # a label set already, or a class without a text
             sets = [label if isinstance(label, tuple) else (label,)]
         for i in rng.integers(len(sets), size=n):

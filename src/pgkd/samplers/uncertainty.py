@@ -35,8 +35,8 @@ class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
     strategy : {"margin", "entropy", "least_confident", "random", "diverse"}, default="margin"
         How unsure the student is: the difference of its two best probabilities, the entropy of all,
         its best one; or any text. With several labels a text, the label that it is least sure of
-        counts, or the sum of their entropies. ``"diverse"``: texts that the student is unsure of and that
-        differ from each other, as in BADGE.
+        counts, or the sum of their entropies. ``"diverse"``: texts that the student is unsure of
+        and that differ from each other, as in BADGE.
     pool_share : float or "auto", default=1.0
         Share of a cycle's texts that comes from the pool, in (0, 1]; the rest is generated.
         ``"auto"``: all in the first cycle, none in the second, and then in proportion to what each
@@ -151,10 +151,8 @@ class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
         best = np.sort(probabilities, axis=1)[:, ::-1]
         return best[:, 0] if self.strategy == "least_confident" else best[:, 0] - best[:, 1]
 
-    def _certainty_of_sets(
-        self, probabilities: FloatArray, rng: np.random.Generator
-    ) -> FloatArray:
-        """Each label is a decision by itself: the least sure one counts, or the sum of entropies."""
+    def _certainty_of_sets(self, probabilities: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Each label is a decision: the least sure one counts, or the sum of the entropies."""
         if self.strategy == "random":
             return rng.random(len(probabilities))
         if self.strategy == "entropy":

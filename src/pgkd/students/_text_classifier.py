@@ -104,7 +104,7 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return float(accuracy_score(true, given, sample_weight=sample_weight))
 
     def _decide(self, probabilities: FloatArray) -> Any:
-        return decide(probabilities, getattr(self, "thresholds_", THRESHOLD))
+        return decide(probabilities, getattr(self, "label_thresholds_", THRESHOLD))
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
         raise NotImplementedError

@@ -48,7 +48,8 @@ def fine_tune(
     model, tokenizer
         As `load_pretrained` returns them.
     rows : list of dict
-        What the tokenizer made of a text, its class number "labels", and its "weight".
+        What the tokenizer made of a text, its class number "labels" (or a row of 0 and 1), and its
+        "weight".
     n_epochs, learning_rate, batch_size, weight_decay, warmup_ratio, seed, device, verbose
         As in `TransformerStudent`.
     validation_loss : callable or None
@@ -108,9 +109,17 @@ class _WeightedTrainer(Trainer):  # type: ignore[misc]
     ) -> Any:
         labels, weights = inputs.pop("labels"), inputs.pop("weight")
         outputs = model(**inputs)
-        losses = torch.nn.functional.cross_entropy(outputs.logits, labels, reduction="none")
+        losses = _measure_loss(outputs.logits, labels)
         loss = (losses * weights).mean()
         return (loss, outputs) if return_outputs else loss
+
+
+def _measure_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the loss of each text; of several labels, which are a row of 0 and 1, the sum."""
+    if labels.ndim == 1:
+        return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    loss = torch.nn.functional.binary_cross_entropy_with_logits
+    return loss(logits.float(), labels.float(), reduction="none").sum(dim=1)
 
 
 class _KeepBest(TrainerCallback):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier, _ConstantPredictor
 from sklearn.utils._param_validation import HasMethods, Interval
 from transformers import AutoModel
 
@@ -19,8 +21,17 @@ from pgkd.records import FloatArray
 from pgkd.students._encoder import Encoder, get_encoder, pool
 from pgkd.students._pretrained import Graph, load_pretrained, save_pretrained
 from pgkd.students._text_classifier import TextClassifier
-from pgkd.students.base import check_takes_weights, weight_parameter
-from pgkd.validation import check_classes, check_labels, check_texts
+from pgkd.students.base import (
+    check_takes_weights,
+    fit_quietly,
+    predict_label_proba,
+    weight_parameter,
+)
+from pgkd.targets import check_target
+from pgkd.validation import check_texts
+
+#: The logit of a label that all texts have, of which the sigmoid is 1 to float32.
+SURE = 30.0
 
 
 class EmbeddingStudent(TextClassifier):
@@ -36,7 +47,8 @@ class EmbeddingStudent(TextClassifier):
         An encoder: an id on the Hugging Face hub, or a directory.
     head : classifier, default=None
         Any scikit-learn classifier with `predict_proba`. ``None``:
-        ``LogisticRegression(C=100, tol=1e-5, max_iter=1000)``.
+        ``LogisticRegression(C=100, tol=1e-5, max_iter=1000)``, one for each label where texts have
+        several.
     max_length : int, default=128
         Tokens of a text that are read, or the model's own limit if that is less.
     batch_size : int, default=64
@@ -90,7 +102,8 @@ class EmbeddingStudent(TextClassifier):
         ----------
         X : list, 1-D array or Series of str, of shape (n_texts,)
         y : array-like of shape (n_texts,)
-            Labels: str, int or bool.
+            Labels: str, int or bool. For several labels a text: a list of labels for each, or an
+            indicator matrix of shape (n_texts, n_classes).
         sample_weight : array-like of shape (n_texts,), default=None
             Passed to the head.
 
@@ -107,10 +120,11 @@ class EmbeddingStudent(TextClassifier):
         """
         self._validate_params()
         texts = check_texts(X)
-        labels = check_labels(y, len(texts))
-        classes = check_classes(labels)
+        target = check_target(y, len(texts))
         # The tolerance bounds each class's gradient, which the number of classes makes small.
         head = LogisticRegression(C=100, tol=1e-5, max_iter=1000)
+        if target.multilabel:
+            head = OneVsRestClassifier(head)
         if self.head is not None:
             head = clone(self.head)
         params = {}
@@ -118,36 +132,49 @@ class EmbeddingStudent(TextClassifier):
             check_takes_weights(head)
             params = {str(weight_parameter(head)): sample_weight}
         encoder = get_encoder(self.model, self.max_length)
-        head.fit(encoder.encode(texts, self.batch_size), labels, **params)
+        embeddings = encoder.encode(texts, self.batch_size)
+        fit_quietly(head, embeddings, target.for_fit, params)
 
-        self.classes_ = classes
+        self.classes_ = target.classes
+        self._target_kind = target.kind
         self.head_ = head
         self.encoder_ = encoder
         return self
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
         embeddings = self.encoder_.encode(texts, self.batch_size)
+        if self.multilabel_:
+            return predict_label_proba(self.head_, embeddings, len(self.classes_))
         found = np.asarray(self.head_.predict_proba(embeddings), dtype=np.float64)
         probabilities: FloatArray = found / found.sum(axis=1, keepdims=True)
         return probabilities
 
     def _make_graph(self) -> Graph:
         head = self.head_
-        if not isinstance(head, LogisticRegression):
+        encoder = self.encoder_
+        heads = getattr(head, "estimators_", [head])  # of OneVsRestClassifier, one for each label
+        known = (LogisticRegression, _ConstantPredictor) if self.multilabel_ else LogisticRegression
+        if not all(isinstance(one, known) for one in heads):
             raise ExportError(
                 f"The head {head!r} cannot be put into a graph: only LogisticRegression can, which "
                 "is the default. Train the student with that one, or use `save` and `load`."
             )
-        weights, bias = map(torch.tensor, (head.coef_, head.intercept_))
-        if len(weights) == 1:  # of two classes, only the second has weights
+        if self.multilabel_:
+            weights, bias = _stack(heads, encoder.model.config.hidden_size)
+        else:
+            weights, bias = map(torch.tensor, (head.coef_, head.intercept_))
+        if (
+            len(weights) == 1 and not self.multilabel_
+        ):  # of two classes, only the second has weights
             weights, bias = (torch.cat([torch.zeros_like(x), x]) for x in (weights, bias))
         weights, bias = weights.float(), bias.float()
 
         def compute(model: Any, batch: Any) -> torch.Tensor:
             return torch.nn.functional.linear(pool(model, batch), weights, bias)
 
-        encoder = self.encoder_
-        return Graph(compute, encoder.model, encoder.tokenizer, encoder.max_length)
+        return Graph(
+            compute, encoder.model, encoder.tokenizer, encoder.max_length, self.multilabel_
+        )
 
     def _save(self, directory: Path) -> None:
         import skops.io
@@ -171,3 +198,14 @@ class EmbeddingStudent(TextClassifier):
             self.head = clone(self.head_)
         encoder = load_pretrained(AutoModel, directory / "encoder")
         self.encoder_ = Encoder(*encoder, self.max_length)
+
+
+def _stack(heads: Sequence[Any], n_dimensions: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return weights and bias of one head for each label."""
+    weights, bias = torch.zeros(len(heads), n_dimensions), torch.zeros(len(heads))
+    for i, head in enumerate(heads):
+        if isinstance(head, LogisticRegression):
+            weights[i], bias[i] = torch.tensor(head.coef_[0]), torch.tensor(head.intercept_[0])
+        else:  # all texts had the label, or none
+            bias[i] = SURE if head.y_[0] else -SURE
+    return weights, bias

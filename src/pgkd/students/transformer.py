@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
-from sklearn.metrics import log_loss
+from scipy.special import expit, softmax
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
 from transformers import AutoModelForSequenceClassification, set_seed
 
+from pgkd.evaluation import make_report
 from pgkd.exceptions import InvalidInputError
 from pgkd.records import FloatArray, LabelArray
 from pgkd.students._pretrained import (
@@ -29,7 +29,7 @@ from pgkd.students._pretrained import (
 )
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students._training import fine_tune
-from pgkd.targets import check_target, check_validation
+from pgkd.targets import Target, check_target, check_validation
 from pgkd.validation import check_texts
 
 
@@ -133,7 +133,8 @@ class TransformerStudent(TextClassifier):
         ----------
         X : list, 1-D array or Series of str, of shape (n_texts,)
         y : array-like of shape (n_texts,)
-            Labels: str, int or bool.
+            Labels: str, int or bool. For several labels a text: a list of labels for each, or an
+            indicator matrix of shape (n_texts, n_classes).
         sample_weight : array-like of shape (n_texts,), default=None
             Weights of the texts in the loss; only their ratios count.
         X_val, y_val : default=None
@@ -155,10 +156,10 @@ class TransformerStudent(TextClassifier):
         """
         self._validate_params()
         texts = check_texts(X)
-        labels = check_labels(y, len(texts))
-        classes = check_classes(labels)
-        weights = _normalise_weights(sample_weight, labels)
-        validation = check_validation(X_val, y_val, classes)
+        target = check_target(y, len(texts))
+        classes = target.classes
+        weights = _normalise_weights(sample_weight, target.y)
+        validation = check_validation(X_val, y_val, target)
         if self.device not in (None, *available_devices()):
             raise InvalidInputError(
                 f"The `device` parameter of TransformerStudent is {self.device!r}, and this "
@@ -176,12 +177,18 @@ class TransformerStudent(TextClassifier):
                 label2id={str(label): i for i, label in enumerate(classes)},
                 ignore_mismatched_sizes=True,  # a head for other classes is replaced
             )
+            if target.multilabel:  # for transformers' own pipeline
+                model.config.problem_type = "multi_label_classification"
             encoded = tokenizer(
                 texts,
                 truncation=True,
                 max_length=min(self.max_length, tokenizer.model_max_length),
             )
-            codes = np.searchsorted(classes, labels)
+            codes = (
+                target.for_fit.astype(np.float32)
+                if target.multilabel
+                else np.searchsorted(classes, target.y)
+            )
             rows = [
                 {**{name: encoded[name][i] for name in encoded}, "labels": code, "weight": weight}
                 for i, (code, weight) in enumerate(zip(codes.tolist(), weights.tolist()))
@@ -198,32 +205,33 @@ class TransformerStudent(TextClassifier):
                 seed=seed,
                 device=pick_device(self.device),
                 verbose=bool(self.verbose),
-                validation_loss=self._make_validation_loss(tokenizer, validation, classes),
+                validation_loss=self._make_validation_loss(tokenizer, validation, target),
             )
 
         self.classes_ = classes
+        self._target_kind = target.kind
         self.model_ = model
         self.tokenizer_ = tokenizer
         self.validation_loss_ = losses
         return self
 
     def _make_validation_loss(
-        self, tokenizer: Any, validation: tuple[list[str], LabelArray] | None, classes: LabelArray
+        self, tokenizer: Any, validation: tuple[list[str], LabelArray] | None, target: Target
     ) -> Callable[[Any], float] | None:
         if validation is None:
             return None
         texts, labels = validation
 
         def validation_loss(model: Any) -> float:
-            probabilities = self._apply(model, tokenizer, texts)
-            return float(log_loss(labels, probabilities, labels=classes))
+            probabilities = self._apply(model, tokenizer, texts, target.multilabel)
+            return make_report(labels, probabilities, target.classes).log_loss
 
         return validation_loss
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
-        return self._apply(self.model_, self.tokenizer_, texts)
+        return self._apply(self.model_, self.tokenizer_, texts, self.multilabel_)
 
-    def _apply(self, model: Any, tokenizer: Any, texts: list[str]) -> FloatArray:
+    def _apply(self, model: Any, tokenizer: Any, texts: list[str], multilabel: bool) -> FloatArray:
         logits = run_in_batches(
             _logits,
             model,
@@ -233,11 +241,12 @@ class TransformerStudent(TextClassifier):
             batch_size=4 * self.batch_size,  # without gradients, more fit into memory
             device=pick_device(self.device),
         )
-        probabilities: FloatArray = softmax(logits.astype(np.float64), axis=1)
+        logits = logits.astype(np.float64)
+        probabilities: FloatArray = expit(logits) if multilabel else softmax(logits, axis=1)
         return probabilities
 
     def _make_graph(self) -> Graph:
-        return Graph(_logits, self.model_, self.tokenizer_, self.max_length)
+        return Graph(_logits, self.model_, self.tokenizer_, self.max_length, self.multilabel_)
 
     def _save(self, directory: Path) -> None:
         save_pretrained(self.model_, self.tokenizer_, directory)
