@@ -168,6 +168,12 @@ def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
         written = isinstance(request, GenerationRequest)
         item_bytes = text_bytes * LENGTH_RATIO[end] if written else label_bytes
         item_tokens = item_bytes / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
+        if (
+            isinstance(request, GenerationRequest) and request.choices
+        ):  # the labels are written with each text
+            n_labels = np.mean([len(example.labels) for example in run.state.examples])
+            label_tokens = label_bytes / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
+            item_tokens += TOKENS_AROUND_TEXT[end] + float(n_labels) * label_tokens
         n_tokens += request.n_texts * item_tokens
     return Usage(len(requests), round(n_bytes / BYTES_PER_TOKEN[end]), round(n_tokens), cost=None)
 

@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgkd.exceptions import InvalidInputError, PersistenceError
+from pgkd.label_sets import decide, to_sets
 
-FORMAT = 1
+#: 2: several labels a text.
+FORMAT = 2
 DOCUMENT, ONNX, OPENVINO, TOKENIZER = (
     "pgkd.json",
     "model.onnx",
@@ -93,6 +95,8 @@ class ExportedClassifier:
     ----------
     classes_ : array of shape (n_classes,)
         The student's, in the order of the columns of `predict_proba`.
+    label_thresholds_ : array of shape (n_classes,) or None
+        With several labels a text, the probabilities above which each is given.
     document : dict
         What ``pgkd.json`` says: versions, the longest text in tokens, the measured parity.
     """
@@ -122,11 +126,18 @@ class ExportedClassifier:
                 f"The export in {str(directory)!r} is damaged, or made for another version of "
                 f"{engine} ({type(error).__name__}: {error}): export it again."
             ) from error
+        thresholds = document.get("label_thresholds")
+        self.label_thresholds_ = None if thresholds is None else np.array(thresholds)
         self.document = document
         self._batch_size = batch_size
 
     def __repr__(self) -> str:
         return f"ExportedClassifier({len(self.classes_)} classes, {self.document['model']!r})"
+
+    @property
+    def multilabel_(self) -> bool:
+        """Whether texts have several labels each."""
+        return self.label_thresholds_ is not None
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Return class probabilities.
@@ -138,7 +149,8 @@ class ExportedClassifier:
         Returns
         -------
         probabilities : array of shape (n_texts, n_classes)
-            Columns in the order of ``classes_``; each row sums to 1.
+            Columns in the order of ``classes_``; each row sums to 1, but with several labels a
+            text.
 
         Raises
         ------
@@ -148,8 +160,16 @@ class ExportedClassifier:
         windows = list(self._stream(texts, 64 * self._batch_size))
         return np.concatenate([np.empty((0, len(self.classes_))), *windows])
 
-    def predict(self, texts: Iterable[str]) -> NDArray[Any]:
-        """Return the most probable class of each text, shape (n_texts,)."""
+    def predict(self, texts: Iterable[str]) -> Any:
+        """Return the most probable class of each text, shape (n_texts,).
+
+        With several labels a text, what the student's `predict` returns: an indicator matrix, or a
+        list of tuples.
+        """
+        if self.multilabel_:
+            given = decide(self.predict_proba(texts), self.label_thresholds_)
+            is_list = self.document["target_kind"] == "sets"
+            return to_sets(given, self.classes_) if is_list else given
         labels: NDArray[Any] = self.classes_[self.predict_proba(texts).argmax(axis=1)]
         return labels
 
@@ -181,7 +201,15 @@ class ExportedClassifier:
         return (row for rows in self._stream(texts, window_size) for row in rows)
 
     def predict_iter(self, texts: Iterable[str], *, window_size: int = 2048) -> Iterator[Any]:
-        """Yield the label of each text, as `predict_proba_iter` yields its probabilities."""
+        """Yield the label of each text, as `predict_proba_iter` yields its probabilities.
+
+        With several labels a text, the tuple of them.
+        """
+        if self.multilabel_:
+            return (
+                to_sets([decide(row, self.label_thresholds_)], self.classes_)[0]
+                for row in self.predict_proba_iter(texts, window_size=window_size)
+            )
         labels = self.classes_.tolist()  # Python's own types, which e.g. JSON takes
         return (
             labels[row.argmax()] for row in self.predict_proba_iter(texts, window_size=window_size)
@@ -212,6 +240,8 @@ class ExportedClassifier:
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
             found[rows] = self._run(self._pad([encodings[i] for i in rows]))
+        if self.multilabel_:
+            return found
         probabilities: NDArray[np.float64] = found / found.sum(axis=1, keepdims=True)
         return probabilities
 

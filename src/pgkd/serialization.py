@@ -28,7 +28,7 @@ def text_to_line(text: SyntheticText) -> str:
     # The label of a rejected text can be anything.
     label: Any = repr(text.label)
     if isinstance(text.label, tuple):
-        label = list(jsonable(dict(enumerate(text.label))).values())
+        label = [jsonable({"label": own}).get("label", repr(own)) for own in text.label]
     return dumps({**row, "label": label, **jsonable(row)}) + "\n"
 
 

@@ -107,6 +107,8 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
     (Example(text='poor fun', label='neg'),)
     """
 
+    left_: dict[Any, list[int]]
+
     def __init__(
         self,
         texts: Sequence[str],
