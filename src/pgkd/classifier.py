@@ -80,6 +80,8 @@ class PGKDClassifier(TextClassifier):
         - ``"train"``: the training texts as the student has learnt them, the naive setting.
     scoring : str or callable, default="neg_log_loss"
         Gate score: a scikit-learn scorer name or ``scorer(estimator, X, y)``, greater is better.
+        With several labels a text, ``"neg_log_loss"`` is the sum over the labels, and a callable
+        gets indicator matrices.
     synthetic_weight : float or "auto", default="auto"
         Training weight of a generated text, in (0, inf); a labelled one has 1. The texts of a weak
         teacher help at a low weight and harm at a high one. ``"auto"``: chosen in each cycle among
