@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from pgkd.label_sets import indicate, tidy
+from pgkd.label_sets import agree, indicate, tidy
 from pgkd.records import (
     AnnotationRequest,
     Example,
@@ -21,7 +21,6 @@ from pgkd.records import (
     LabelArray,
     Prediction,
     SyntheticText,
-    labels_of,
 )
 from pgkd.text import fold_text, is_valid, make_valid
 
@@ -171,9 +170,7 @@ def _find_seeds(request: GenerationRequest | AnnotationRequest, label: Label) ->
     shown: list[Example | Prediction] = list(request.examples)
     if isinstance(request, GenerationRequest):
         shown += [*request.hard_negatives, *request.wrong, *request.correct]
-    own = set(labels_of(label))
-    seeds = (i.text for i in shown if i.label == label or not own.isdisjoint(i.labels))
-    return tuple(dict.fromkeys(seeds))
+    return tuple(dict.fromkeys(item.text for item in shown if agree(item.label, label)))
 
 
 def find_plausible(

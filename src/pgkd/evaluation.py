@@ -123,6 +123,8 @@ class GateScorer:
 
     #: The scorings that are a mean over the texts.
     means: tuple[str, ...] = ("accuracy", "neg_log_loss")
+    #: Those that `_resample_f1` computes.
+    counted: tuple[str, ...] = ("f1_macro",)
 
     def __init__(
         self, scoring: Any, classes: LabelArray, texts: Sequence[str], y: LabelArray
@@ -202,7 +204,7 @@ class GateScorer:
             differences = self._score_texts(a) - self._score_texts(b)
             return float(np.std(differences, ddof=1) / np.sqrt(n))
         resamples = [rng.randint(n, size=n) for _ in range(n_resamples)]
-        if self._scoring == "f1_macro":
+        if self._scoring in self.counted:
             differences = self._resample_f1(a, resamples) - self._resample_f1(b, resamples)
         else:
             differences = np.array([self._difference(a, b, rows) for rows in resamples])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.dummy import DummyClassifier
 
+from pgkd.exceptions import StudentError
 from pgkd.label_sets import count_classes, has_sets, indicate, to_array
 from pgkd.records import Example, FloatArray, LabelArray, SyntheticText
 from pgkd.splitting import Indices, make_folds
@@ -98,7 +99,24 @@ class Learner:
             weights = np.ones(len(labelled)) if weights is None else weights
             weights = np.append(weights, new_weights)
         start = start if self.warm_start else None
-        return train(self.student, texts, self._encode(y), weights, self.seed, start=start)
+        try:
+            return train(self.student, texts, self._encode(y), weights, self.seed, start=start)
+        except ValueError as error:
+            self._explain(y, error)
+            raise
+
+    def _explain(self, y: LabelArray, error: ValueError) -> None:
+        """Say what a student of several labels cannot bear, if that may be it."""
+        if not self.multilabel:
+            return
+        shares = indicate(y, self.classes).mean(axis=0)
+        constant = self.classes[(shares == 0) | (shares == 1)].tolist()
+        if constant:
+            raise StudentError(
+                f"The student cannot be trained ({error}). No text that it was to learn, or "
+                f"every one, has the label {constant[0]!r}, as happens in a fold: label more "
+                "texts of it, or use a student that can, such as OneVsRestClassifier."
+            ) from error
 
     def _encode(self, y: LabelArray) -> Any:
         """Return labels as scikit-learn's classifiers take them."""

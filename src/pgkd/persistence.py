@@ -162,7 +162,10 @@ def _write(classifier: Any, directory: Path) -> None:
     student_class = _save_student(classifier.student_, directory / STUDENT)
     _write_text(directory / TEXTS, "".join(map(text_to_line, classifier.synthetic_)))
     params = classifier.get_params(deep=False)
-    descriptions, thresholds = params["class_descriptions"], classifier.label_thresholds_
+    descriptions, thresholds = (
+        params["class_descriptions"],
+        getattr(classifier, "label_thresholds_", None),
+    )
     document = {
         "format": FORMAT,
         "pgkd": pgkd.__version__,
@@ -225,7 +228,8 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     classifier.student_ = _load_student(document["student"], directory / STUDENT, trusted)
     classifier.student = clone(classifier.student_)
     if classifier.multilabel_:
-        classifier.class_names = classifier.classes_.tolist()
+        if classifier._target_kind == "indicator":
+            classifier.class_names = classifier.classes_.tolist()
         return classifier
     if not np.isin(classifier.student_.classes_, classifier.classes_).all():
         raise PersistenceError(

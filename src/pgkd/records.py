@@ -442,7 +442,8 @@ class SyntheticText:
     cycle : int
     request_id : str
     seed_texts : tuple of str
-        The real texts of its class that the request showed.
+        The real texts of its class that the request showed; of several labels, those that have at
+        least half of them in common with it.
     model : str or None
         What wrote or labelled it.
     cost : float or None

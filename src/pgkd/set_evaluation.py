@@ -92,6 +92,7 @@ class SetScorer(GateScorer):
     """
 
     means = ("accuracy", "neg_log_loss", "f1_samples")
+    counted = ("f1_macro", "f1_micro")
 
     def __init__(
         self, scoring: Any, classes: LabelArray, texts: Sequence[str], y: LabelArray
@@ -108,9 +109,12 @@ class SetScorer(GateScorer):
     def _resample_f1(self, probabilities: FloatArray, resamples: Sequence[Any]) -> FloatArray:
         given = decide(probabilities)
         hits, counts = self._y & given, self._y + given
-        scores = [
-            _f1(hits[rows].sum(axis=0), counts[rows].sum(axis=0)).mean() for rows in resamples
-        ]
+        scores = []
+        for rows in resamples:
+            own = hits[rows].sum(axis=0), counts[rows].sum(axis=0)
+            if self._scoring == "f1_micro":
+                own = own[0].sum(keepdims=True), own[1].sum(keepdims=True)
+            scores.append(_f1(*own).mean())
         return np.array(scores)
 
     def _score_texts(self, probabilities: FloatArray) -> FloatArray:
