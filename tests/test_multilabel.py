@@ -69,6 +69,13 @@ def test_what_predict_returns_is_of_the_kind_that_fit_got(fitted):
     given = fitted.predict(TEXTS)
     np.testing.assert_array_equal(given, probabilities > fitted.label_thresholds_)
     assert fitted.predict([]).shape == (0, 4)
+    expected = [tuple(np.array(CLASSES)[row == 1].tolist()) for row in given]
+    assert list(fitted.predict_iter(iter(TEXTS), window_size=7)) == expected
+    assert (fitted.calibration_, fitted.temperature_) == (None, 1.0)
+    with pytest.raises(InvalidInputError, match="one label a text.*`label_threshold`"):
+        fitted.fit_threshold()
+    with pytest.raises(InvalidInputError, match="no threshold to abstain by"):
+        fitted.predict(TEXTS, abstain_label="unsure")
     sets = make(max_cycles=0).fit(TEXTS, [list(label) for label in SETS])
     assert set(map(type, sets.predict(TEXTS))) == {tuple}
     assert sets.score(TEXTS, SETS) == sets.score(TEXTS, Y) > 0.9

@@ -98,12 +98,17 @@ class Learner:
         if self.takes_weights and (weights is not None or (new_weights != 1.0).any()):
             weights = np.ones(len(labelled)) if weights is None else weights
             weights = np.append(weights, new_weights)
-        start = start if self.warm_start else None
+        if not self.warm_start or not self._is_known(y, start):
+            start = None  # one that does not know a class cannot learn it
         try:
             return train(self.student, texts, self._encode(y), weights, self.seed, start=start)
         except ValueError as error:
             self._explain(y, error)
             raise
+
+    def _is_known(self, y: LabelArray, student: Any) -> bool:
+        own = set(getattr(student, "classes_", []))
+        return len(own) == len(self.classes) if self.multilabel else set(y.tolist()) <= own
 
     def _explain(self, y: LabelArray, error: ValueError) -> None:
         """Say what a student of several labels cannot bear, if that may be it."""

@@ -12,11 +12,11 @@ from tiny_bert import write_texts, write_tiny_bert
 
 import pgkd.runtime
 from pgkd import PGKDClassifier
-from pgkd.exceptions import ExportError
+from pgkd.exceptions import ExportError, InvalidInputError
 from pgkd.export import measure_parity
 from pgkd.label_sets import indicate
 from pgkd.students import EmbeddingStudent, TransformerStudent
-from pgkd.students._training import _measure_loss
+from pgkd.students._training import measure_losses
 from pgkd.testing import PoolTeacher, check_student
 
 ONE, LABELS = write_texts(24)
@@ -89,12 +89,34 @@ def test_validation_texts_keep_the_best_epoch(tiny_bert):
     assert loss == pytest.approx(min(student.validation_loss_), abs=1e-4)
 
 
+def test_partial_fit_goes_on(tiny_bert):
+    student = TransformerStudent(tiny_bert, n_epochs=2, learning_rate=3e-3, random_state=0)
+    student.partial_fit(TEXTS, SETS)
+    before = student.predict_proba(TEXTS)
+    student.partial_fit(TEXTS[:9], Y[:9])
+    assert student.classes_.tolist() == CLASSES
+    assert (student.predict_proba(TEXTS) != before).any()
+    with pytest.raises(InvalidInputError, match="y has 1 label.*'bird'"):
+        student.partial_fit(TEXTS[:2], [["bird"], ["card"]])
+    with pytest.raises(InvalidInputError, match="Got one label a text"):
+        student.partial_fit(TEXTS[:2], ["card", "pin"])
+
+
+def test_what_is_for_one_label_a_text(tiny_bert):
+    for student, params in (
+        (TransformerStudent(tiny_bert, class_weight="balanced"), {}),
+        (TransformerStudent(tiny_bert), {"soft_labels": Y}),
+    ):
+        with pytest.raises(InvalidInputError, match="are for one label a text"):
+            student.fit(TEXTS, Y, **params)
+
+
 def test_the_loss_is_the_sum_over_the_labels():
     torch = pytest.importorskip("torch")
     logits, labels = torch.tensor([[2.0, -1.0], [0.0, 3.0]]), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     p = torch.sigmoid(logits)
     expected = -torch.log(torch.where(labels == 1, p, 1 - p)).sum(dim=1)
-    torch.testing.assert_close(_measure_loss(logits, labels), expected)
+    torch.testing.assert_close(measure_losses(logits, labels, multilabel=True), expected)
 
 
 def test_export(student, tmp_path):
