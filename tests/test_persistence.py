@@ -188,7 +188,12 @@ def test_texts_and_labels_of_any_kind(fitted, tmp_path):
     fitted.save(tmp_path / "model")
     loaded = PGKDClassifier.load(tmp_path / "model").synthetic_
     assert loaded[0] == text
-    assert [t.label for t in loaded[1:]] == [*odd[:4], *map(repr, odd[4:])]
+    assert [t.label for t in loaded[1:]] == [
+        *odd[:4],
+        repr(odd[4]),
+        ("a", "b"),
+        *map(repr, odd[6:]),
+    ]
 
 
 def test_a_save_that_fails_leaves_nothing_behind(fitted, tmp_path):

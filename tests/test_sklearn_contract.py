@@ -165,7 +165,23 @@ class NumericPGKD(PGKDClassifier):
         tags = super().__sklearn_tags__()
         tags.input_tags.string = False
         tags.input_tags.two_d_array = True
+        tags.classifier_tags.multi_label = False  # see NumericSets
         return tags
+
+
+class NumericSets(NumericPGKD):
+    """The same with several labels a text."""
+
+    def __init__(self, max_cycles=1, random_state=0):
+        super().__init__(max_cycles, random_state)
+        self.student = make_pipeline(
+            FunctionTransformer(read_rows), OneVsRestClassifier(LogisticRegression())
+        )
+        self.class_names = list("abcde")  # of the five columns that the checks have
+
+    def fit(self, X, y, sample_weight=None):
+        X = validate_data(self, X)
+        return PGKDClassifier.fit(self, write_rows(X), y, sample_weight)
 
 
 EXPECTED_FAILED_CHECKS = {
@@ -180,6 +196,19 @@ EXPECTED_FAILED_CHECKS = {
 )
 def test_check_estimator(estimator, check):
     check(estimator)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        checks.check_classifiers_multilabel_representation_invariance,
+        checks.check_classifiers_multilabel_output_format_predict,
+        checks.check_classifiers_multilabel_output_format_predict_proba,
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_several_labels_a_text(check):
+    check("NumericSets", NumericSets())
 
 
 # 3. What users put around it

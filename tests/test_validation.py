@@ -61,7 +61,8 @@ def test_texts(X, message):
         (pd.Series([*Y[:-1], pd.NA]), "1 missing label.*position 11"),
         (pd.Series([*Y[:-1], None], dtype="string"), "1 missing label"),
         (np.linspace(0, 1, 12), "Unknown label type"),
-        (np.eye(12), "must be one class label a text"),
+        (np.eye(12), "12 columns have no names.*class_names"),
+        (2 * np.eye(12), "12 columns, so it must be an indicator matrix.*Got 2.0"),
         ([*Y[:-1], 3], "labels of one type"),
     ],
 )

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pgkd.label_sets import indicate
 from pgkd.records import AnnotationRequest, Example, FloatArray, Generation, Label, State
 from pgkd.text import fold_text
 
@@ -68,15 +69,17 @@ def make_requests(
     """
     wanted = probabilities.copy()
     if labels is not None:
-        column = {label: c for c, label in enumerate(state.classes)}
-        wanted[np.arange(len(texts)), [column[label] for label in labels]] = np.inf
+        is_own = indicate(labels, state.classes).astype(bool)
+        wanted[is_own] = np.inf
+        n_candidates = max(n_candidates, int(is_own.sum(axis=1).max()))
     shortlists = np.sort(np.argsort(-wanted, axis=1, kind="stable")[:, :n_candidates], axis=1)
     # Texts with the same likeliest class share a request, and so its examples.
     group = rng.permutation(len(state.classes))[probabilities.argmax(axis=1)]
     rows = np.argsort(group, kind="stable")
     of_class: dict[Label, list[Example]] = defaultdict(list)
     for example in state.examples:
-        of_class[example.label].append(example)
+        for label in example.labels:
+            of_class[label].append(example)
     requests = []
     for number, start in enumerate(range(0, len(rows), texts_per_request), start=1):
         chosen = rows[start : start + texts_per_request]
@@ -86,11 +89,14 @@ def make_requests(
             shortlists=tuple(tuple(state.classes[c] for c in shortlists[i]) for i in chosen),
             task_description=state.task_description,
             class_descriptions=state.class_descriptions,
+            multilabel=state.multilabel,
+            may_be_empty=state.multilabel and state.may_be_empty,
         )
         asked = set(map(fold_text, request.texts))
         examples: list[Example] = []
         for label in dict.fromkeys(sum(request.shortlists, ())):
-            own = [e for e in of_class[label] if fold_text(e.text) not in asked]
+            new = [e for e in of_class[label] if e not in examples]
+            own = [e for e in new if fold_text(e.text) not in asked]
             examples += [own[i] for i in rng.permutation(len(own))[:n_examples]]
         requests.append(replace(request, examples=tuple(examples)))
     return requests

@@ -11,8 +11,17 @@ import numpy as np
 
 from pgkd.annotating import N_EXAMPLES, make_requests, read_labels
 from pgkd.buying import Buyer
+from pgkd.evaluation import make_predictions
 from pgkd.learning import LabelledTexts
-from pgkd.records import AnnotationRequest, Audit, ClassAudit, FloatArray, Label, State
+from pgkd.records import (
+    AnnotationRequest,
+    Audit,
+    ClassAudit,
+    FloatArray,
+    Label,
+    State,
+    labels_of,
+)
 
 #: Quantile of the normal distribution for confidence intervals of 90 %.
 Z = 1.645
@@ -68,11 +77,12 @@ def audit(
         warnings.warn("The teacher's answers to the audit could not be read.", stacklevel=5)
         return None
     texts = [labelled.texts[i] for i in rows]
-    y = labelled.y[rows].tolist()
+    y, classes = labelled.y[rows].tolist(), np.array(state.classes)
     teacher = np.array([first[text] == label for text, label in zip(texts, y)])
-    predicted = np.array(state.classes)[probabilities[rows].argmax(axis=1)]
-    student = predicted == labelled.y[rows]
-    classes, settled = compare_by_class(state.classes, y, teacher, student)
+    student = np.array(
+        [p.correct for p in make_predictions(texts, labelled.y[rows], probabilities[rows], classes)]
+    )
+    by_class, settled = compare_by_class(state.classes, y, teacher, student)
     n_mistakes = int((~student).sum())
     n_corrected, n_spoilt = int((teacher & ~student).sum()), int((student & ~teacher).sum())
     return Audit(
@@ -87,7 +97,7 @@ def audit(
         n_corrected=n_corrected,
         n_spoilt=n_spoilt,
         advantage=difference_interval(n_corrected, n_mistakes, n_spoilt, len(rows) - n_mistakes),
-        classes=classes,
+        classes=by_class,
         settled=settled,
         usage=buyer.usage - before,
     )
@@ -184,7 +194,7 @@ def compare_by_class(
     """
     classes, settled = {}, set()
     for label in labels:
-        own = np.array([other == label for other in y])
+        own = np.array([label in labels_of(other) for other in y])
         if not own.any():
             continue
         classes[label] = ClassAudit(

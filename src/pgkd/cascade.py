@@ -28,6 +28,7 @@ from pgkd.records import Example, FloatArray, Label, LabelArray, State, Usage
 from pgkd.splitting import Indices, make_folds
 from pgkd.students._text_classifier import BaseTextClassifier
 from pgkd.students.base import predict_proba
+from pgkd.targets import find_kind
 from pgkd.thresholds import Rule, Trial, choose_rules, cross_fit, find_least_sure, to_array
 from pgkd.validation import (
     check_classes,
@@ -191,6 +192,11 @@ class CascadeClassifier(BaseTextClassifier):
         self._validate_params()
         X, y, random_state = broadcast((X, y, check_random_state(self.random_state)))
         texts = check_texts(X)
+        if find_kind(y) != "labels" or getattr(self.student, "multilabel_", False):
+            raise InvalidInputError(
+                "CascadeClassifier takes one label a text, and y or the student has several: let "
+                "the student label by itself, or build a cascade for each label."
+            )
         y = check_labels(y, len(texts))
         classes = self._check_components(y)
         class_descriptions = self._check_descriptions(classes)

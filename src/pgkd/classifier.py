@@ -30,7 +30,8 @@ from pgkd.protocols import Callback, Sampler, Teacher
 from pgkd.ranks import broadcast, check_shared, is_main_process
 from pgkd.records import Event, Example, FloatArray, Label, LabelArray, SyntheticText
 from pgkd.students._text_classifier import TextClassifier
-from pgkd.students.base import predict_proba
+from pgkd.students.base import predict_label_proba, predict_proba
+from pgkd.targets import find_kind
 from pgkd.validation import check_labels, check_mask, check_texts
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class PGKDClassifier(TextClassifier):
         - ``"train"``: the training texts as the student has learnt them, the naive setting.
     scoring : str or callable, default="neg_log_loss"
         Gate score: a scikit-learn scorer name or ``scorer(estimator, X, y)``, greater is better.
+        With several labels a text, ``"neg_log_loss"`` is the sum over the labels, and a callable
+        gets indicator matrices.
     synthetic_weight : float or "auto", default="auto"
         Training weight of a generated text, in (0, inf); a labelled one has 1. The texts of a weak
         teacher help at a low weight and harm at a high one. ``"auto"``: chosen in each cycle among
@@ -117,12 +120,20 @@ class PGKDClassifier(TextClassifier):
     calibrate : bool, default=True
         Whether `predict_proba` is calibrated by temperature scaling, fitted on the gate, if that
         betters the log loss by more than a standard error. It changes no label, and takes a gate of
-        at least 20 texts.
+        at least 20 texts, with one label each.
     task_description : str, default=None
         What is classified and why, in a sentence or two, for the teacher.
     class_descriptions : dict of label to str, default=None
         What belongs to each class, for the teacher. A class without a labelled text is learnt too:
         the teacher writes texts of it before the baseline is trained. The gate cannot judge them.
+    class_names : sequence of labels, default=None
+        Names of the columns of an indicator matrix `y` that has none, for the teacher and
+        `classes_`.
+    label_threshold : float or "auto", default="auto"
+        With several labels a text, the probability, in (0, 1), above which a label is given.
+        ``"auto"``: 0.5 unless, for a `scoring` of decisions such as ``"f1_macro"``, thresholds
+        label by label are better on texts that the student has not learnt, by more than one
+        standard error. During `fit`, decisions are made at 0.5.
     max_cost : float, default=None
         Spend no more US dollars than that; the teacher's price must be known. Fits that share
         `run_dir`, such as those of a grid search, share the budget as well.
@@ -141,6 +152,11 @@ class PGKDClassifier(TextClassifier):
     Attributes
     ----------
     classes_ : array of shape (n_classes,)
+        Sorted; of an indicator matrix, the names of its columns, in their order.
+    multilabel_ : bool
+        Whether texts have several labels each.
+    label_thresholds_ : array of shape (n_classes,) or None
+        With several labels a text, the probabilities above which each is given.
     student_ : classifier
         The student that passed: the last one that the gate kept, or the baseline.
     history_ : list of :class:`~pgkd.records.Cycle`
@@ -216,6 +232,8 @@ class PGKDClassifier(TextClassifier):
         "calibrate": ["boolean"],
         "task_description": [str, None],
         "class_descriptions": [Mapping, None],
+        "class_names": ["array-like", None],
+        "label_threshold": [Interval(Real, 0, 1, closed="neither"), StrOptions({"auto"})],
         "max_cost": [Interval(Real, 0, None, closed="neither"), None],
         "max_tokens": [Interval(Integral, 1, None, closed="left"), None],
         "run_dir": [str, os.PathLike, None],
@@ -248,6 +266,8 @@ class PGKDClassifier(TextClassifier):
         calibrate: bool = True,
         task_description: str | None = None,
         class_descriptions: Mapping[Label, str] | None = None,
+        class_names: Sequence[Label] | None = None,
+        label_threshold: float | str = "auto",
         max_cost: float | None = None,
         max_tokens: int | None = None,
         run_dir: str | os.PathLike[str] | None = None,
@@ -276,6 +296,8 @@ class PGKDClassifier(TextClassifier):
         self.calibrate = calibrate
         self.task_description = task_description
         self.class_descriptions = class_descriptions
+        self.class_names = class_names
+        self.label_threshold = label_threshold
         self.max_cost = max_cost
         self.max_tokens = max_tokens
         self.run_dir = run_dir
@@ -300,7 +322,9 @@ class PGKDClassifier(TextClassifier):
         X : list, 1-D array or Series of str, of shape (n_texts,)
             The labelled texts. A part of them is shown to the teacher.
         y : array-like of shape (n_texts,)
-            Their labels: str, int or bool.
+            Their labels: str, int or bool. For several labels a text: a list, tuple or set of
+            labels for each, or an indicator matrix of shape (n_texts, n_classes), sparse, dense or
+            a DataFrame, whose columns are the classes.
         sample_weight : array-like of shape (n_texts,), default=None
             Weights of the labelled texts in the student's training.
         X_val, y_val : default=None
@@ -337,16 +361,19 @@ class PGKDClassifier(TextClassifier):
                 emit=self._emit,
             )
             stop_reason = run.run()
+            thresholds = self._choose_thresholds(run)
         student = run.returned.student
         if self.refit_on_all:
             student = self._train_on_all(run, labelled)
         calibration = None
-        if self.calibrate:
+        if self.calibrate and not run.multilabel:
             calibration = calibrate(
                 run.gate, run.returned.gate_probabilities, run.classes, run.seed
             )
 
         self.classes_ = run.classes
+        self.label_thresholds_ = thresholds
+        self._target_kind = find_kind(y)
         self.student_ = student
         self.history_ = run.history
         self.synthetic_ = run.synthetic
@@ -367,6 +394,13 @@ class PGKDClassifier(TextClassifier):
         self._labelled = labelled if self.refit_on_all else run.train
         self._seed = run.seed
         return self
+
+    def _choose_thresholds(self, run: Distillation) -> FloatArray | None:
+        if not run.multilabel:
+            return None
+        if self.label_threshold == "auto":
+            return run.choose_thresholds()
+        return np.full(len(run.classes), float(self.label_threshold))
 
     def _train_on_all(self, run: Distillation, labelled: LabelledTexts) -> Any:
         try:
@@ -497,6 +531,11 @@ class PGKDClassifier(TextClassifier):
         array(['pos', 'unsure'], dtype='<U6')
         """
         check_is_fitted(self)
+        if self.multilabel_:
+            raise InvalidInputError(
+                "`fit_threshold` is for one label a text. Where texts have several, each is given "
+                "above its own threshold: see `label_threshold` and ``label_thresholds_``."
+            )
         for name, value in (("min_accuracy", min_accuracy), ("confidence", confidence)):
             if not 0 < value < 1:
                 raise InvalidInputError(f"`{name}` must be a float in (0, 1). Got {value!r}.")
@@ -542,7 +581,7 @@ class PGKDClassifier(TextClassifier):
         """
         return find_unsure(self.predict_proba(X), self.threshold_)
 
-    def predict(self, X: Any, abstain_label: Label | None = None) -> LabelArray:
+    def predict(self, X: Any, abstain_label: Label | None = None) -> Any:
         """Return the most probable class of each text.
 
         Parameters
@@ -555,6 +594,9 @@ class PGKDClassifier(TextClassifier):
         Returns
         -------
         labels : array of shape (n_texts,)
+            With several labels a text: those above their threshold in ``label_thresholds_``, as an
+            indicator matrix of shape (n_texts, n_classes), or as a list of tuples if `fit` got
+            lists of labels.
 
         Raises
         ------
@@ -627,6 +669,8 @@ class PGKDClassifier(TextClassifier):
             return make_plan(run)
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
+        if self.multilabel_:
+            return predict_label_proba(self.student_, texts, len(self.classes_))
         probabilities = predict_proba(self.student_, texts, self.classes_)
         return apply_temperature(probabilities, self.temperature_)
 

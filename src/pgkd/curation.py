@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
+from pgkd.label_sets import agree, indicate, tidy
 from pgkd.records import (
     AnnotationRequest,
     Example,
@@ -55,6 +57,8 @@ class Curator:
         Texts that a new one must not come close to, or the gate would measure memory.
     threshold : float, default=0.9
         Similarity, in (0, 1], from which a text is too close.
+    multilabel : bool, default=False
+        Whether a text has several labels.
     """
 
     def __init__(
@@ -63,8 +67,11 @@ class Curator:
         known: Sequence[str],
         gate: Sequence[str],
         threshold: float = NEAR_DUPLICATE,
+        *,
+        multilabel: bool = False,
     ) -> None:
-        self._classes = frozenset(classes)
+        self._order = {label: i for i, label in enumerate(classes)}
+        self._multilabel = multilabel
         self._threshold = threshold
         # Longer than any real text by a wide margin: the teacher rambled.
         self._max_length = max(200, 2 * max(map(len, known)))
@@ -97,14 +104,19 @@ class Curator:
         ]
 
     def _judge_one(self, example: Example, cycle: int, generation: Generation) -> SyntheticText:
-        reason = self._reason_against(example, isinstance(generation.request, GenerationRequest))
+        label = tidy(example.label, self._order, self._multilabel)
+        if label is not None:
+            example = replace(example, label=label)
+        reason = self._reason_against(
+            example, label is not None, isinstance(generation.request, GenerationRequest)
+        )
         return enter(example, cycle, generation, "rejected" if reason else "accepted", reason)
 
-    def _reason_against(self, example: Example, generated: bool) -> str | None:
+    def _reason_against(self, example: Example, known: bool, generated: bool) -> str | None:
         if not is_valid(example.text):
             return "malformed"
         text = fold_text(example.text)
-        if example.label not in self._classes:
+        if not known:
             return "unknown label"
         if not text:
             return "empty"
@@ -163,7 +175,7 @@ def _find_seeds(request: GenerationRequest | AnnotationRequest, label: Label) ->
     shown: list[Example | Prediction] = list(request.examples)
     if isinstance(request, GenerationRequest):
         shown += [*request.hard_negatives, *request.wrong, *request.correct]
-    return tuple(dict.fromkeys(item.text for item in shown if item.label == label))
+    return tuple(dict.fromkeys(item.text for item in shown if agree(item.label, label)))
 
 
 def find_plausible(
@@ -185,6 +197,34 @@ def find_plausible(
     """
     own = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
     plausible: list[bool] = (own >= PLAUSIBLE * probabilities.max(axis=1)).tolist()
+    return plausible
+
+
+def find_plausible_sets(
+    labels: Sequence[Label], probabilities: FloatArray, classes: LabelArray, prior: FloatArray
+) -> list[bool]:
+    """Tell which label sets a student finds plausible, label by label.
+
+    A text that was asked for with a rare label has it more often than texts do: what speaks against
+    a label that was given is how far its odds fall below its usual ones. Against one that was not
+    given speaks that the student is sure of it.
+
+    Parameters
+    ----------
+    labels : sequence of tuples of labels, of length n_texts
+        The teacher's.
+    probabilities : array of shape (n_texts, n_classes)
+        The student's, which has not learnt these texts.
+    classes : array of shape (n_classes,)
+    prior : array of shape (n_classes,)
+        Share of the labelled texts that have each label; of one without any nothing can be said.
+    """
+    given = indicate(labels, classes).astype(bool)
+    tiny = np.finfo(float).eps
+    odds = np.clip(probabilities, tiny, 1) / np.clip(1 - probabilities, tiny, 1)
+    usual = np.clip(prior, tiny, 0.5) / (1 - np.clip(prior, tiny, 0.5))
+    against = np.where(given, odds < PLAUSIBLE * usual, odds > 1 / PLAUSIBLE) & (prior > 0)
+    plausible: list[bool] = np.logical_not(against.any(axis=1)).tolist()
     return plausible
 
 

@@ -16,8 +16,9 @@ from pgkd.audit import audit
 from pgkd.buying import Buyer
 from pgkd.curation import Curator, count_reasons, enter, enter_refused
 from pgkd.diversity import measure_diversity
-from pgkd.evaluation import GateScorer, make_predictions, make_report
+from pgkd.evaluation import make_gate_scorer, make_predictions, make_report
 from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
+from pgkd.label_sets import THRESHOLD, count_classes
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.protocols import Sampler
 from pgkd.ranks import check_shared
@@ -39,8 +40,9 @@ from pgkd.records import (
     StudentReport,
     SyntheticText,
     Usage,
+    labels_of,
 )
-from pgkd.samplers.base import needs_feedback
+from pgkd.samplers.base import find_choices, needs_feedback
 from pgkd.samplers.unguided import UnguidedSampler
 from pgkd.selection import Selector, Version, to_example
 from pgkd.verification import verify
@@ -173,10 +175,12 @@ class Distillation:
             self.learner = Learner(scout, classes, train, seed=seed)
         if synthetic_weight == "auto" and not self.student_learner.takes_weights:
             synthetic_weight = 1.0  # whatever a scout would choose
-        self.scorer = GateScorer(scoring, classes, gate.texts, gate.y)
+        self.has_scout = scout is not None
+        self.scoring = scoring
+        self.scorer = make_gate_scorer(scoring, classes, gate.texts, gate.y)
         self.labelled_diversity = measure_diversity(train.texts, train.y.tolist())
         self.shown = train if feedback is None else feedback
-        self.shown_scorer = GateScorer(scoring, classes, self.shown.texts, self.shown.y)
+        self.shown_scorer = make_gate_scorer(scoring, classes, self.shown.texts, self.shown.y)
         self.selector = Selector(
             self.learner,
             train,
@@ -187,7 +191,8 @@ class Distillation:
             seed=seed,
         )
         seen = train.texts if feedback is None else train.texts + feedback.texts
-        self.curator = Curator(classes.tolist(), seen, gate.texts)
+        self.multilabel = multilabel = self.learner.multilabel
+        self.curator = Curator(classes.tolist(), seen, gate.texts, multilabel=multilabel)
         self.state = State(
             cycle=0,
             classes=tuple(classes.tolist()),
@@ -196,6 +201,7 @@ class Distillation:
             class_descriptions=class_descriptions,
             pool=tuple(self.curator.screen(pool)),
             scoring=scoring if isinstance(scoring, str) else None,
+            multilabel=multilabel,
         )
         self.audit: Audit | None = None
         self.history: list[Cycle] = []
@@ -292,7 +298,7 @@ class Distillation:
         return gain > 0 or self._is_log_loss_better(last, self.baseline)
 
     def _is_log_loss_better(self, a: Candidate, b: Candidate) -> bool:
-        scorer = GateScorer("neg_log_loss", self.classes, self.gate.texts, self.gate.y)
+        scorer = make_gate_scorer("neg_log_loss", self.classes, self.gate.texts, self.gate.y)
         gain = scorer.score(a.gate_probabilities) - scorer.score(b.gate_probabilities)
         rng = np.random.RandomState(self.seed)
         error = scorer.standard_error(a.gate_probabilities, b.gate_probabilities, rng)
@@ -398,14 +404,18 @@ class Distillation:
 
         The gate has none of theirs either, so it cannot judge these: they are part of the baseline.
         """
-        missing = sorted(set(self.classes.tolist()) - set(self.train.y.tolist()))
+        labelled = count_classes(self.train.y.tolist())
+        missing = sorted(set(self.classes.tolist()) - labelled.keys())
         if not missing or not self.max_cycles:
             return []
         usual = len(self.train) / (len(self.classes) - len(missing))
         n = max(1, min(round(usual), self.samples_per_cycle // len(missing))) * len(missing)
         rng = np.random.default_rng([self.seed, 0])
         state = replace(self.state, classes=tuple(missing))
-        return UnguidedSampler().propose(state, n, rng)
+        requests = UnguidedSampler().propose(state, n, rng)
+        if not self.multilabel:
+            return requests
+        return [replace(r, choices=find_choices(self.state, r.classes)) for r in requests]
 
     def _verify(self, judged: list[SyntheticText], rng: np.random.Generator) -> list[SyntheticText]:
         """Have the teacher label what it wrote, if that is wanted."""
@@ -518,6 +528,33 @@ class Distillation:
         start = self.returned.student
         return self.student_learner.fit(labelled, version.synthetic, version.factor, start)
 
+    def choose_thresholds(self) -> FloatArray:
+        """Choose the threshold of each label, on texts that the student returned has not learnt.
+
+        On the gate and, where they are predicted out of fold, the training texts, which are more.
+        """
+        from pgkd.set_evaluation import SetScorer
+
+        version, evidence = self.returned.version, self.gate
+        probabilities = self.returned.gate_probabilities
+        default = np.full(len(self.classes), THRESHOLD)
+        if not self.scorer.is_of_decisions:
+            return default
+        try:
+            if self.feedback is None and not self.has_scout:  # a scout's predictions are others'
+                if version.probabilities is None:
+                    version = self.selector.predict_out_of_fold(version)
+                evidence = LabelledTexts(
+                    self.gate.texts + self.train.texts, np.append(self.gate.y, self.train.y)
+                )
+                assert version.probabilities is not None
+                probabilities = np.concatenate([probabilities, version.probabilities])
+            scorer = SetScorer(self.scoring, self.classes, evidence.texts, evidence.y)
+            return scorer.choose_thresholds(probabilities, self.seed)
+        except (Exception, KeyboardInterrupt) as error:  # what was bought must not be lost to it
+            warnings.warn(f"No thresholds were chosen ({error!r}): all are 0.5.", stacklevel=4)
+            return default
+
     def _evaluate(self) -> Feedback | None:
         """The gradual evaluation check, on texts that the teacher may see."""
         if not needs_feedback(self.sampler, self.state, self.samples_per_cycle):
@@ -568,10 +605,11 @@ class Distillation:
             if not isinstance(g.request, GenerationRequest):
                 pool += g.worth.input_tokens + g.worth.output_tokens
             elif not g.error:
-                requested.update(g.request.counts)
+                for label, n in g.request.counts.items():
+                    requested.update(dict.fromkeys(labels_of(label), n))
         # The rest, verification included, is what texts took that were written.
         tokens = {"generated": usage.input_tokens + usage.output_tokens - pool, "pool": pool}
-        counts = Counter(example.label for example in learnt)
+        counts = count_classes(example.label for example in learnt)
         feedback = self.state.feedback.report if self.state.feedback else None
         batch = Batch(requested, counts, tokens, feedback)
         self.state = replace(self.state, batches=(*self.state.batches, batch))

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from pgkd.curation import vectorize
-from pgkd.records import Diversity, Label
+from pgkd.records import Diversity, Label, labels_of
 from pgkd.text import fold_text
 
 #: Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
@@ -45,7 +45,8 @@ def measure_diversity(texts: Sequence[str], labels: Sequence[Label]) -> Diversit
     """
     classes: dict[Label, list[int]] = {}
     for i, label in enumerate(labels):
-        classes.setdefault(label, []).append(i)
+        for own in labels_of(label):
+            classes.setdefault(own, []).append(i)
     words, vectors = [_split(text) for text in texts], vectorize(texts)
     measured = [
         (

@@ -18,6 +18,7 @@ from sklearn.metrics import (
 )
 
 from pgkd.exceptions import InvalidInputError
+from pgkd.label_sets import has_sets
 from pgkd.records import (
     ClassScore,
     FloatArray,
@@ -32,6 +33,10 @@ Scorer = Callable[[Any, Any, Any], float]
 
 def make_report(y: LabelArray, probabilities: FloatArray, classes: LabelArray) -> StudentReport:
     """Evaluate `probabilities` (n_texts, n_classes) against the true labels `y` (n_texts,)."""
+    if has_sets(y):
+        from pgkd.set_evaluation import make_set_report
+
+        return make_set_report(y, probabilities, classes)
     codes = np.searchsorted(classes, y)
     predicted = probabilities.argmax(axis=1)
     every = np.arange(len(classes))
@@ -52,6 +57,7 @@ def make_report(y: LabelArray, probabilities: FloatArray, classes: LabelArray) -
             for name, p, r, f, n in zip(names, precision, recall, f1, support)
         },
         confusions={(names[i], names[j]): int(matrix[i, j]) for i, j in pairs},
+        n_texts=len(y),
     )
 
 
@@ -59,6 +65,10 @@ def make_predictions(
     texts: Sequence[str], y: LabelArray, probabilities: FloatArray, classes: LabelArray
 ) -> tuple[Prediction, ...]:
     """Pair each text with the student's label and confidence."""
+    if has_sets(y):
+        from pgkd.set_evaluation import make_set_predictions
+
+        return make_set_predictions(texts, y, probabilities, classes)
     predicted = classes[probabilities.argmax(axis=1)].tolist()
     confidence = probabilities.max(axis=1).tolist()
     return tuple(map(Prediction, texts, y.tolist(), predicted, confidence))
@@ -70,7 +80,7 @@ class _GateText(str):
     row: int
 
 
-class _Known(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class KnownStudent(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A student whose probabilities of the gate texts are known: any scorer takes it."""
 
     def __init__(self, classes: LabelArray, probabilities: FloatArray) -> None:
@@ -111,19 +121,15 @@ class GateScorer:
     https://scikit-learn.org/stable/modules/model_evaluation.html
     """
 
+    #: The scorings that are a mean over the texts.
+    means: tuple[str, ...] = ("accuracy", "neg_log_loss")
+    #: Those that `_resample_f1` computes.
+    counted: tuple[str, ...] = ("f1_macro",)
+
     def __init__(
         self, scoring: Any, classes: LabelArray, texts: Sequence[str], y: LabelArray
     ) -> None:
-        if scoring == "neg_log_loss":
-            # sklearn's own takes the classes from y, and a gate need not have a text of each.
-            self._scorer = make_scorer(
-                log_loss,
-                greater_is_better=False,
-                response_method="predict_proba",
-                labels=classes,
-            )
-        else:
-            self._scorer = get_scorer(scoring)
+        self._scorer = self._make_scorer(scoring, classes)
         self._scoring = scoring
         self.name = str(getattr(scoring, "__name__", scoring))
         self._classes = classes
@@ -131,6 +137,22 @@ class GateScorer:
         for row, text in enumerate(self._texts):
             text.row = row
         self._y = y
+
+    @property
+    def is_of_decisions(self) -> bool:
+        """Whether the score is known to depend on labels, and not on probabilities."""
+        return getattr(self._scorer, "_response_method", None) == "predict"
+
+    def _make_scorer(self, scoring: Any, classes: LabelArray) -> Any:
+        if scoring != "neg_log_loss":
+            return get_scorer(scoring)
+        # sklearn's own takes the classes from y, and a gate need not have a text of each.
+        return make_scorer(
+            log_loss, greater_is_better=False, response_method="predict_proba", labels=classes
+        )
+
+    def _make_student(self, probabilities: FloatArray) -> Any:
+        return KnownStudent(self._classes, probabilities)
 
     def score(self, probabilities: FloatArray) -> float:
         """Score `probabilities` (n_gate_texts, n_classes), greater is better.
@@ -145,9 +167,9 @@ class GateScorer:
         except Exception as error:  # a stranger's scorer may raise anything
             raise InvalidInputError(
                 f"scoring={self._scoring!r} cannot be computed on the gate, "
-                f"{len(self._y)} texts of {len(np.unique(self._y))} of the {len(self._classes)} "
-                f"classes: {error} Raise `validation_fraction`, pass `X_val`, or choose another "
-                "scorer."
+                f"{len(self._y)} texts of {len(self._find_one_of_each())} of the "
+                f"{len(self._classes)} classes: {error} Raise `validation_fraction`, pass "
+                "`X_val`, or choose another scorer."
             ) from error
         if not np.isfinite(score):
             raise InvalidInputError(
@@ -160,7 +182,7 @@ class GateScorer:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # classes that a resample lacks
             X = [self._texts[row] for row in rows]
-            return float(self._scorer(_Known(self._classes, probabilities), X, self._y[rows]))
+            return float(self._scorer(self._make_student(probabilities), X, self._y[rows]))
 
     def standard_error(
         self, a: FloatArray, b: FloatArray, rng: np.random.RandomState, n_resamples: int = 200
@@ -178,11 +200,11 @@ class GateScorer:
         n = len(self._y)
         if n < 2:
             return float("inf")
-        if self._scoring in ("accuracy", "neg_log_loss"):
+        if self._scoring in self.means:
             differences = self._score_texts(a) - self._score_texts(b)
             return float(np.std(differences, ddof=1) / np.sqrt(n))
         resamples = [rng.randint(n, size=n) for _ in range(n_resamples)]
-        if self._scoring == "f1_macro":
+        if self._scoring in self.counted:
             differences = self._resample_f1(a, resamples) - self._resample_f1(b, resamples)
         else:
             differences = np.array([self._difference(a, b, rows) for rows in resamples])
@@ -214,13 +236,28 @@ class GateScorer:
         log_likelihood: FloatArray = np.log(np.clip(own, tiny, 1))
         return log_likelihood
 
+    def _find_one_of_each(self) -> Any:
+        """Return the row of a text of every class that the gate has."""
+        return np.unique(self._y, return_index=True)[1]
+
     def _difference(self, a: FloatArray, b: FloatArray, rows: Any) -> float:
         """Score the difference on a resample; not finite if that cannot be done."""
         # Some scorers want a text of every class that the gate has.
-        filled = np.append(rows, np.unique(self._y, return_index=True)[1])
+        filled = np.append(rows, self._find_one_of_each())
         for chosen in (rows, filled):
             with contextlib.suppress(Exception):  # a stranger's scorer may raise anything
                 difference = self._score(a, chosen) - self._score(b, chosen)
                 if np.isfinite(difference):
                     return difference
         return float("nan")
+
+
+def make_gate_scorer(
+    scoring: Any, classes: LabelArray, texts: Sequence[str], y: LabelArray
+) -> GateScorer:
+    """Make the scorer for labels of this kind, one or several a text."""
+    if has_sets(y):
+        from pgkd.set_evaluation import SetScorer
+
+        return SetScorer(scoring, classes, texts, y)
+    return GateScorer(scoring, classes, texts, y)

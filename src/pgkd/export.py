@@ -33,6 +33,7 @@ import pgkd
 from pgkd import engines, runtime
 from pgkd.calibration import apply_temperature
 from pgkd.exceptions import ExportError, InvalidInputError
+from pgkd.label_sets import THRESHOLD, decide
 from pgkd.model_card import make_card
 from pgkd.persistence import list_files, replacing
 from pgkd.records import FloatArray, LabelArray
@@ -61,7 +62,8 @@ class Parity:
         The greatest difference of a probability.
     agreement : float
         Share of the texts that get the same class, or one that the student finds less than 0.001
-        less probable than its own.
+        less probable than its own. With several labels a text, that get the same labels, but for
+        those whose probability is less than 0.001 from their threshold.
     """
 
     n_texts: int
@@ -103,9 +105,14 @@ def export(
             "`texts`, e.g. those it was trained on."
         )
     temperature = getattr(classifier, "temperature_", 1.0)
-    expected = apply_temperature(student.predict_proba(texts), temperature)
+    multilabel = getattr(student, "multilabel_", False)
+    expected = student.predict_proba(texts)
+    if not multilabel:
+        expected = apply_temperature(expected, temperature)
     is_transformer = type(student).__name__ == "TransformerStudent"
     with replacing(Path(directory), "export") as draft:
+        classes = classifier.classes_ if multilabel else student.classes_
+        thresholds = _find_thresholds(classifier, len(classes)) if multilabel else None
         if graph is None:
             parts = student._write_static(draft, temperature)
             packages = ["numpy", "tokenizers"]
@@ -114,25 +121,27 @@ def export(
                 graph = _divide_logits(graph, temperature, has_head=is_transformer)
             if quantize is None and is_transformer:
                 save_pretrained(graph.model, graph.tokenizer, draft)  # for transformers
-            _write_config(graph, draft, student.classes_)
+            _write_config(graph, draft, classes)
             model = _write_model(graph, draft, format, quantize)
             parts = {"model": model, "max_length": _write_tokenizer(graph, draft)}
             packages = ["torch", "transformers", "tokenizers", ENGINES[format]]
         document = {
             "writer": "export",
-            "format": runtime.FORMAT,
+            "format": runtime.FORMAT if multilabel else 1,
             "pgkd": pgkd.__version__,
             "student": type(student).__name__,
             "quantize": quantize,
             **parts,
-            "classes": student.classes_.tolist(),
-            "classes_dtype": student.classes_.dtype.str,
+            "classes": classes.tolist(),
+            "classes_dtype": classes.dtype.str,
+            "target_kind": getattr(classifier, "_target_kind", "labels"),
+            "label_thresholds": None if thresholds is None else thresholds.tolist(),
             "temperature": temperature,  # which is a part of the model
             "threshold": getattr(classifier, "threshold_", None),
             "versions": {name: version(name) for name in packages},
         }
         found = runtime.ExportedClassifier(draft, document, engine=ENGINES[format])
-        parity = measure_parity(expected, found.predict_proba(texts))
+        parity = measure_parity(expected, found.predict_proba(texts), thresholds)
         del found  # it may hold the files, which are now to be moved
         _check_parity(parity, quantize, min_agreement)
         document["parity"] = asdict(parity)
@@ -152,14 +161,27 @@ def _make_graph(student: Any) -> Graph:
     return graph
 
 
-def measure_parity(expected: FloatArray, found: FloatArray) -> Parity:
-    """Compare probabilities, both of shape (n_texts, n_classes)."""
-    chosen = np.take_along_axis(expected, found.argmax(axis=1)[:, None], axis=1)[:, 0]
+def measure_parity(
+    expected: FloatArray, found: FloatArray, label_thresholds: FloatArray | None = None
+) -> Parity:
+    """Compare probabilities, both of shape (n_texts, n_classes); with thresholds, of label sets."""
+    if label_thresholds is None:
+        chosen = np.take_along_axis(expected, found.argmax(axis=1)[:, None], axis=1)[:, 0]
+        is_same = chosen > expected.max(axis=1) - TOLERANCE
+    else:
+        is_close = abs(expected - label_thresholds) < TOLERANCE
+        decisions = (decide(p, label_thresholds) for p in (expected, found))
+        is_same = (np.equal(*decisions) | is_close).all(axis=1)
     return Parity(
         n_texts=len(expected),
         max_difference=float(abs(found - expected).max()),
-        agreement=float(np.mean(chosen > expected.max(axis=1) - TOLERANCE)),
+        agreement=float(np.mean(is_same)),
     )
+
+
+def _find_thresholds(classifier: Any, n_classes: int) -> FloatArray:
+    thresholds = getattr(classifier, "label_thresholds_", None)
+    return np.full(n_classes, THRESHOLD) if thresholds is None else np.asarray(thresholds)
 
 
 def _check_parity(parity: Parity, quantize: str | None, min_agreement: float) -> None:
@@ -224,11 +246,12 @@ class _Logits(torch.nn.Module):
         super().__init__()
         self.model = graph.model
         self.compute = graph.compute
+        self.multilabel = graph.multilabel
         self.names = names
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self.compute(self.model, dict(zip(self.names, tensors)))
-        return logits, logits.softmax(dim=1)
+        return logits, logits.sigmoid() if self.multilabel else logits.softmax(dim=1)
 
 
 def _write_model(graph: Graph, directory: Path, format: str, quantize: str | None) -> str:
@@ -309,6 +332,8 @@ def _write_config(graph: Graph, directory: Path, classes: LabelArray) -> None:
     names = list(map(str, classes))
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}
+    if graph.multilabel:
+        config.problem_type = "multi_label_classification"  # a sigmoid, for whatever opens it
     # Servers tell a classifier by the name of its architecture.
     classifiers = modeling_auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
     if config.model_type in classifiers:

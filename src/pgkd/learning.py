@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from sklearn.dummy import DummyClassifier
 
+from pgkd.exceptions import StudentError
+from pgkd.label_sets import count_classes, has_sets, indicate, to_array
 from pgkd.ranks import broadcast
 from pgkd.records import Example, FloatArray, LabelArray, SyntheticText
 from pgkd.splitting import Indices, make_folds
-from pgkd.students.base import predict_proba, train, weight_parameter
+from pgkd.students.base import predict_label_proba, predict_proba, train, weight_parameter
 
 #: Folds of the out-of-fold predictions.
 N_FOLDS = 5
@@ -68,7 +70,8 @@ class Learner:
         self.labelled = labelled
         self.warm_start = warm_start
         self.seed = seed
-        self._labelled_classes = frozenset(labelled.y.tolist())
+        self.multilabel = has_sets(labelled.y)
+        self._labelled_classes = count_classes(labelled.y.tolist())
 
     @property
     def takes_weights(self) -> bool:
@@ -87,22 +90,48 @@ class Learner:
         Without `warm_start`, or a student to `start` from, from scratch.
         """
         texts = labelled.texts + [example.text for example in synthetic]
-        # The dtype of the labelled texts' labels would cut a longer name of another class.
-        new = np.array([example.label for example in synthetic], dtype=self.classes.dtype)
-        y = np.append(labelled.y, new)
+        y = labelled.y
+        if synthetic:
+            y = np.append(y, to_array([example.label for example in synthetic], self.classes))
         new_weights = np.array([self.weigh(example, factor) for example in synthetic])
         weights = labelled.weights
         # A student that takes no weights learns alike what a teacher has weighed.
         if self.takes_weights and (weights is not None or (new_weights != 1.0).any()):
             weights = np.ones(len(labelled)) if weights is None else weights
             weights = np.append(weights, new_weights)
-        if not self.warm_start or not set(y.tolist()) <= set(getattr(start, "classes_", [])):
+        if not self.warm_start or not self._is_known(y, start):
             start = None  # one that does not know a class cannot learn it
-        return train(self.student, texts, y, weights, self.seed, start=start)
+        try:
+            return train(self.student, texts, self._encode(y), weights, self.seed, start=start)
+        except ValueError as error:
+            self._explain(y, error)
+            raise
+
+    def _is_known(self, y: LabelArray, student: Any) -> bool:
+        own = set(getattr(student, "classes_", []))
+        return len(own) == len(self.classes) if self.multilabel else set(y.tolist()) <= own
+
+    def _explain(self, y: LabelArray, error: ValueError) -> None:
+        """Say what a student of several labels cannot bear, if that may be it."""
+        if not self.multilabel:
+            return
+        shares = indicate(y, self.classes).mean(axis=0)
+        constant = self.classes[(shares == 0) | (shares == 1)].tolist()
+        if constant:
+            raise StudentError(
+                f"The student cannot be trained ({error}). No text that it was to learn, or "
+                f"every one, has the label {constant[0]!r}, as happens in a fold: label more "
+                "texts of it, or use a student that can, such as OneVsRestClassifier."
+            ) from error
+
+    def _encode(self, y: LabelArray) -> Any:
+        """Return labels as scikit-learn's classifiers take them."""
+        return indicate(y, self.classes) if self.multilabel else y
 
     def weigh(self, text: Example | SyntheticText, factor: float) -> float:
         """Weigh a generated text; `factor` is no judgement of a class without labelled texts."""
-        return text.weight * (factor if text.label in self._labelled_classes else 1.0)
+        known = all(label in self._labelled_classes for label in text.labels)
+        return text.weight * (factor if known else 1.0)
 
     def fit_baseline(self, labelled: LabelledTexts, synthetic: Sequence[Example]) -> Any:
         """Train on the labelled texts; with `warm_start` a fitted student is the baseline as is."""
@@ -112,8 +141,12 @@ class Learner:
 
     def predict(self, student: Any, texts: Sequence[str]) -> FloatArray:
         """Return probabilities of shape (n_texts, n_classes)."""
+        if self.multilabel:
+            probabilities = predict_label_proba(student, list(texts), len(self.classes))
+        else:
+            probabilities = predict_proba(student, texts, self.classes)
         # Two processes' numbers may differ in the last bit, and so would what they decide.
-        return broadcast(predict_proba(student, texts, self.classes))
+        return broadcast(probabilities)
 
     @cached_property
     def folds(self) -> list[tuple[Indices, Indices]]:
@@ -142,7 +175,8 @@ class Learner:
         for (rest, fold), examples in zip(self.folds, synthetic):
             seen = {*labelled.y[rest].tolist(), *(example.label for example in examples)}
             if len(seen) == 1:  # two texts of two classes: nothing to train
-                student: Any = DummyClassifier().fit([""], [min(seen)])
+                only = self._encode(to_array(list(seen), self.classes))
+                student: Any = DummyClassifier().fit([""], only)
             else:
                 student = self.fit(labelled.take(rest), examples, factor)
             probabilities[fold] = self.predict(student, [labelled.texts[i] for i in fold])

@@ -9,6 +9,10 @@ from typing import Any
 
 #: Classes named on the card; config.json names all.
 N_CLASSES = 50
+_SETS = (
+    " A text has several of them, or none: those whose probability is above their threshold, which "
+    "is in `pgkd.json`."
+)
 
 
 def make_card(document: dict[str, Any], classifier: Any) -> str:
@@ -54,6 +58,7 @@ def _describe(document: dict[str, Any]) -> Iterator[str]:
         f"{', quantised to int8' if document['quantize'] else ''}. It reads the first "
         f"{document['max_length']} tokens of a text, and knows {len(classes)} classes: {shown}"
         f"{more}."
+        f"{_SETS if document.get('label_thresholds') else ''}"
     )
 
 

@@ -171,7 +171,10 @@ def _write(classifier: Any, directory: Path) -> None:
     student_class = _save_student(classifier.student_, directory / STUDENT)
     _write_text(directory / TEXTS, "".join(map(text_to_line, classifier.synthetic_)))
     params = classifier.get_params(deep=False)
-    descriptions = params["class_descriptions"]
+    descriptions, thresholds = (
+        params["class_descriptions"],
+        getattr(classifier, "label_thresholds_", None),
+    )
     document = {
         "format": FORMAT,
         "pgkd": pgkd.__version__,
@@ -180,6 +183,8 @@ def _write(classifier: Any, directory: Path) -> None:
         "params": jsonable({k: v for k, v in params.items() if k not in COMPONENTS}),
         # Pairs: labels need not be str.
         "class_descriptions": descriptions and list(descriptions.items()),
+        "target_kind": classifier._target_kind,
+        "label_thresholds": None if thresholds is None else thresholds.tolist(),
         "classes": classifier.classes_.tolist(),
         "classes_dtype": classifier.classes_.dtype.str,
         "history": [cycle_to_json(cycle) for cycle in classifier.history_],
@@ -213,7 +218,12 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     classifier = cls(**document["params"])
     if document.get("class_descriptions"):
         classifier.class_descriptions = dict(document["class_descriptions"])
-    classifier.classes_ = np.unique(np.array(document["classes"], document["classes_dtype"]))
+    classifier.classes_ = np.array(document["classes"], document["classes_dtype"])
+    classifier._target_kind = document.get("target_kind", "labels")
+    if not classifier.multilabel_:  # whose columns may be in any order
+        classifier.classes_ = np.unique(classifier.classes_)
+    thresholds = document.get("label_thresholds")
+    classifier.label_thresholds_ = None if thresholds is None else np.array(thresholds)
     classifier.history_ = [cycle_from_json(cycle) for cycle in document["history"]]
     classifier.usage_ = Usage(**document["usage"])
     classifier.audit_ = audit_from_json(document.get("audit"))
@@ -231,6 +241,10 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
         classifier.synthetic_ = [text_from_line(line) for line in lines]
     classifier.student_ = _load_student(document["student"], directory / STUDENT, trusted)
     classifier.student = clone(classifier.student_)
+    if classifier.multilabel_:
+        if classifier._target_kind == "indicator":
+            classifier.class_names = classifier.classes_.tolist()
+        return classifier
     if not np.isin(classifier.student_.classes_, classifier.classes_).all():
         raise PersistenceError(
             f"{str(directory)!r} is damaged: its student has classes that {DOCUMENT} has not. "

@@ -14,6 +14,7 @@ from pgkd.annotating import make_requests
 from pgkd.audit import draft_audit
 from pgkd.distillation import Distillation
 from pgkd.evaluation import make_predictions, make_report
+from pgkd.label_sets import indicate
 from pgkd.records import Feedback, GenerationRequest, Usage
 from pgkd.teachers.base import LLMTeacher, Request, answer_schema
 
@@ -167,15 +168,20 @@ def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
         written = isinstance(request, GenerationRequest)
         item_bytes = text_bytes * LENGTH_RATIO[end] if written else label_bytes
         item_tokens = item_bytes / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
+        if (
+            isinstance(request, GenerationRequest) and request.choices
+        ):  # the labels are written with each text
+            n_labels = np.mean([len(example.labels) for example in run.state.examples])
+            label_tokens = label_bytes / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
+            item_tokens += TOKENS_AROUND_TEXT[end] + float(n_labels) * label_tokens
         n_tokens += request.n_texts * item_tokens
     return Usage(len(requests), round(n_bytes / BYTES_PER_TOKEN[end]), round(n_tokens), cost=None)
 
 
 def _make_feedback(run: Distillation, always_right: bool) -> Feedback:
-    codes = np.searchsorted(run.classes, run.train.y)
+    probabilities = indicate(run.train.y, run.classes).astype(float)
     if not always_right:
-        codes = (codes + 1) % len(run.classes)
-    probabilities = np.eye(len(run.classes))[codes]
+        probabilities = np.roll(probabilities, 1, axis=1)
     return Feedback(
         make_predictions(run.train.texts, run.train.y, probabilities, run.classes),
         make_report(run.train.y, probabilities, run.classes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,19 +16,18 @@ from sklearn.utils.validation import _check_sample_weight
 from pgkd.buying import Buyer, clone_teacher, wrap_teacher
 from pgkd.distillation import Distillation
 from pgkd.exceptions import InvalidInputError
+from pgkd.label_sets import count_classes
 from pgkd.learning import LabelledTexts
 from pgkd.protocols import Sampler, Teacher
-from pgkd.records import Event, LabelArray, UnlabeledTexts
+from pgkd.records import Event, Label, LabelArray, UnlabeledTexts
 from pgkd.splitting import hold_out
 from pgkd.students.base import check_takes_weights
+from pgkd.targets import Target, check_target, check_validation
 from pgkd.text import fold_text
 from pgkd.validation import (
-    check_classes,
     check_component,
     check_descriptions,
-    check_labels,
     check_texts,
-    check_validation,
 )
 
 if TYPE_CHECKING:
@@ -73,8 +73,10 @@ def prepare(
         )
     teacher, student, sampler = _resolve_components(clf, X_unlabeled is not None)
     texts = check_texts(X)
-    labels = check_labels(y, len(texts))
-    classes, descriptions = check_descriptions(clf.class_descriptions, check_classes(labels))
+    target = check_target(y, len(texts), class_names=clf.class_names)
+    labels = target.y
+    classes, descriptions = _check_classes(clf, target)
+    target = replace(target, classes=classes)
     weights = None
     if sample_weight is not None:
         weights = _check_sample_weight(
@@ -87,11 +89,11 @@ def prepare(
         if clf.scout is not None:
             check_takes_weights(clf.scout)
     if clf.warm_start:
-        _check_warm_start(student, classes)
+        _check_warm_start(student, target)
 
     rng = check_random_state(random_state)
     labelled, train, gate = _split_off_gate(
-        labelled, check_validation(X_val, y_val, classes), clf.validation_fraction, rng
+        labelled, check_validation(X_val, y_val, target), clf.validation_fraction, rng
     )
     feedback = None
     if clf.feedback == "holdout":
@@ -142,14 +144,36 @@ def prepare(
     return run, labelled
 
 
-def _check_warm_start(student: Any, classes: LabelArray) -> None:
+def _check_classes(clf: PGKDClassifier, target: Target) -> tuple[LabelArray, dict[Label, str]]:
+    """Return all classes and their descriptions; the teacher must know them by a name."""
+    n_columns = len(target.classes)
+    if not target.is_named and clf.class_descriptions is None:
+        raise InvalidInputError(
+            f"y is an indicator matrix, and its {n_columns} columns have no names, without which "
+            "the teacher does not know what to write: pass `class_names=[...]` to PGKDClassifier, "
+            "a DataFrame whose columns are named, or the list of its labels for each text."
+        )
+    classes, descriptions = check_descriptions(clf.class_descriptions, target.classes)
+    if target.kind == "indicator" and len(classes) > n_columns:
+        new = next(label for label in descriptions if label not in target.classes.tolist())
+        raise InvalidInputError(
+            "The `class_descriptions` parameter of PGKDClassifier must describe the columns of the "
+            f"indicator matrix y. Got {new!r}, which is none of them: add a column of zeros."
+        )
+    return classes, descriptions
+
+
+def _check_warm_start(student: Any, target: Target) -> None:
     if not hasattr(student, "partial_fit"):
         raise InvalidInputError(
             "`warm_start=True` needs a student with `partial_fit`, to go on from its weights. Got "
             f"{student!r}: use another student, or leave `warm_start` out."
         )
-    own = getattr(student, "classes_", classes)
-    if not np.array_equal(own, classes):
+    classes = target.classes
+    # The loop hands an indicator matrix on, whose columns have numbers.
+    known = np.arange(len(classes)) if target.multilabel else classes
+    own = getattr(student, "classes_", known)
+    if not np.array_equal(own, known):
         raise InvalidInputError(
             f"`warm_start=True` with a student that was fitted on the classes {list(own)!r}, but y "
             f"and `class_descriptions` have {list(classes)!r}: they must be the same."
@@ -224,8 +248,8 @@ def _split_off_gate(
             f"{len(labelled) - len(kept)} texts of X are in X_val as well, and are left out of X.",
             stacklevel=4,
         )
-        classes, labelled = set(labelled.y.tolist()), labelled.take(kept)
-        if lacking := classes - set(labelled.y.tolist()):
+        before, labelled = count_classes(labelled.y.tolist()), labelled.take(kept)
+        if lacking := before.keys() - count_classes(labelled.y.tolist()).keys():
             raise InvalidInputError(
                 f"X has texts of {min(lacking)!r} only that are in X_val as well: the gate "
                 "must have texts that the student does not learn."

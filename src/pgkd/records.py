@@ -9,12 +9,18 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-#: A class label as the user gave it: str, int or bool.
+#: A class label as the user gave it: str, int or bool. Of a text with several labels, the tuple of
+#: them in the order of ``classes_``.
 Label: TypeAlias = Any
 #: One chat message: ``{"role": "user", "content": "..."}``.
 Message: TypeAlias = Mapping[str, str]
 FloatArray: TypeAlias = NDArray[np.float64]
 LabelArray: TypeAlias = NDArray[Any]
+
+
+def labels_of(label: Label) -> tuple[Label, ...]:
+    """Return the classes of a text: a label is one of them, or the tuple of them."""
+    return label if isinstance(label, tuple) else (label,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,11 @@ class Example:
     label: Label
     weight: float = field(default=1.0, repr=False)
 
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The classes of the text."""
+        return labels_of(self.label)
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -82,18 +93,30 @@ class Prediction:
     Attributes
     ----------
     text : str
-    label : str, int or bool
+    label : str, int, bool or tuple of these
         The true label.
-    predicted : str, int or bool
+    predicted : str, int, bool or tuple of these
         The student's label.
     confidence : float
-        The student's probability of `predicted`, in [0, 1].
+        The student's probability of `predicted`, in [0, 1]. Of several labels, each of which is
+        given or not: that of the most confident wrong decision, or of the least sure one if all
+        are right.
     """
 
     text: str
     label: Label
     predicted: Label
     confidence: float
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The classes of the text."""
+        return labels_of(self.label)
+
+    @property
+    def predicted_labels(self) -> tuple[Label, ...]:
+        """The classes that the student gives it."""
+        return labels_of(self.predicted)
 
     @property
     def correct(self) -> bool:
@@ -118,13 +141,18 @@ class StudentReport:
     Attributes
     ----------
     accuracy, f1_macro : float
-        In [0, 1]; `f1_macro` is the mean over the classes that have a text.
+        In [0, 1]; `f1_macro` is the mean over the classes that have a text. With several labels a
+        text, accuracy is the share of the texts whose labels are all right.
     log_loss : float
-        In nats a text.
+        In nats a text; with several labels, the sum over the labels.
     classes : mapping of label to ClassScore
         In the order of ``classes_``.
     confusions : mapping of (true label, predicted label) to int
-        How often each mistake was made, the most frequent first.
+        How often each mistake was made, the most frequent first. With several labels: in how many
+        texts the first is missed and the second wrongly given.
+    f1_micro : float or None
+        F1 of all decisions together, only with several labels; else it is the accuracy.
+    n_texts : int or None
     """
 
     accuracy: float
@@ -132,6 +160,8 @@ class StudentReport:
     log_loss: float
     classes: Mapping[Label, ClassScore]
     confusions: Mapping[tuple[Label, Label], int]
+    f1_micro: float | None = None
+    n_texts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +236,8 @@ class State:
         What was bought in earlier cycles.
     settled : frozenset of labels
         Classes in which the teacher cannot better the student.
+    multilabel : bool
+        Whether texts have several labels: those of `examples` are tuples of `classes` then.
     """
 
     cycle: int
@@ -220,6 +252,12 @@ class State:
     scoring: str | None = "neg_log_loss"
     batches: tuple[Batch, ...] = ()
     settled: frozenset[Label] = frozenset()
+    multilabel: bool = False
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a text may have no label at all, as some labelled one has."""
+        return any(example.label == () for example in self.examples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +270,8 @@ class GenerationRequest:
         Unique within a run, e.g. ``"2-7"``: cycle 2, request 7. It is part of the prompt, so that
         two requests with the same content still get answers of their own.
     counts : mapping of label to int
-        Texts wanted of each class.
+        Texts wanted of each class or, with several labels a text, of each combination of them, a
+        tuple.
     examples : tuple of Example
         Real texts, to show the style.
     hard_negatives : tuple of Prediction
@@ -247,6 +286,9 @@ class GenerationRequest:
         The student's report cut to the classes of this request, now and before the last batch.
     task_description : str or None
     class_descriptions : mapping of label to str
+    choices : tuple of labels
+        With several labels a text: the classes that a text may have. Empty: each text has one
+        label.
     """
 
     id: str
@@ -261,11 +303,17 @@ class GenerationRequest:
     previous_report: StudentReport | None = None
     task_description: str | None = None
     class_descriptions: Mapping[Label, str] = field(default_factory=dict)
+    choices: tuple[Label, ...] = ()
 
     @property
     def n_texts(self) -> int:
         """Texts wanted in all."""
         return sum(self.counts.values())
+
+    @property
+    def classes(self) -> tuple[Label, ...]:
+        """The classes of the texts wanted."""
+        return tuple(dict.fromkeys(own for label in self.counts for own in labels_of(label)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +332,10 @@ class AnnotationRequest:
         Real texts of these classes.
     task_description : str or None
     class_descriptions : mapping of label to str
+    multilabel : bool
+        Whether a text gets all labels of its shortlist that fit, as a tuple, and not the best one.
+    may_be_empty : bool
+        Whether it may be that none fits: the label ``()``.
     """
 
     id: str
@@ -292,6 +344,8 @@ class AnnotationRequest:
     examples: tuple[Example, ...] = ()
     task_description: str | None = None
     class_descriptions: Mapping[Label, str] = field(default_factory=dict)
+    multilabel: bool = False
+    may_be_empty: bool = False
 
     @property
     def n_texts(self) -> int:
@@ -384,11 +438,12 @@ class SyntheticText:
     Attributes
     ----------
     text : str
-    label : str, int or bool
+    label : str, int, bool or tuple of these
     cycle : int
     request_id : str
     seed_texts : tuple of str
-        The real texts of its class that the request showed.
+        The real texts of its class that the request showed; of several labels, those that have at
+        least half of them in common with it.
     model : str or None
         What wrote or labelled it.
     cost : float or None
@@ -417,6 +472,11 @@ class SyntheticText:
     reason: str | None = None
     source: str = "generated"
     weight: float = 1.0
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The classes of the text."""
+        return labels_of(self.label)
 
 
 class ClassAudit(NamedTuple):

@@ -94,7 +94,9 @@ def _result(report: Report) -> Iterator[str]:
     difference = choice.last_score - choice.baseline_score
     yield "# Report"
     yield _conclude(report)
-    n = sum(score.support for score in before.classes.values())
+    n = before.n_texts
+    if n is None:  # saved by an earlier pgkd
+        n = sum(score.support for score in before.classes.values())
     yield f"On the gate, {n} texts that no student here had learnt; a greater score is better:"
     candidate = f"last student kept (cycle {choice.last_cycle})"
     rows: list[list[Any]] = [
@@ -105,7 +107,13 @@ def _result(report: Report) -> Iterator[str]:
         gains = (difference, after.accuracy - before.accuracy, after.f1_macro - before.f1_macro)
         rows.append(["difference", *(f"{gain:+.4f}" for gain in gains)])
         rows.append(["its standard error", choice.standard_error, "", ""])
-    yield _table(["", _code(choice.scoring), "accuracy", "macro F1"], rows)
+    header = ["", _code(choice.scoring), "accuracy", "macro F1"]
+    if before.f1_micro is not None and after.f1_micro is not None:  # several labels a text
+        header.append("micro F1")
+        micro = [before.f1_micro, after.f1_micro, f"{after.f1_micro - before.f1_micro:+.4f}", ""]
+        rows = [[*row, value] for row, value in zip(rows, micro)]
+        yield "Accuracy is the share of the texts whose labels are all right."
+    yield _table(header, rows)
     why = STOP_REASONS.get(report.stop_reason, report.stop_reason)
     yield f"The run stopped in cycle {report.cycles[-1].number} because {why}."
     if report.n_refitted is not None:
@@ -237,7 +245,7 @@ def _losses(report: Report) -> Iterator[str]:
         explained = f". That is: {REASONS[reason]}" if reason in REASONS else ""
         lines = [f"**{verdict}: {reason}** ({where}){explained}.", ""]
         texts = [t for t in report.rejected if (t.verdict, str(t.reason)) == (verdict, reason)]
-        lines += [f"- {_code(t.text)} as {_code(t.label)}" for t in texts[:N_SHOWN]]
+        lines += [f"- {_code(t.text)} as {_code(_name(t.labels))}" for t in texts[:N_SHOWN]]
         if len(texts) > N_SHOWN:
             lines.append(f"- and {len(texts) - N_SHOWN} more in `report.rejected`")
         yield "\n".join(lines).strip()
@@ -284,6 +292,10 @@ def _cell(value: Any) -> str:
         return ""
     text = f"{value:.4f}" if isinstance(value, float) else str(value)
     return text.replace("|", "\\|")
+
+
+def _name(labels: Sequence[Any]) -> str:
+    return ", ".join(map(str, labels)) or "none"
 
 
 def _code(value: Any, limit: int = 80) -> str:

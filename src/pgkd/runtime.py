@@ -25,9 +25,11 @@ from numpy.typing import NDArray
 from pgkd.abstaining import check_abstain_label, find_unsure, withhold
 from pgkd.engines import ENGINES, STATIC, Engine, list_choices, open_engine
 from pgkd.exceptions import InvalidInputError, PersistenceError
+from pgkd.label_sets import decide, indicate, to_sets
 from pgkd.static import open_static
 
-FORMAT = 1
+#: 2: several labels a text.
+FORMAT = 2
 DOCUMENT, TOKENIZER = "pgkd.json", "tokenizer.json"
 #: Texts that the engines are timed with.
 SAMPLE = ["where is the parcel that I ordered last week, and why does nobody answer?"] * 8
@@ -111,6 +113,8 @@ class ExportedClassifier:
         By which the logits were divided, in the graph itself.
     threshold_ : float or None
         The least probability of a label for `abstain_label`; ``None`` if there was none to export.
+    label_thresholds_ : array of shape (n_classes,) or None
+        With several labels a text, the probabilities above which each is given.
     document : dict
         What ``pgkd.json`` says: versions, the longest text in tokens, the measured parity.
     """
@@ -141,7 +145,12 @@ class ExportedClassifier:
             self._tokenizer, self._padding = _open_tokenizer(directory / TOKENIZER)
             if file == STATIC:
                 ((self.engine, self.precision),) = list_choices(path, engine, precision)
-                self._predict_window = open_static(path, self._tokenizer, document["max_length"])
+                self._predict_window = open_static(
+                    path,
+                    self._tokenizer,
+                    document["max_length"],
+                    multilabel=document.get("label_thresholds") is not None,
+                )
             else:
                 opened = open_engine(path, engine, precision, n_threads, self._make_sample)
                 self.engine, self.precision = opened.name, opened.precision
@@ -156,6 +165,8 @@ class ExportedClassifier:
             ) from error
         self.temperature_: float = document.get("temperature", 1.0)
         self.threshold_: float | None = document.get("threshold")
+        thresholds = document.get("label_thresholds")
+        self.label_thresholds_ = None if thresholds is None else np.array(thresholds)
         self.document = document
         self._batch_size = batch_size
         self._verbose = verbose
@@ -169,6 +180,11 @@ class ExportedClassifier:
     def _make_sample(self, engine: Engine) -> dict[str, NDArray[np.int64]]:
         return self._pad(self._tokenizer.encode_batch(SAMPLE), engine.inputs)
 
+    @property
+    def multilabel_(self) -> bool:
+        """Whether texts have several labels each."""
+        return self.label_thresholds_ is not None
+
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Return class probabilities.
 
@@ -179,7 +195,8 @@ class ExportedClassifier:
         Returns
         -------
         probabilities : array of shape (n_texts, n_classes)
-            Columns in the order of ``classes_``; each row sums to 1.
+            Columns in the order of ``classes_``; each row sums to 1, but with several labels a
+            text.
 
         Raises
         ------
@@ -189,9 +206,7 @@ class ExportedClassifier:
         windows = list(self._stream(texts, 64 * self._batch_size))
         return np.concatenate([np.empty((0, len(self.classes_))), *windows])
 
-    def predict(
-        self, texts: Iterable[str], abstain_label: str | int | bool | None = None
-    ) -> NDArray[Any]:
+    def predict(self, texts: Iterable[str], abstain_label: str | int | bool | None = None) -> Any:
         """Return the most probable class of each text.
 
         Parameters
@@ -204,6 +219,8 @@ class ExportedClassifier:
         Returns
         -------
         labels : array of shape (n_texts,)
+            With several labels a text, what the student's `predict` returns: an indicator matrix of
+            shape (n_texts, n_classes), or a list of tuples.
 
         Raises
         ------
@@ -211,7 +228,11 @@ class ExportedClassifier:
             If a text is no str, or for an `abstain_label` without a threshold.
         """
         windows = list(self._label(texts, abstain_label, 64 * self._batch_size))
-        return np.concatenate(windows) if windows else self.classes_[:0]
+        if not self.multilabel_:
+            return np.concatenate(windows) if windows else self.classes_[:0]
+        sets = [own for window in windows for own in window]
+        is_list = self.document["target_kind"] == "sets"
+        return sets if is_list else indicate(sets, self.classes_)
 
     def abstains(self, texts: Iterable[str]) -> NDArray[np.bool_]:
         """Return which texts the student is less sure of than ``threshold_``.
@@ -267,14 +288,20 @@ class ExportedClassifier:
     ) -> Iterator[Any]:
         """Yield the label of each text, as `predict_proba_iter` yields its probabilities.
 
-        In Python's own types, which e.g. JSON takes; `abstain_label` is that of `predict`.
+        In Python's own types, which e.g. JSON takes; `abstain_label` is that of `predict`. With
+        several labels a text, the tuple of them.
         """
         windows = self._label(texts, abstain_label, window_size)
+        if self.multilabel_:
+            return (own for sets in windows for own in sets)
         return (label for labels in windows for label in labels.tolist())
 
-    def _label(self, texts: Iterable[str], abstain_label: Any, size: int) -> Iterator[NDArray[Any]]:
+    def _label(self, texts: Iterable[str], abstain_label: Any, size: int) -> Iterator[Any]:
         """Label window by window, so that probabilities of all texts are never held."""
         windows = self._stream(texts, size)
+        if abstain_label is None and self.multilabel_:
+            thresholds = self.label_thresholds_
+            return (to_sets(decide(rows, thresholds), self.classes_) for rows in windows)
         if abstain_label is None:
             return (self.classes_[rows.argmax(axis=1)] for rows in windows)
         check_abstain_label(abstain_label, self.classes_)
@@ -322,6 +349,8 @@ class ExportedClassifier:
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
             found[rows] = self._run(self._pad([encodings[i] for i in rows], self._inputs))
+        if self.multilabel_:
+            return found
         probabilities: NDArray[np.float64] = found / found.sum(axis=1, keepdims=True)
         return probabilities
 

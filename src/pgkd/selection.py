@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pgkd.curation import find_plausible
+from pgkd.curation import find_plausible, find_plausible_sets
 from pgkd.evaluation import GateScorer
 from pgkd.exceptions import InvalidInputError
+from pgkd.label_sets import indicate
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.records import Example, FloatArray, SyntheticText
 
@@ -178,6 +179,10 @@ class Selector:
             return ()
         texts, labels = [e.text for e in batch], [e.label for e in batch]
         probabilities = self.learner.predict(student, texts)
+        if self.learner.multilabel:
+            prior = indicate(self.train.y, self.learner.classes).mean(axis=0)
+            mask = find_plausible_sets(labels, probabilities, self.learner.classes, prior)
+            return tuple(e for e, keep in zip(batch, mask) if keep)
         mask = find_plausible(labels, probabilities, self.learner.classes)
         known = set(np.asarray(student.classes_).tolist())  # of other classes it cannot judge
         return tuple(e for e, keep in zip(batch, mask) if keep or e.label not in known)

@@ -29,13 +29,18 @@ def text_to_line(text: SyntheticText) -> str:
     """A row of `synthetic_` as a line of JSON."""
     row = _fields(text)
     # The label of a rejected text can be anything.
-    return dumps({**row, "label": repr(text.label), **jsonable(row)}) + "\n"
+    label: Any = repr(text.label)
+    if isinstance(text.label, tuple):
+        label = [jsonable({"label": own}).get("label", repr(own)) for own in text.label]
+    return dumps({**row, "label": label, **jsonable(row)}) + "\n"
 
 
 def text_from_line(line: str) -> SyntheticText:
     """Read a row of `synthetic_`."""
     row = json.loads(line)
-    return SyntheticText(**{**row, "seed_texts": tuple(row.get("seed_texts", ()))})
+    label = tuple(row["label"]) if isinstance(row["label"], list) else row["label"]
+    seeds = tuple(row.get("seed_texts", ()))
+    return SyntheticText(**{**row, "label": label, "seed_texts": seeds})
 
 
 def cycle_to_json(cycle: Cycle) -> dict[str, Any]:

@@ -145,15 +145,20 @@ def write_static(
 
 
 def open_static(
-    path: Path, tokenizer: Any, max_length: int
+    path: Path, tokenizer: Any, max_length: int, *, multilabel: bool = False
 ) -> Callable[[Sequence[str]], NDArray[np.float64]]:
-    """Return what gives the probabilities of texts, of shape (n_texts, n_classes)."""
+    """Return what gives the probabilities of texts, of shape (n_texts, n_classes).
+
+    With several labels a text, each label has its own; else, each row sums to 1.
+    """
     with np.load(path, allow_pickle=False) as arrays:
         embedding = StaticEmbedding(arrays["vectors"], tokenizer, max_length)
         weights, bias = arrays["weights"].T, arrays["bias"]
 
     def predict_proba(texts: Sequence[str]) -> NDArray[np.float64]:
         logits = (embedding.embed(texts) @ weights + bias).astype(np.float64)
+        if multilabel:
+            return np.asarray(0.5 + 0.5 * np.tanh(logits / 2))  # the sigmoid, without overflow
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: NDArray[np.float64] = odds / odds.sum(axis=1, keepdims=True)
         return probabilities

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[s
     texts = list(X)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
-            fix = "drop the missing texts" if _is_missing(text) else f"convert {name} with str"
+            fix = "drop the missing texts" if is_missing(text) else f"convert {name} with str"
             raise InvalidInputError(f"{expected}. Got {text!r} at position {i} instead: {fix}.")
         if not is_valid(text):
             raise InvalidInputError(
@@ -83,7 +83,7 @@ def check_labels(y: Any, n_texts: int, name: str = "y") -> LabelArray:
     try:
         # Before numpy makes them all str: it turns a missing label into the class "nan".
         given = y.tolist() if hasattr(y, "tolist") else list(y)
-        missing = [i for i, label in enumerate(given) if _is_missing(label)]
+        missing = [i for i, label in enumerate(given) if is_missing(label)]
         if missing:
             raise InvalidInputError(
                 f"{name} has {len(missing)} missing label(s), the first at position {missing[0]}: "
@@ -112,7 +112,8 @@ def check_labels(y: Any, n_texts: int, name: str = "y") -> LabelArray:
     return array
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for a missing one, whatever package it is of."""
     # pandas' NA answers no comparison, so it is known by its name.
     is_nan = isinstance(value, float) and value != value
     return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
@@ -127,37 +128,6 @@ def check_classes(y: LabelArray) -> LabelArray:
             "labelled texts of another one."
         )
     return classes
-
-
-def check_known(y: LabelArray, classes: LabelArray, name: str) -> None:
-    """Refuse labels that no training text has."""
-    unseen = sorted(set(y.tolist()) - set(classes.tolist()))
-    if unseen:
-        raise InvalidInputError(
-            f"{name} has {len(unseen)} label(s) that y has not, e.g. {unseen[0]!r}: add labelled "
-            "texts of each to X, or leave them out."
-        )
-
-
-def check_validation(
-    X_val: Any, y_val: Any, classes: LabelArray
-) -> tuple[list[str], LabelArray] | None:
-    """Return validation texts and labels, ``None`` if neither was given.
-
-    Raises
-    ------
-    InvalidInputError
-        If only one was given, or they cannot work.
-    """
-    if X_val is None and y_val is None:
-        return None
-    if X_val is None or y_val is None:
-        given, lacking = ("y_val", "X_val") if X_val is None else ("X_val", "y_val")
-        raise InvalidInputError(f"`{given}` was given without `{lacking}`: pass both.")
-    texts = check_texts(X_val, "X_val")
-    labels = check_labels(y_val, len(texts), "y_val")
-    check_known(labels, classes, "y_val")
-    return texts, labels.astype(classes.dtype)
 
 
 def check_descriptions(
@@ -192,7 +162,7 @@ def check_descriptions(
             f"The `class_descriptions` parameter of {owner} must have keys of the type of "
             f"the labels, {type(wanted[0]).__name__}. Got {foreign[0]!r} instead."
         )
-    every = np.unique(np.array(wanted + new))
+    every = np.unique(np.array(wanted + new)) if new else classes
     return every, {label: descriptions[label] for label in every.tolist()}
 
 
@@ -224,10 +194,10 @@ def check_mask(
                 f"{chosen.shape} and type {chosen.dtype} instead."
             )
         chosen = chosen.astype(bool)
-    known = classes.tolist()
+    known = set(classes.tolist())
     for i in np.flatnonzero(chosen).tolist():
         text = synthetic[i]
-        if text.label not in known or not is_valid(text.text):
+        if not set(text.labels) <= known or not is_valid(text.text):
             raise InvalidInputError(
                 f"`mask` chooses text {i} of `synthetic_`, {text.text!r} with the label "
                 f"{text.label!r}, which cannot be learnt ({text.reason}): leave it out, e.g. with "
@@ -253,10 +223,18 @@ def check_generation(generation: Any, teacher: str) -> None:
             problem = f"{generation.refused!r} instead of a tuple of Refusal"
         for example in generation.examples:
             whole = isinstance(example, Example) and isinstance(example.text, str)
-            if not whole or not isinstance(example.label, Hashable):
+            if not whole or not _is_hashable(example.label):
                 problem = f"{example!r} instead of an Example of a str and a label"
     if problem:
         raise TeacherError(f"{teacher} yielded {problem}: see pgkd.testing.check_teacher.")
+
+
+def _is_hashable(label: Any) -> bool:
+    try:
+        hash(label)  # a tuple is, unless what is in it is not
+    except TypeError:
+        return False
+    return True
 
 
 def check_component(

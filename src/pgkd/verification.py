@@ -11,6 +11,7 @@ import numpy as np
 from pgkd.annotating import make_requests, read_labels
 from pgkd.buying import Buyer
 from pgkd.exceptions import TeacherError
+from pgkd.label_sets import agree
 from pgkd.records import FloatArray, State, SyntheticText
 
 #: What becomes of the weight of a text whose label was not confirmed, with ``"weight"``.
@@ -31,7 +32,8 @@ def verify(
     """Have the teacher label the accepted texts that it wrote; texts of the pool are left as is.
 
     An LLM that was told to write a text of a class often writes one of another class, and sees it
-    when it is asked. A text that is not answered about keeps its verdict and its weight.
+    when it is asked. A text that is not answered about keeps its verdict and its weight. Two label
+    sets that have at least half of their labels in common confirm each other.
 
     Parameters
     ----------
@@ -73,7 +75,8 @@ def verify(
     verified = list(judged)
     for i in rows:
         text = judged[i]
-        if found.get(text.text, text.label) == text.label:
+        label = found.get(text.text, text.label)
+        if label is not None and agree(label, text.label):
             continue
         if verification == "filter":
             verified[i] = replace(text, verdict="rejected", reason=REASON, weight=0.0)

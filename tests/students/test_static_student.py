@@ -261,3 +261,13 @@ def test_a_model_that_is_not_static(tmp_path):
 def test_parameters_are_checked(student, name, value):
     with pytest.raises(ValueError, match=f"'{name}' parameter of StaticStudent must be .* Got"):
         student.set_params(**{name: value}).fit(TEXTS, LABELS)
+
+
+def test_several_labels_a_text(student, tmp_path):
+    sets = [("any", label) for label in LABELS]
+    student.fit(TEXTS, sets)
+    assert student.predict(TEXTS) == [tuple(sorted(own)) for own in sets]
+    student.export(tmp_path / "exported", texts=TEXTS)
+    found = pgkd.runtime.load(tmp_path / "exported")
+    np.testing.assert_allclose(found.predict_proba(TEXTS), student.predict_proba(TEXTS), atol=1e-5)
+    assert found.predict(TEXTS) == student.predict(TEXTS)

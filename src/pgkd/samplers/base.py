@@ -8,9 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pgkd.records import GenerationRequest, Label, State
+from pgkd.label_sets import count_classes
+from pgkd.records import Example, GenerationRequest, Label, Prediction, State
 
 T = TypeVar("T")
+
+#: Classes, beside its own, that a request names as those that its texts may have.
+MAX_CHOICES = 50
 
 
 def needs_feedback(sampler: Any, state: State, n_samples: int) -> bool:
@@ -83,17 +87,60 @@ def draft(
     n_examples: int,
     rng: np.random.Generator,
 ) -> GenerationRequest:
-    """Begin a request for `counts`: the task, the classes, and real texts to show the style."""
-    examples = []
+    """Begin a request for `counts`: the task, the classes, and real texts to show the style.
+
+    With several labels a text, each text that is asked for has the labels of a real text of its
+    class, drawn at random: so labels come together as often as they do in the labelled texts.
+    """
+    examples: list[Example] = []
     for label in counts:
-        examples += pick([e for e in state.examples if e.label == label], n_examples, rng)
+        own = [e for e in state.examples if is_about(e, label) and e not in examples]
+        examples += pick(own, n_examples, rng)
+    choices: tuple[Label, ...] = ()
+    if state.multilabel:
+        counts = _draw_sets(state, counts, rng)
+        choices = find_choices(state, tuple(count_classes(counts)))
+    named = choices or tuple(counts)
     return GenerationRequest(
         id=f"{state.cycle}-{number}",
         counts=counts,
         examples=tuple(examples),
         task_description=state.task_description,
-        class_descriptions={k: v for k, v in state.class_descriptions.items() if k in counts},
+        class_descriptions={k: v for k, v in state.class_descriptions.items() if k in named},
+        choices=choices,
     )
+
+
+def is_about(item: Example | Prediction, label: Label) -> bool:
+    """Whether a text has a class or, if a tuple is given, exactly these classes."""
+    return bool(item.label == label) if isinstance(label, tuple) else label in item.labels
+
+
+def find_choices(state: State, labels: Sequence[Label]) -> tuple[Label, ...]:
+    """Return the classes that texts of `labels` may have: these, and those that go with them."""
+    if len(state.classes) <= MAX_CHOICES:
+        return state.classes
+    together = count_classes(
+        e.label for e in state.examples if not set(labels).isdisjoint(e.labels)
+    )
+    closest = sorted(set(together) - set(labels), key=lambda other: -together[other])
+    chosen = {*labels, *closest[:MAX_CHOICES]}
+    return tuple(label for label in state.classes if label in chosen)
+
+
+def _draw_sets(
+    state: State, counts: Mapping[Label, int], rng: np.random.Generator
+) -> dict[Label, int]:
+    drawn: dict[Label, int] = {}
+    for label, n in counts.items():
+        sets = [
+            e.label for e in state.examples if not isinstance(label, tuple) and is_about(e, label)
+        ]
+        if not sets:  # a label set already, or a class without a text
+            sets = [label if isinstance(label, tuple) else (label,)]
+        for i in rng.integers(len(sets), size=n):
+            drawn[sets[i]] = drawn.get(sets[i], 0) + 1
+    return drawn
 
 
 def pick(items: Sequence[T], n: int, rng: np.random.Generator) -> list[T]:

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from pgkd.records import GenerationRequest, Prediction, State
-from pgkd.samplers.base import apportion, draft, group, pick
+from pgkd.samplers.base import apportion, draft, group, is_about, pick
 
 
 class EvoKDSampler(BaseEstimator):  # type: ignore[misc]
@@ -83,7 +83,10 @@ class EvoKDSampler(BaseEstimator):  # type: ignore[misc]
             correct: list[Prediction] = []
             wrong: list[Prediction] = []
             for label in counts:
-                own = [p for p in state.feedback.predictions if p.label == label]
+                shown = {*correct, *wrong}
+                own = [
+                    p for p in state.feedback.predictions if is_about(p, label) and p not in shown
+                ]
                 correct += pick([p for p in own if p.correct], self.n_samples, rng)
                 wrong += pick([p for p in own if not p.correct], self.n_samples, rng)
             request = draft(state, number, counts, self.n_examples, rng)

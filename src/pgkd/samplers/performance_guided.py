@@ -109,19 +109,32 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
             quota, self.texts_per_request, self.classes_per_request, feedback.report.confusions
         )
         return [
-            self._add_evidence(draft(state, number, counts, self.n_examples, rng), feedback, rng)
+            self._add_evidence(
+                draft(state, number, counts, self.n_examples, rng), tuple(counts), feedback, rng
+            )
             for number, counts in enumerate(groups, start=1)
         ]
 
     def _add_evidence(
-        self, request: GenerationRequest, feedback: Feedback, rng: np.random.Generator
+        self,
+        request: GenerationRequest,
+        classes: tuple[Label, ...],
+        feedback: Feedback,
+        rng: np.random.Generator,
     ) -> GenerationRequest:
+        """Show how the student does on `classes`."""
         hard_negatives: list[Prediction] = []
         correct: list[Prediction] = []
         wrong: list[Prediction] = []
-        for label in request.counts:
-            own = [p for p in feedback.predictions if p.label == label]
-            mistakes = sorted((p for p in own if not p.correct), key=lambda p: -p.confidence)
+        for label in classes:
+            # With several labels a text may be shown for one class already; else none is.
+            shown = {*hard_negatives, *correct, *wrong}
+            own = [p for p in feedback.predictions if label in p.labels and p not in shown]
+            missed = [p for p in own if label not in p.predicted_labels]
+            if request.choices:  # one label is given in place of another, several by themselves
+                given = [p for p in feedback.predictions if label in p.predicted_labels]
+                missed += [p for p in given if label not in p.labels and p not in shown]
+            mistakes = sorted(missed, key=lambda p: -p.confidence)
             hard_negatives += mistakes[: self.n_hard_negatives]
             wrong += pick(mistakes[self.n_hard_negatives :], self.n_samples, rng)
             correct += pick([p for p in own if p.correct], self.n_samples, rng)
@@ -131,18 +144,18 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
             hard_negatives=tuple(hard_negatives),
             correct=tuple(correct),
             wrong=tuple(wrong),
-            contrasts=self._find_contrasts(request, feedback.report) if self.contrast else {},
-            report=cut(feedback.report, request.counts) if self.report else None,
-            previous_report=cut(previous, request.counts) if self.report and previous else None,
+            contrasts=self._find_contrasts(classes, feedback.report) if self.contrast else {},
+            report=cut(feedback.report, classes) if self.report else None,
+            previous_report=cut(previous, classes) if self.report and previous else None,
         )
 
     def _find_contrasts(
-        self, request: GenerationRequest, report: StudentReport
+        self, classes: tuple[Label, ...], report: StudentReport
     ) -> dict[Label, tuple[Label, ...]]:
         contrasts: dict[Label, tuple[Label, ...]] = {}
         for true, predicted in report.confusions:  # the most frequent first
             others = contrasts.get(true, ())
-            if true in request.counts and len(others) < MAX_CONTRASTS:
+            if true in classes and len(others) < MAX_CONTRASTS:
                 contrasts[true] = (*others, predicted)
         return contrasts
 
@@ -161,4 +174,6 @@ def cut(report: StudentReport, classes: Container[Label]) -> StudentReport:
         log_loss=report.log_loss,
         classes={label: s for label, s in report.classes.items() if label in classes},
         confusions=dict(list(confusions.items())[:MAX_CONFUSIONS]),
+        f1_micro=report.f1_micro,
+        n_texts=report.n_texts,
     )

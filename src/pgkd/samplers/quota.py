@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pgkd.records import Feedback, FloatArray, Label, State, StudentReport
+from pgkd.label_sets import count_classes, indicate
+from pgkd.records import Example, Feedback, FloatArray, Label, State, StudentReport
 
 #: In the names of scorers in which every class counts the same; else a class counts by its texts.
 _MACRO = ("_macro", "balanced_accuracy")
@@ -34,8 +35,7 @@ def by_expected_gain(state: State, feedback: Feedback) -> FloatArray:
     -------
     weights : array of shape (n_classes,)
     """
-    n_texts = Counter(e.label for e in (*state.examples, *state.synthetic))
-    counts = np.array([max(n_texts[label], 1) for label in state.classes], dtype=float)
+    counts = _count([*state.examples, *state.synthetic], state.classes)
     is_macro = state.scoring is not None and any(name in state.scoring for name in _MACRO)
     value = _measure_shares(state) ** (_MACRO_POWER if is_macro else 1.0)
     weights: FloatArray = value * _measure_deficiency(state, feedback) * _measure_yield(state)
@@ -50,8 +50,12 @@ def by_weakness(state: State, feedback: Feedback) -> FloatArray:
 
 def by_errors(state: State, feedback: Feedback) -> FloatArray:
     """Weigh each class by the number of its texts that are got wrong."""
-    wrong = Counter(p.label for p in feedback.predictions if not p.correct)
-    return np.array([wrong[label] + MIN_WEAKNESS for label in state.classes])
+    labels, given = _read(state, feedback)
+    missed = np.maximum(labels - given, 0).sum(axis=0)
+    if state.multilabel:  # else what is given wrongly is missed elsewhere
+        missed += np.maximum(given - labels, 0).sum(axis=0)
+    weights: FloatArray = missed + MIN_WEAKNESS
+    return weights
 
 
 def by_confusion(state: State, feedback: Feedback) -> FloatArray:
@@ -95,8 +99,13 @@ def uniform(state: State, feedback: Feedback | None = None) -> FloatArray:
 
 def by_prior(state: State, feedback: Feedback | None = None) -> FloatArray:
     """Weigh each class by its labelled texts; one without any as if it had one."""
-    n_texts = Counter(e.label for e in state.examples)
-    return np.array([max(n_texts[label], 1) for label in state.classes], dtype=float)
+    return _count(state.examples, state.classes)
+
+
+def _count(examples: Sequence[Example], classes: Sequence[Label]) -> FloatArray:
+    """Count the texts of each class; one without any as if it had one."""
+    n_texts = count_classes(example.label for example in examples)
+    return np.array([max(n_texts.get(label, 0), 1) for label in classes], dtype=float)
 
 
 #: The quotas of `PerformanceGuidedSampler`.
@@ -138,9 +147,7 @@ def _measure_deficiency(state: State, feedback: Feedback) -> FloatArray:
     With a few texts a class, counts of hits are coarse: a half of each text counts by its
     probabilities. And one text is added as if the class were like all others.
     """
-    labels = [p.label for p in feedback.predictions]
-    true = _indicate(labels, state.classes)
-    given = _indicate([p.predicted for p in feedback.predictions], state.classes)
+    true, given = _read(state, feedback)
     if feedback.probabilities is not None:
         given = (given + feedback.probabilities) / 2
     hits = (given * true).sum(axis=0)
@@ -150,11 +157,14 @@ def _measure_deficiency(state: State, feedback: Feedback) -> FloatArray:
     return deficiency
 
 
-def _indicate(labels: Sequence[Label], classes: Sequence[Label]) -> FloatArray:
-    columns = {label: i for i, label in enumerate(classes)}
-    indicator = np.zeros((len(labels), len(classes)))
-    indicator[np.arange(len(labels)), [columns[label] for label in labels]] = 1
-    return indicator
+def _read(state: State, feedback: Feedback) -> tuple[FloatArray, FloatArray]:
+    """Return the true labels and those of the student, as indicator matrices."""
+    predictions = feedback.predictions
+    labels, given = ([getattr(p, name) for p in predictions] for name in ("label", "predicted"))
+    return (
+        indicate(labels, state.classes).astype(float),
+        indicate(given, state.classes).astype(float),
+    )
 
 
 def _measure_yield(state: State) -> FloatArray:

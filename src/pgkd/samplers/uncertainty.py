@@ -14,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from pgkd.annotating import make_requests
+from pgkd.label_sets import decide
 from pgkd.records import AnnotationRequest, FloatArray, GenerationRequest, State
 from pgkd.samplers.base import needs_feedback
 from pgkd.samplers.performance_guided import PerformanceGuidedSampler
@@ -33,8 +34,9 @@ class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
     ----------
     strategy : {"margin", "entropy", "least_confident", "random", "diverse"}, default="margin"
         How unsure the student is: the difference of its two best probabilities, the entropy of all,
-        its best one; or any text. ``"diverse"``: texts that the student is unsure of and that
-        differ from each other, as in BADGE.
+        its best one; or any text. With several labels a text, the label that it is least sure of
+        counts, or the sum of their entropies. ``"diverse"``: texts that the student is unsure of
+        and that differ from each other, as in BADGE.
     pool_share : float or "auto", default=1.0
         Share of a cycle's texts that comes from the pool, in (0, 1]; the rest is generated.
         ``"auto"``: all in the first cycle, none in the second, and then in proportion to what each
@@ -128,7 +130,13 @@ class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
 
     def _rank(self, state: State, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
         """Rank the pool's rows; the first `n` are what is asked about."""
-        order = np.argsort(self._certainty(state.pool_probabilities, rng), kind="stable")
+        probabilities = state.pool_probabilities
+        certainty = (
+            self._certainty_of_sets(probabilities, rng)
+            if state.multilabel
+            else self._certainty(probabilities, rng)
+        )
+        order = np.argsort(certainty, kind="stable")
         if self.strategy == "diverse":
             # Copies can make k-means++ choose a row twice: the least certain ones fill up.
             order = np.array([*dict.fromkeys([*spread(state, n, rng), *order])])
@@ -142,6 +150,17 @@ class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
             return certainty
         best = np.sort(probabilities, axis=1)[:, ::-1]
         return best[:, 0] if self.strategy == "least_confident" else best[:, 0] - best[:, 1]
+
+    def _certainty_of_sets(self, probabilities: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Each label is a decision: the least sure one counts, or the sum of the entropies."""
+        if self.strategy == "random":
+            return rng.random(len(probabilities))
+        if self.strategy == "entropy":
+            both = np.clip(np.stack([probabilities, 1 - probabilities]), 1e-12, 1)
+            entropy: FloatArray = (both * np.log(both)).sum(axis=(0, 2))
+            return entropy
+        certainty: FloatArray = np.abs(probabilities - 0.5).min(axis=1)
+        return certainty
 
     def _annotate(
         self, state: State, rows: NDArray[np.intp], rng: np.random.Generator
@@ -172,7 +191,10 @@ def spread(state: State, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
     Ash et al., https://arxiv.org/abs/1906.03671
     """
     residual = state.pool_probabilities.copy()
-    residual[np.arange(len(residual)), residual.argmax(axis=1)] -= 1
+    if state.multilabel:
+        residual -= decide(residual)
+    else:
+        residual[np.arange(len(residual)), residual.argmax(axis=1)] -= 1
     vectorizer = make_pipeline(
         HashingVectorizer(analyzer="char_wb", ngram_range=(3, 3), n_features=2**12),
         TfidfTransformer(),

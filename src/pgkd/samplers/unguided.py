@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from pgkd.label_sets import count_classes
 from pgkd.records import GenerationRequest, State
 from pgkd.samplers.base import apportion, draft, group, pick
 
@@ -78,8 +78,8 @@ class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
         self._validate_params()
         # In random order, so that a request mixes other classes in every cycle.
         classes = pick(state.classes, len(state.classes), rng)
-        n_labelled = Counter(e.label for e in state.examples if self.quota == "prior")
-        weights = [max(n_labelled[label], 1) for label in classes]
+        n_labelled = count_classes(e.label for e in state.examples if self.quota == "prior")
+        weights = [max(n_labelled.get(label, 0), 1) for label in classes]
         quota = apportion(classes, weights, n_samples, rng)
         groups = group(quota, self.texts_per_request, self.classes_per_request, confusions={})
         return [

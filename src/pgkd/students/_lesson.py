@@ -16,21 +16,29 @@ from pgkd.records import FloatArray, LabelArray
 
 @dataclass(frozen=True)
 class Lesson:
-    """Texts with targets of shape (n_texts, n_classes), whose rows sum to 1, and weights."""
+    """Texts with targets of shape (n_texts, n_classes), and weights.
+
+    The rows of the targets sum to 1 or, if texts have several labels, are of 0 and 1.
+    """
 
     texts: list[str]
     targets: FloatArray
     weights: FloatArray
+    multilabel: bool = False
 
     def take(self, rows: Any) -> Lesson:
         """Return the given rows."""
-        return Lesson([self.texts[i] for i in rows], self.targets[rows], self.weights[rows])
+        texts = [self.texts[i] for i in rows]
+        return Lesson(texts, self.targets[rows], self.weights[rows], self.multilabel)
 
     def measure_loss(self, probabilities: FloatArray) -> float:
         """Return the weighted mean of the cross-entropy, in nats a text."""
         # As scikit-learn's log loss: a class that was ruled out costs much, not infinity.
         likely = np.clip(probabilities, np.finfo(np.float64).eps, 1.0)
         losses = -xlogy(self.targets, likely).sum(axis=1)
+        if self.multilabel:
+            unlikely = np.clip(1 - probabilities, np.finfo(np.float64).eps, 1.0)
+            losses -= xlogy(1 - self.targets, unlikely).sum(axis=1)
         return float(np.average(losses, weights=self.weights))
 
 

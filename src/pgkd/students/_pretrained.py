@@ -41,17 +41,20 @@ class Graph:
     ----------
     compute : callable
         ``compute(model, batch)`` returns the logits, a tensor of shape (n_texts, n_classes), of
-        which the probabilities are the softmax.
+        which the probabilities are the softmax, unless `multilabel`.
     model, tokenizer
         As `load_pretrained` returns them.
     max_length : int
         Tokens of a text that are read, or the tokenizer's limit if that is less.
+    multilabel : bool
+        Whether the probabilities are the logits' sigmoid, each by itself.
     """
 
     compute: Callable[[Any, Any], torch.Tensor]
     model: Any
     tokenizer: Any
     max_length: int
+    multilabel: bool = False
 
 
 def load_pretrained(

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 import pgkd
 from pgkd.exceptions import InvalidInputError, PersistenceError
+from pgkd.label_sets import THRESHOLD, decide, indicate, to_sets
 from pgkd.records import FloatArray, Label, LabelArray
+from pgkd.targets import Target
 from pgkd.validation import check_texts
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """
 
     classes_: LabelArray
+    _target_kind: str = "labels"  # what `fit` got, as in `Target.kind`
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Return class probabilities.
@@ -44,7 +48,8 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         probabilities : array of shape (n_texts, n_classes)
-            Float64; columns in the order of ``classes_``; each row sums to 1.
+            Float64; columns in the order of ``classes_``; each row sums to 1, but with several
+            labels a text, each of which has a probability by itself.
 
         Raises
         ------
@@ -58,11 +63,49 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return np.empty((0, len(self.classes_)))
         return self._predict_proba(texts)
 
-    def predict(self, X: Any) -> LabelArray:
-        """Return the most probable class of each text, shape (n_texts,)."""
+    def predict(self, X: Any) -> Any:
+        """Return the most probable class of each text, shape (n_texts,).
+
+        With several labels a text: those whose probability is above their threshold, as an
+        indicator matrix of shape (n_texts, n_classes), or as a list of tuples if `fit` got lists of
+        labels.
+        """
         probabilities = self.predict_proba(X)
+        if self.multilabel_:
+            given = self._decide(probabilities)
+            return to_sets(given, self.classes_) if self._target_kind == "sets" else given
         labels: LabelArray = self.classes_[probabilities.argmax(axis=1)]
         return labels
+
+    @property
+    def multilabel_(self) -> bool:
+        """Whether texts have several labels each."""
+        return self._target_kind != "labels"
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy: with several labels, the share of texts whose labels are all right.
+
+        Parameters
+        ----------
+        X : list, 1-D array or Series of str, of shape (n_texts,)
+        y
+            True labels, in a form that `fit` takes.
+        sample_weight : array-like of shape (n_texts,), default=None
+
+        Returns
+        -------
+        score : float
+        """
+        if not self.multilabel_:
+            return float(super().score(X, y, sample_weight))
+        texts = check_texts(X)
+        target = Target(np.empty(0), self.classes_, self._target_kind)
+        true = indicate(target.check_more(y, len(texts), "y"), self.classes_)
+        given = self._decide(self.predict_proba(texts))
+        return float(accuracy_score(true, given, sample_weight=sample_weight))
+
+    def _decide(self, probabilities: FloatArray) -> Any:
+        return decide(probabilities, getattr(self, "label_thresholds_", THRESHOLD))
 
     def predict_iter(
         self, X: Iterable[str], *, window_size: int = 2048, **params: Any
@@ -84,6 +127,7 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Yields
         ------
         label : str, int or bool
+            With several labels a text, the tuple of them.
 
         Raises
         ------
@@ -109,7 +153,10 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_done = 0
         while window := list(islice(texts, size)):
             checked = check_texts(window, f"X[{n_done}:{n_done + len(window)}]")
-            yield from self.predict(checked, **params).tolist()
+            if self.multilabel_:
+                yield from to_sets(self._decide(self.predict_proba(checked)), self.classes_)
+            else:
+                yield from self.predict(checked, **params).tolist()
             n_done += len(window)
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
@@ -127,6 +174,11 @@ class TextClassifier(BaseTextClassifier):
 
     A subclass has `fit`, `_predict_proba`, `_save` and `_load`.
     """
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Save the fitted student to a directory, pretrained weights included, without pickle.
@@ -153,6 +205,7 @@ class TextClassifier(BaseTextClassifier):
             "params": jsonable(params) | _list_items(params),
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
+            "target_kind": self._target_kind,
         }
         text = json.dumps(document, ensure_ascii=False, indent=1)
         (path / FILE).write_text(text, encoding="utf-8")
@@ -190,6 +243,7 @@ class TextClassifier(BaseTextClassifier):
                 )
             params = document["params"]
             student = cls(**{k: dict(v) if isinstance(v, list) else v for k, v in params.items()})
+            student._target_kind = document.get("target_kind", "labels")
             student._load(path, document)
             student.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
         except Exception as error:

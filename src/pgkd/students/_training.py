@@ -27,6 +27,9 @@ GROUP_BY_LENGTH: dict[str, Any] = (
     else {"group_by_length": True}
 )
 
+#: Transformers' name for it, which its own pipeline goes by.
+MULTILABEL = "multi_label_classification"
+
 
 def fine_tune(
     model: Any,
@@ -118,9 +121,22 @@ class _WeightedTrainer(Trainer):  # type: ignore[misc]
     ) -> Any:
         labels, weights = inputs.pop("labels"), inputs.pop("weight")
         outputs = model(**inputs)
-        losses = torch.nn.functional.cross_entropy(outputs.logits, labels, reduction="none")
+        losses = measure_losses(outputs.logits, labels, is_multilabel(self.model))
         loss = (losses * weights).mean()
         return (loss, outputs) if return_outputs else loss
+
+
+def is_multilabel(model: Any) -> bool:
+    """Whether a model gives each label a probability of its own."""
+    return bool(model.config.problem_type == MULTILABEL)
+
+
+def measure_losses(logits: torch.Tensor, labels: torch.Tensor, multilabel: bool) -> torch.Tensor:
+    """Return the loss of each text; of several labels, the sum over them."""
+    if not multilabel:
+        return torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    loss = torch.nn.functional.binary_cross_entropy_with_logits
+    return loss(logits.float(), labels.float(), reduction="none").sum(dim=1)
 
 
 class _KeepBest(TrainerCallback):  # type: ignore[misc]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
@@ -27,6 +29,8 @@ def weight_parameter(student: Any) -> str | None:
     """Name the fit parameter that takes sample weights, ``None`` if there is none."""
     if has_fit_parameter(student, "sample_weight"):
         return "sample_weight"
+    if isinstance(student, OneVsRestClassifier):
+        return weight_parameter(student.estimator)
     if isinstance(student, Pipeline):
         name, last = student.steps[-1]
         inner = weight_parameter(last)
@@ -64,13 +68,37 @@ def train(
     fresh = clone(student) if start is None else copy.deepcopy(start)
     if start is None:
         set_random_states(fresh, seed)
-    fit = fresh.fit if start is None else fresh.partial_fit
     params = {} if weights is None else {str(weight_parameter(fresh)): weights}
-    # The weights' way is known here; a user's metadata routing would ask for it to be declared.
-    with warnings.catch_warnings(), config_context(enable_metadata_routing=False):
+    if start is None:
+        return fit_quietly(fresh, list(texts), y, params)
+    with _quiet(), config_context(enable_metadata_routing=False):
+        return fresh.partial_fit(list(texts), y, **params)
+
+
+def fit_quietly(estimator: Any, X: Any, y: Any, params: Mapping[str, Any]) -> Any:
+    """Fit an estimator with weights, whether or not a user's metadata routing is on.
+
+    OneVsRestClassifier takes weights only by routing, in which each step must have declared them.
+    """
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    by_routing = bool(params) and isinstance(last, OneVsRestClassifier)
+    if not by_routing:
+        # The weights' way is known here; routing would ask for it to be declared.
+        with _quiet(), config_context(enable_metadata_routing=False):
+            return estimator.fit(X, y, **params)
+    with _quiet(), config_context(enable_metadata_routing=True):
+        last.estimator = clone(last.estimator).set_fit_request(sample_weight=True)
+        return estimator.fit(X, y, sample_weight=next(iter(params.values())))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
         # With a text or two a class scikit-learn suspects a regression problem.
         warnings.filterwarnings("ignore", message="The number of unique classes")
-        return fit(list(texts), y, **params)
+        # A fold, or a batch, need not have a text of every label.
+        warnings.filterwarnings("ignore", message="Label .* is present in all training examples")
+        yield
 
 
 def predict_proba(student: Any, texts: Sequence[str], classes: LabelArray) -> FloatArray:
@@ -94,3 +122,39 @@ def predict_proba(student: Any, texts: Sequence[str], classes: LabelArray) -> Fl
     aligned = np.zeros((len(texts), len(classes)))
     aligned[:, columns] = found
     return aligned
+
+
+def predict_label_proba(student: Any, texts: Any, n_classes: int) -> FloatArray:
+    """Return the probability of each label, shape (n_texts, n_classes), of several labels a text.
+
+    Students of scikit-learn return such an array (OneVsRestClassifier, MLPClassifier), or a list
+    with the probabilities of absence and presence for each label (RandomForestClassifier,
+    MultiOutputClassifier).
+
+    Raises
+    ------
+    StudentError
+        If the student's probabilities have another shape, or are not finite.
+    """
+    found = student.predict_proba(texts)
+    if isinstance(found, list):
+        pairs = zip(found, student.classes_)
+        found = np.column_stack([_presence(np.asarray(p), own) for p, own in pairs])
+    found = np.asarray(found, dtype=float)
+    if found.shape != (len(texts), n_classes) or not np.isfinite(found).all():
+        raise StudentError(
+            f"{type(student).__name__}.predict_proba must return finite numbers of shape "
+            f"({len(texts)}, {n_classes}), a column for each label, when it was fitted on an "
+            f"indicator matrix. Got shape {found.shape}, {np.count_nonzero(~np.isfinite(found))} "
+            "of them not finite."
+        )
+    return found
+
+
+def _presence(probabilities: FloatArray, classes: Any) -> FloatArray:
+    """Return the column of presence; there is none if no text that was learnt has the label."""
+    present = np.flatnonzero(np.asarray(classes) == 1)
+    column: FloatArray = (
+        probabilities[:, present[0]] if len(present) else np.zeros(len(probabilities))
+    )
+    return column

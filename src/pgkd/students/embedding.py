@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier, _ConstantPredictor
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from pgkd.exceptions import ExportError, PersistenceError
@@ -19,8 +21,17 @@ from pgkd.records import FloatArray
 from pgkd.students._encoder import get_encoder, make_encoder, pool
 from pgkd.students._pretrained import Graph
 from pgkd.students._text_classifier import TextClassifier
-from pgkd.students.base import check_takes_weights, weight_parameter
-from pgkd.validation import check_classes, check_labels, check_texts
+from pgkd.students.base import (
+    check_takes_weights,
+    fit_quietly,
+    predict_label_proba,
+    weight_parameter,
+)
+from pgkd.targets import check_target
+from pgkd.validation import check_texts
+
+#: The logit of a label that all texts have, of which the sigmoid is 1 to float32.
+SURE = 30.0
 
 
 class EmbeddingStudent(TextClassifier):
@@ -36,7 +47,8 @@ class EmbeddingStudent(TextClassifier):
         An encoder: an id on the Hugging Face hub, or a directory.
     head : classifier, default=None
         Any scikit-learn classifier with `predict_proba`. ``None``:
-        ``LogisticRegression(C=100, tol=1e-5, max_iter=1000)``.
+        ``LogisticRegression(C=100, tol=1e-5, max_iter=1000)``, one for each label where texts have
+        several.
     max_length : int, default=128
         Tokens of a text that are read, or the model's own limit if that is less.
     batch_size : int, default=64
@@ -92,7 +104,8 @@ class EmbeddingStudent(TextClassifier):
         ----------
         X : list, 1-D array or Series of str, of shape (n_texts,)
         y : array-like of shape (n_texts,)
-            Labels: str, int or bool.
+            Labels: str, int or bool. For several labels a text: a list of labels for each, or an
+            indicator matrix of shape (n_texts, n_classes).
         sample_weight : array-like of shape (n_texts,), default=None
             Passed to the head.
 
@@ -109,10 +122,11 @@ class EmbeddingStudent(TextClassifier):
         """
         self._validate_params()
         texts = check_texts(X)
-        labels = check_labels(y, len(texts))
-        classes = check_classes(labels)
+        target = check_target(y, len(texts))
         # The tolerance bounds each class's gradient, which the number of classes makes small.
         head = LogisticRegression(C=100, tol=1e-5, max_iter=1000)
+        if target.multilabel:
+            head = OneVsRestClassifier(head)
         if self.head is not None:
             head = clone(self.head)
         params = {}
@@ -120,39 +134,51 @@ class EmbeddingStudent(TextClassifier):
             check_takes_weights(head)
             params = {str(weight_parameter(head)): sample_weight}
         encoder = get_encoder(self.model, self.max_length, self._make_encoder)
-        head.fit(encoder.encode(texts, self.batch_size), labels, **params)
+        embeddings = encoder.encode(texts, self.batch_size)
+        fit_quietly(head, embeddings, target.for_fit, params)
 
-        self.classes_ = classes
+        self.classes_ = target.classes
+        self._target_kind = target.kind
         self.head_ = head
         self.encoder_ = encoder
         return self
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
         embeddings = self.encoder_.encode(texts, self.batch_size)
+        if self.multilabel_:
+            return predict_label_proba(self.head_, embeddings, len(self.classes_))
         found = np.asarray(self.head_.predict_proba(embeddings), dtype=np.float64)
         probabilities: FloatArray = found / found.sum(axis=1, keepdims=True)
         return probabilities
 
     def _make_graph(self) -> Graph:
         weights, bias = map(torch.tensor, self._get_weights())
+        encoder = self.encoder_
 
         def compute(model: Any, batch: Any) -> torch.Tensor:
             return torch.nn.functional.linear(pool(model, batch), weights, bias)
 
-        encoder = self.encoder_
-        return Graph(compute, encoder.model, encoder.tokenizer, encoder.max_length)
+        return Graph(
+            compute, encoder.model, encoder.tokenizer, encoder.max_length, self.multilabel_
+        )
 
     def _get_weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the head's, of shape (n_classes, n_dimensions) and (n_classes,)."""
-        head = self.head_
-        if not isinstance(head, LogisticRegression):
+        heads = [self.head_]
+        if self.multilabel_:  # one for each label
+            heads = getattr(self.head_, "estimators_", heads)
+        known = (LogisticRegression, _ConstantPredictor) if self.multilabel_ else LogisticRegression
+        if not all(isinstance(head, known) for head in heads):
             raise ExportError(
-                f"The head {head!r} cannot be exported: only LogisticRegression can, which is the "
-                "default. Train the student with that one, or use `save` and `load`."
+                f"The head {self.head_!r} cannot be exported: only LogisticRegression can, which "
+                "is the default. Train the student with that one, or use `save` and `load`."
             )
-        weights, bias = head.coef_, head.intercept_
-        if len(weights) == 1:  # of two classes, only the second has weights
-            weights, bias = (np.concatenate([np.zeros_like(x), x]) for x in (weights, bias))
+        if self.multilabel_:
+            weights, bias = _stack(heads)
+        else:
+            weights, bias = self.head_.coef_, self.head_.intercept_
+            if len(weights) == 1:  # of two classes, only the second has weights
+                weights, bias = (np.concatenate([np.zeros_like(x), x]) for x in (weights, bias))
         return weights.astype(np.float32), bias.astype(np.float32)
 
     def _save(self, directory: Path) -> None:
@@ -176,3 +202,15 @@ class EmbeddingStudent(TextClassifier):
         if "head" not in document["params"]:  # it was not the default
             self.head = clone(self.head_)
         self.encoder_ = self._make_encoder(directory / "encoder", self.max_length)
+
+
+def _stack(heads: Sequence[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return weights and bias of one head for each label."""
+    trained = next(head for head in heads if isinstance(head, LogisticRegression))
+    weights, bias = np.zeros((len(heads), trained.coef_.shape[1])), np.zeros(len(heads))
+    for i, head in enumerate(heads):
+        if isinstance(head, LogisticRegression):
+            weights[i], bias[i] = head.coef_[0], head.intercept_[0]
+        else:  # all texts had the label, or none
+            bias[i] = SURE if head.y_[0] else -SURE
+    return weights, bias

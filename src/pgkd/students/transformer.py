@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
 from transformers import AutoModelForSequenceClassification, set_seed
 
 from pgkd.exceptions import InvalidInputError
+from pgkd.label_sets import indicate
 from pgkd.ranks import broadcast
 from pgkd.records import FloatArray, LabelArray
 from pgkd.splitting import hold_out
@@ -31,8 +32,9 @@ from pgkd.students._pretrained import (
 )
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students._tokens import TextReader, get_reader
-from pgkd.students._training import fine_tune
-from pgkd.validation import check_classes, check_labels, check_texts, check_validation
+from pgkd.students._training import MULTILABEL, fine_tune, is_multilabel
+from pgkd.targets import Target, check_target, check_validation, find_kind
+from pgkd.validation import check_classes, check_labels, check_texts
 
 
 class TransformerStudent(TextClassifier):
@@ -175,7 +177,8 @@ class TransformerStudent(TextClassifier):
         ----------
         X : list, 1-D array or Series of str, of shape (n_texts,)
         y : array-like of shape (n_texts,)
-            Labels: str, int or bool.
+            Labels: str, int or bool. For several labels a text: a list of labels for each, or an
+            indicator matrix of shape (n_texts, n_classes).
         sample_weight : array-like of shape (n_texts,), default=None
             Weights of the texts in the loss; only their ratios count.
         X_val, y_val : default=None
@@ -202,17 +205,25 @@ class TransformerStudent(TextClassifier):
         """
         self._check()
         texts = check_texts(X)
-        labels = check_labels(y, len(texts))
-        classes = check_classes(labels)
-        targets = check_soft_labels(soft_labels, labels, classes)
-        lesson = Lesson(texts, targets, _check_weights(sample_weight, labels))
+        target = check_target(y, len(texts))
+        classes, labels = target.classes, target.y
+        if target.multilabel and not (soft_labels is None and self.class_weight is None):
+            raise InvalidInputError(
+                "`soft_labels` and `class_weight` of TransformerStudent are for one label a text, "
+                "and y has several: leave them out, or weigh texts by `sample_weight`."
+            )
+        targets = target.for_fit.astype(float) if target.multilabel else None
+        if targets is None:
+            targets = check_soft_labels(soft_labels, labels, classes)
+        lesson = Lesson(texts, targets, _check_weights(sample_weight, labels), target.multilabel)
         validation = None
-        if (given := check_validation(X_val, y_val, classes)) is not None:
-            validation = Lesson(given[0], make_targets(given[1], classes), np.ones(len(given[0])))
+        if (given := check_validation(X_val, y_val, target)) is not None:
+            more = indicate(given[1], classes).astype(float)
+            validation = Lesson(given[0], more, np.ones(len(given[0])), target.multilabel)
         seed = self._draw_seed()
         if validation is None and self.validation_fraction is not None:
             lesson, validation = _hold_out(lesson, labels, self.validation_fraction, seed)
-        return self._fit(lesson, validation, classes, seed)
+        return self._fit(lesson, validation, target, seed)
 
     def partial_fit(
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
@@ -242,8 +253,10 @@ class TransformerStudent(TextClassifier):
         """
         self._check()
         texts = check_texts(X)
-        labels = check_labels(y, len(texts))
         is_first = not hasattr(self, "classes_")
+        if find_kind(y) != "labels" or (self.multilabel_ and not is_first):
+            return self._partial_fit_sets(texts, y, sample_weight, is_first)
+        labels = check_labels(y, len(texts))
         known = getattr(self, "classes_", labels)
         if classes is not None:
             known = check_labels(classes, len(classes), "classes")
@@ -259,17 +272,31 @@ class TransformerStudent(TextClassifier):
         lesson = Lesson(texts, make_targets(labels, known), weights)
         seed = self._draw_seed()
         if is_first:
-            return self._fit(lesson, None, known, seed)
-        lesson = weigh_classes(lesson, self.class_weight, known)
+            return self._fit(lesson, None, Target(labels, known), seed)
+        return self._go_on(weigh_classes(lesson, self.class_weight, known), seed)
+
+    def _partial_fit_sets(
+        self, texts: list[str], y: Any, sample_weight: Any, is_first: bool
+    ) -> TransformerStudent:
+        if is_first:
+            return self.fit(texts, y, sample_weight)
+        target = Target(np.empty(0), self.classes_, self._target_kind)
+        labels = target.check_more(y, len(texts), "y")
+        targets = indicate(labels, self.classes_).astype(float)
+        lesson = Lesson(texts, targets, _check_weights(sample_weight, labels), multilabel=True)
+        return self._go_on(lesson, self._draw_seed())
+
+    def _go_on(self, lesson: Lesson, seed: int) -> TransformerStudent:
         with preserve_globals():
             self._train(self.model_, self._reader, lesson, None, self.n_epochs_partial, seed)
         self.validation_loss_ = []
         return self
 
     def _fit(
-        self, lesson: Lesson, validation: Lesson | None, classes: LabelArray, seed: int
+        self, lesson: Lesson, validation: Lesson | None, target: Target, seed: int
     ) -> TransformerStudent:
         """Train a new model."""
+        classes = target.classes
         lesson = weigh_classes(lesson, self.class_weight, classes)
         with preserve_globals():
             set_seed(seed)  # for the new head
@@ -281,10 +308,12 @@ class TransformerStudent(TextClassifier):
                 label2id={str(label): i for i, label in enumerate(classes)},
                 ignore_mismatched_sizes=True,  # a head for other classes is replaced
             )
+            model.config.problem_type = MULTILABEL if lesson.multilabel else None
             reader = get_reader(self.model, tokenizer, self.max_length)
             losses = self._train(model, reader, lesson, validation, self.n_epochs, seed)
 
         self.classes_ = classes
+        self._target_kind = target.kind
         self.model_ = model
         self.tokenizer_ = tokenizer
         self.validation_loss_ = losses
@@ -357,11 +386,16 @@ class TransformerStudent(TextClassifier):
             batch_size=4 * self.batch_size,  # without gradients, more fit into memory
             device=pick_device(self.device),
         )
-        probabilities: FloatArray = softmax(logits.astype(np.float64), axis=1)
+        logits = logits.astype(np.float64)
+        probabilities: FloatArray = (
+            expit(logits) if is_multilabel(model) else softmax(logits, axis=1)
+        )
         return probabilities
 
     def _make_graph(self) -> Graph:
-        return Graph(_logits, self.model_, self.tokenizer_, self._reader.max_length)
+        return Graph(
+            _logits, self.model_, self.tokenizer_, self._reader.max_length, self.multilabel_
+        )
 
     def _save(self, directory: Path) -> None:
         save_pretrained(self.model_, self.tokenizer_, directory)

@@ -31,7 +31,7 @@ from pgkd.records import (
     Refusal,
     Usage,
 )
-from pgkd.teachers import annotation, prompts
+from pgkd.teachers import annotation, label_sets, prompts
 from pgkd.teachers.parsing import parse
 from pgkd.teachers.transport import Limits, run_concurrently, with_retries
 
@@ -258,7 +258,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         """Render a request as chat messages; override it for prompts of your own."""
         if isinstance(request, AnnotationRequest):
             return annotation.render(request)
-        return prompts.render(request)
+        return label_sets.render(request) if request.choices else prompts.render(request)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[Generation]:
         """Yield a generation for each request, as the answers come in.
@@ -334,6 +334,8 @@ def answer_schema(request: Request) -> dict[str, Any]:
     """JSON schema of the answer to a request."""
     if isinstance(request, AnnotationRequest):
         return annotation.answer_schema(request)
+    if request.choices:
+        return label_sets.answer_schema(request)
     return prompts.answer_schema(request)
 
 
@@ -341,6 +343,8 @@ def parse_answer(answer: str, request: Request) -> tuple[tuple[Example, ...], tu
     """Read the labelled texts out of the answer to a request, and what cannot be used."""
     if isinstance(request, AnnotationRequest):
         return annotation.parse(answer, request)
+    if request.choices:
+        return label_sets.parse(answer, request)
     return parse(answer, prompts.answer_names(request))
 
 
@@ -349,4 +353,6 @@ def find_missing(request: Request, examples: Sequence[Example], number: int) -> 
     if isinstance(request, AnnotationRequest):
         return None  # a text that stays without a label is no loss: the pool has others
     counts = Counter(request.counts) - Counter(example.label for example in examples)
+    if request.choices:
+        counts = label_sets.find_missing_sets(request, examples)
     return replace(request, id=f"{request.id}-{number}", counts=counts) if counts else None

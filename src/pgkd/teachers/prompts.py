@@ -64,7 +64,7 @@ def answer_schema(request: GenerationRequest) -> dict[str, Any]:
 def render(request: GenerationRequest) -> list[Message]:
     """Render a request as chat messages."""
     labels = (_label(label, name, request) for label, name in _name_classes(request).items())
-    parts = [_task(request), *labels, _order(request)]
+    parts = [render_task(request), *labels, _order(request)]
     return [
         {"role": "system", "content": REWRITE_SYSTEM if request.rewrite else SYSTEM},
         {"role": "user", "content": "\n\n".join(part for part in parts if part)},
@@ -95,7 +95,8 @@ def _name_classes(request: GenerationRequest) -> dict[Label, str]:
     return dict(zip(own, (number for number in map(str, count(1)) if number not in taken)))
 
 
-def _task(request: GenerationRequest) -> str:
+def render_task(request: GenerationRequest) -> str:
+    """Tell the task, which all requests share, and the student's accuracy."""
     lines = []
     if request.task_description:
         lines.append(f"{_TASK}{request.task_description}")
@@ -169,11 +170,11 @@ def _order(request: GenerationRequest) -> str:
     # The id makes two requests with the same content two requests, for the LLM and for the cache.
     return (
         f"Request {request.id}: {task}, {', '.join(wanted)}."
-        f"{_length(request)}{aim} Answer as {json.dumps(answer, ensure_ascii=False)}"
+        f"{render_length(request)}{aim} Answer as {json.dumps(answer, ensure_ascii=False)}"
     )
 
 
-def _length(request: GenerationRequest) -> str:
+def render_length(request: GenerationRequest) -> str:
     """Tell the usual length: LLMs left to themselves write longer texts than people do."""
     predictions = (*request.hard_negatives, *request.correct, *request.wrong)
     texts = {e.text for e in request.examples} | {p.text for p in predictions}

@@ -13,6 +13,7 @@ import numpy as np
 from sklearn.base import clone
 
 from pgkd.evaluation import make_predictions, make_report
+from pgkd.label_sets import indicate, to_array
 from pgkd.records import (
     AnnotationRequest,
     Example,
@@ -21,7 +22,12 @@ from pgkd.records import (
     Prediction,
     State,
 )
-from pgkd.students.base import predict_proba, set_random_states, weight_parameter
+from pgkd.students.base import (
+    predict_label_proba,
+    predict_proba,
+    set_random_states,
+    weight_parameter,
+)
 from pgkd.testing.fault_server import FaultServer
 from pgkd.testing.teacher_checks import SCHEMA, check_faults, check_generations
 
@@ -41,6 +47,12 @@ TEXTS = [
 ]
 LABELS = ["card"] * 4 + ["rate"] * 4 + ["pin"] * 4
 EXAMPLES = tuple(map(Example, TEXTS, LABELS))
+CLASSES = sorted(set(LABELS))
+#: The same with several labels: some texts have a second one, and one has none.
+SETS = [
+    () if i == 5 else (label, "rate") if i % 4 == 0 and label < "rate" else (label,)
+    for i, label in enumerate(LABELS)
+]
 
 
 def check_teacher(teacher: Any) -> None:
@@ -101,12 +113,14 @@ def _check_contract(teacher: Any) -> None:
     _check_component(teacher)  # after use: no client, lock or loop may have stayed in it
 
 
-def check_student(student: Any) -> None:
+def check_student(student: Any, *, multilabel: bool = False) -> None:
     """Check that a student keeps the contract of :class:`~pgkd.protocols.Student`.
 
     Parameters
     ----------
     student : classifier of texts
+    multilabel : bool, default=False
+        Check it with several labels a text, as an indicator matrix, instead of one.
 
     Raises
     ------
@@ -121,6 +135,9 @@ def check_student(student: Any) -> None:
     >>> check_student(make_pipeline(TfidfVectorizer(), LogisticRegression()))
     """
     _check_component(student)
+    if multilabel:
+        _check_student_of_sets(student)
+        return
     for labels in (LABELS, [{"card": 3, "rate": 1, "pin": 2}[label] for label in LABELS]):
         _check_student_with(student, np.asarray(labels))
 
@@ -151,18 +168,37 @@ def _check_student_with(student: Any, y: Any) -> None:
         assert not np.allclose(moved, probabilities, atol=1e-6), "sample_weight has no effect"
 
 
+def _check_student_of_sets(student: Any) -> None:
+    texts, y = list(TEXTS), indicate(SETS, CLASSES)
+    before = y.copy()
+    fitted = _seeded(student).fit(texts, y)
+    assert texts == TEXTS, "fit must not change its texts"
+    assert (y == before).all(), "fit must not change its labels"
+    probabilities = predict_label_proba(fitted, texts, len(CLASSES))
+    assert ((probabilities >= 0) & (probabilities <= 1)).all(), "probabilities are in [0, 1]"
+    backwards = predict_label_proba(fitted, texts[::-1], len(CLASSES))[::-1]
+    assert np.allclose(backwards, probabilities, atol=1e-4), "predict_proba must keep the order"
+    again = predict_label_proba(_seeded(student).fit(texts, y), texts, len(CLASSES))
+    assert np.allclose(again, probabilities, atol=1e-5), "the same seed must give the same student"
+    restored = predict_label_proba(pickle.loads(pickle.dumps(fitted)), texts, len(CLASSES))
+    assert np.allclose(restored, probabilities, atol=1e-5), "a pickle must predict the same"
+    _check_component(fitted)
+
+
 def _seeded(student: Any) -> Any:
     fresh = clone(student)
     set_random_states(fresh, 0)
     return fresh
 
 
-def check_sampler(sampler: Any) -> None:
+def check_sampler(sampler: Any, *, multilabel: bool = False) -> None:
     """Check that a sampler keeps the contract of :class:`~pgkd.protocols.Sampler`.
 
     Parameters
     ----------
     sampler : sampler
+    multilabel : bool, default=False
+        Check it with several labels a text instead of one.
 
     Raises
     ------
@@ -175,7 +211,7 @@ def check_sampler(sampler: Any) -> None:
     >>> check_sampler(UnguidedSampler())
     """
     _check_component(sampler)
-    state = _make_state()
+    state = _make_state(multilabel)
     before = copy.deepcopy(state)
     for n_samples in (1, 7, 100):
         requests = sampler.propose(state, n_samples, np.random.default_rng(0))
@@ -190,7 +226,10 @@ def check_sampler(sampler: Any) -> None:
             if isinstance(request, AnnotationRequest):
                 _check_annotation_request(request, state)
                 continue
-            assert set(request.counts) <= set(state.classes), f"unknown class in {request.counts}"
+            assert set(request.classes) <= set(state.classes), f"unknown class in {request.counts}"
+            are_sets = {isinstance(label, tuple) for label in request.counts}
+            assert are_sets <= {multilabel}, f"no labels as the state has them: {request.counts}"
+            assert bool(request.choices) == multilabel, "`choices` are for several labels a text"
             assert all(n > 0 for n in request.counts.values()), f"empty order in {request.counts}"
             shown = [*request.examples, *request.hard_negatives, *request.correct, *request.wrong]
             strangers = {e.text for e in shown} - set(TEXTS)
@@ -208,17 +247,19 @@ def _check_annotation_request(request: AnnotationRequest, state: State) -> None:
     assert not strangers, f"texts that are not in the state are shown: {strangers}"
 
 
-def _make_state() -> State:
+def _make_state(multilabel: bool) -> State:
     classes = np.unique(LABELS)
+    labels = SETS if multilabel else LABELS
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(len(classes)), size=len(TEXTS))
-    y = np.asarray(LABELS)
+    y = to_array(labels, classes)
     report = make_report(y, probabilities, classes)
     predictions: tuple[Prediction, ...] = make_predictions(TEXTS, y, probabilities, classes)
     return State(
         cycle=2,
         classes=tuple(classes.tolist()),
-        examples=EXAMPLES,
+        examples=tuple(map(Example, TEXTS, labels)),
+        multilabel=multilabel,
         feedback=Feedback(predictions, report, previous=report),
         task_description="questions to a bank",
         class_descriptions={"card": "delivery", "pin": "pin codes", "rate": "exchange rates"},

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.label_sets import has_sets
 from pgkd.records import (
     AnnotationRequest,
     Completion,
@@ -86,6 +87,8 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
     texts : sequence of str
         The pool; it must not overlap with the training or the test texts.
     labels : sequence of labels
+        With several labels a text: tuples, in the order of ``classes_``. A wanted combination of
+        them is served by texts that have it or, when these run out, that have most of it.
     strategy : {"random", "nearest"}, default="random"
         Which text of a class comes next: any, or the one closest (TF-IDF cosine) to the hard
         negatives of the request that are of that class.
@@ -103,6 +106,8 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
     >>> generation.examples
     (Example(text='poor fun', label='neg'),)
     """
+
+    left_: dict[Any, list[int]]
 
     def __init__(
         self,
@@ -129,11 +134,8 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "left_"):
             self._read_pool()
         for request in requests:
-            examples = [
-                Example(self.texts[i], label)
-                for label, n in request.counts.items()
-                for i in self._serve(label, n, request)
-            ]
+            serve = self._serve_sets if request.choices else self._serve_all
+            examples = serve(request)
             yield Generation(request, tuple(examples), usage=Usage(n_requests=1))
 
     def annotate(self, requests: Sequence[AnnotationRequest]) -> Iterator[Generation]:
@@ -142,12 +144,39 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
             self._read_pool()
         rows = {text: i for i, text in enumerate(self.texts)}
         for request in requests:
+            judge = self._judge_set if request.multilabel else self._judge
             examples = [
                 Example(text, label)
                 for text, shortlist in zip(request.texts, request.shortlists)
-                if text in rows and (label := self._judge(rows[text], shortlist)) is not None
+                if text in rows and (label := judge(rows[text], shortlist)) is not None
             ]
             yield Generation(request, tuple(examples), usage=Usage(n_requests=1))
+
+    def _serve_all(self, request: GenerationRequest) -> list[Example]:
+        return [
+            Example(self.texts[i], label)
+            for label, n in request.counts.items()
+            for i in self._serve(label, n, request)
+        ]
+
+    def _serve_sets(self, request: GenerationRequest) -> list[Example]:
+        """Serve, for each combination, the texts left whose labels are most like it."""
+        examples = []
+        left = [i for rows in self.left_.values() for i in rows]
+        sets = {i: self._judge_set(i, request.choices) for i in left}
+        for label, n in request.counts.items():
+            wanted = set(label)
+
+            def likeness(i: int, wanted: set[Any] = wanted) -> float:
+                own = set(sets[i] or ())
+                return len(own & wanted) / max(len(own | wanted), 1) + (own == wanted)
+
+            fit = [i for i in left if sets[i] is not None and likeness(i) > 0]
+            chosen = sorted(fit, key=likeness, reverse=True)[:n]
+            examples += [Example(self.texts[i], sets[i]) for i in chosen]
+            left = [i for i in left if i not in set(chosen)]
+        self.left_ = {None: left}
+        return examples
 
     def _read_pool(self) -> None:
         if not 0 <= self.error_rate <= 1:
@@ -157,13 +186,16 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
             )
         rng = np.random.default_rng(self.random_state)
         order = rng.permutation(len(self.texts))
-        self._truth = [np.asarray(label).item() for label in self.labels]
+        self._truth = [
+            label if isinstance(label, tuple) else np.asarray(label).item() for label in self.labels
+        ]
         self._is_wrong = rng.random(len(self.texts)) < self.error_rate
         self._luck = rng.random(len(self.texts))
         classes = list(dict.fromkeys(self._truth))
         left: dict[Any, list[int]] = {}
         for i in order.tolist():
-            left.setdefault(self._judge(i, classes), []).append(i)
+            label = None if has_sets(self._truth) else self._judge(i, classes)
+            left.setdefault(label, []).append(i)
         if self.strategy == "nearest":
             self._vectorizer = TfidfVectorizer(sublinear_tf=True)
             self._vectors = self._vectorizer.fit_transform(self.texts)
@@ -176,6 +208,15 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
             return truth if truth in choices else None
         others = [label for label in choices if label != truth]
         return others[int(self._luck[i] * len(others))] if others else None
+
+    def _judge_set(self, i: int, choices: Sequence[Any]) -> Any:
+        """Return the label set that is given to text `i`, of those that may be chosen."""
+        own = set(self._truth[i])
+        if self._is_wrong[i]:  # one label is missed, and another one given
+            others = [label for label in choices if label not in own]
+            own = {*sorted(own, key=str)[1:], *others[int(self._luck[i] * len(others)) :][:1]}
+        given = tuple(label for label in choices if label in own)
+        return given if given or not own else None
 
     def _serve(self, label: Any, n: int, request: GenerationRequest) -> list[int]:
         left = self.left_.get(label, [])
