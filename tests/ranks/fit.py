@@ -13,7 +13,7 @@ from conftest import WordTeacher
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from tiny_bert import write_texts
+from students.tiny_bert import write_texts
 
 from pgkd import CascadeClassifier, PGKDClassifier
 from pgkd.exceptions import TeacherAuthenticationError
