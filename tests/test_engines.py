@@ -93,7 +93,10 @@ def test_files(play):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"engine": "tensorrt"}, r"`engine` must be one of \['auto', 'onnxruntime', 'openvino', 'numpy'\]"),
+        (
+            {"engine": "tensorrt"},
+            r"`engine` must be one of \['auto', 'onnxruntime', 'openvino', 'numpy'\]",
+        ),
         ({"precision": "bf16"}, r"`precision` must be one of \['auto', 'float32', 'bfloat16'\]"),
     ],
 )
