@@ -1,7 +1,6 @@
 """Which engine computes, and in which numbers: what is there is found out, and timed."""
 
 import sys
-import time
 import types
 
 import pytest
@@ -19,7 +18,10 @@ SECONDS = {
 
 @pytest.fixture
 def play(monkeypatch, tmp_path):
-    """Engines that sleep, on a CPU that has bfloat16 or has not."""
+    """Engines that advance a clock, on a CPU that has bfloat16 or has not."""
+    now = [0.0]
+    clock = types.SimpleNamespace(perf_counter=lambda: now[0])
+    monkeypatch.setattr(engines, "time", clock)
 
     def make(*installed, bfloat16=True, seconds=SECONDS, file="model.onnx"):
         def open_one(name, path, precision, n_threads):
@@ -27,7 +29,7 @@ def play(monkeypatch, tmp_path):
                 raise RuntimeError(f"{name} cannot read this graph")
 
             def run(batch):
-                return time.sleep(seconds[name, precision])
+                now[0] += seconds[name, precision]
 
             return Engine(name, precision, ["input_ids"], run)
 
@@ -93,10 +95,7 @@ def test_files(play):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        (
-            {"engine": "tensorrt"},
-            r"`engine` must be one of \['auto', 'onnxruntime', 'openvino', 'numpy'\]",
-        ),
+        ({"engine": "tensorrt"}, r"`engine` must be one of \['auto', 'onnxruntime'.*'numpy'\]"),
         ({"precision": "bf16"}, r"`precision` must be one of \['auto', 'float32', 'bfloat16'\]"),
     ],
 )

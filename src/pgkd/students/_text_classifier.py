@@ -146,10 +146,11 @@ class TextClassifier(BaseTextClassifier):
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
         self._save(path)
+        params = self.get_params(deep=False)
         document = {
             "class": type(self).__name__,
             "pgkd": pgkd.__version__,
-            "params": jsonable(self.get_params(deep=False)),
+            "params": jsonable(params) | _list_items(params),
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
         }
@@ -187,7 +188,8 @@ class TextClassifier(BaseTextClassifier):
                     f"{str(directory)!r} holds a student of class {document['class']}: use "
                     f"{document['class']}.load."
                 )
-            student = cls(**document["params"])
+            params = document["params"]
+            student = cls(**{k: dict(v) if isinstance(v, list) else v for k, v in params.items()})
             student._load(path, document)
             student.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
         except Exception as error:
@@ -280,3 +282,15 @@ def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
         if value is None or isinstance(value, (str, bool, int, float)):
             kept[name] = value
     return kept
+
+
+def _list_items(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Make lists of pairs of the dicts, because JSON would turn each key into a str."""
+    return {
+        name: [
+            [part.item() if isinstance(part, np.generic) else part for part in pair]
+            for pair in value.items()
+        ]
+        for name, value in values.items()
+        if isinstance(value, dict)
+    }
