@@ -60,8 +60,8 @@ class SetFitStudent(EmbeddingStudent):
     Notes
     -----
     A weight of 0 leaves a text out; other sample weights only concern the head, since a pair has
-    none. Memory grows with the square of the number of texts, of which setfit numbers all pairs: about
-    20 MB for 1,000 texts, 2 GB for 10,000.
+    none. Memory grows with the square of the number of texts, because setfit numbers all pairs:
+    about 20 MB for 1,000 texts, 2 GB for 10,000.
 
     References
     ----------
