@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from students.tiny_bert import write_texts, write_tiny_bert
+from students.tiny_static import write_tiny_static
 
 import pgkd.export
 import pgkd.runtime
@@ -19,7 +20,7 @@ from pgkd.abstention import choose_threshold
 from pgkd.calibration import Calibration
 from pgkd.cascade_report import Estimate
 from pgkd.exceptions import ExportError, InvalidInputError, PersistenceError
-from pgkd.students import EmbeddingStudent, TransformerStudent
+from pgkd.students import EmbeddingStudent, StaticStudent, TransformerStudent
 
 for _package in ("onnx", "onnxruntime"):
     pytest.importorskip(_package, reason="export needs pgkd[onnx]")
@@ -42,6 +43,11 @@ def embedding(tiny_bert):
 def transformer(tiny_bert):
     student = TransformerStudent(tiny_bert, n_epochs=2, learning_rate=3e-3, random_state=0)
     return student.fit(TEXTS, LABELS)
+
+
+@pytest.fixture(scope="module")
+def static(tmp_path_factory):
+    return StaticStudent(write_tiny_static(tmp_path_factory.mktemp("tiny_static")))
 
 
 @pytest.fixture
@@ -153,9 +159,9 @@ def test_model_card(distilled, data, tmp_path):
     assert "gate" not in card  # which has not judged this student
 
 
-@pytest.mark.parametrize("kind", ["embedding", "transformer"])
+@pytest.mark.parametrize("kind", ["embedding", "transformer", "static"])
 def test_a_calibrated_classifier(request, kind, teacher, data, tmp_path):
-    """The graph itself is calibrated, and what else opens the directory answers alike."""
+    """The model itself is calibrated, and what else opens the directory answers alike."""
     student = request.getfixturevalue(kind)
     clf = PGKDClassifier(teacher, student, max_cycles=0, feedback="train", random_state=0).fit(
         *data

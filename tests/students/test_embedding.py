@@ -18,10 +18,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 from tiny_bert import write_texts, write_tiny_bert
 
+from pgkd import PGKDClassifier
 from pgkd.exceptions import InvalidInputError, ModelNotFoundError, PersistenceError, StudentError
 from pgkd.students import EmbeddingStudent, _cache, _encoder
 from pgkd.students._encoder import Encoder, get_encoder
-from pgkd.testing import check_student
+from pgkd.testing import PoolTeacher, check_student
 
 TEXTS, LABELS = write_texts()
 
@@ -163,6 +164,22 @@ def test_each_text_is_embedded_once(student, embedded):
     cross_val_predict(clone(student), [*TEXTS, "a new text"], [*LABELS, "pin"], cv=3)
     student.fit(TEXTS, LABELS).predict([*TEXTS, *TEXTS])
     assert sorted(embedded) == sorted({*TEXTS, "a new text"})
+
+
+def test_a_distillation_only_pays_for_new_texts(student, embedded):
+    """Over all cycles, folds and weights: each text is embedded once, the labelled ones first."""
+    pool = [f"{filler} {word}" for word in ("card", "rate", "pin") for filler in ("my", "the", "a")]
+    teacher = PoolTeacher(pool, np.repeat(["card", "rate", "pin"], 3))
+    clf = PGKDClassifier(
+        teacher, student, max_cycles=3, samples_per_cycle=3, patience=3, random_state=0
+    )
+    clf.fit(TEXTS, LABELS)
+    assert clf.n_cycles_ == 3
+    accepted = {text.text for text in clf.synthetic_ if text.verdict == "accepted"}
+    assert len(embedded) == len(set(embedded))
+    assert set(TEXTS) | accepted <= set(embedded) <= set(TEXTS) | set(pool)
+    clf.predict(TEXTS)
+    assert len(embedded) == len(set(embedded))
 
 
 def test_threads_share_the_encoder(tiny_bert, embedded):
@@ -319,7 +336,7 @@ def test_parameters_are_checked(student, name, value):
 def test_import_is_lazy():
     code = (
         "import sys, pgkd.students as s\n"
-        "assert dir(s) == ['EmbeddingStudent', 'StaticStudent', 'TransformerStudent']\n"
+        "assert dir(s) == [*sorted(s._LAZY)]\n"
         "print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])\n"
         "s.EmbeddingStudent\n"
         "print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])\n"

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pgkd.students.embedding import EmbeddingStudent as EmbeddingStudent
+    from pgkd.students.setfit import SetFitStudent as SetFitStudent
     from pgkd.students.static import StaticStudent as StaticStudent
     from pgkd.students.transformer import TransformerStudent as TransformerStudent
 
 _LAZY = {
     "EmbeddingStudent": "pgkd.students.embedding",
+    "SetFitStudent": "pgkd.students.setfit",
     "StaticStudent": "pgkd.students.static",
     "TransformerStudent": "pgkd.students.transformer",
 }
 
-__all__ = ["EmbeddingStudent", "StaticStudent", "TransformerStudent"]
+__all__ = ["EmbeddingStudent", "SetFitStudent", "StaticStudent", "TransformerStudent"]
 
 
 def __getattr__(name: str) -> Any:

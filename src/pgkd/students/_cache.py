@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -34,7 +35,8 @@ class TextCache(Generic[T]):
                     found.update(zip(new, compute(list(new.values()))))
             finally:
                 self._values.update(found)
-            for key in list(self._values)[: max(len(self._values) - CACHE_SIZE, 0)]:
+            n_excess = max(len(self._values) - CACHE_SIZE, 0)
+            for key in list(islice(self._values, n_excess)):
                 del self._values[key]
         return [found[key] for key in keys]
 

@@ -17,8 +17,8 @@ from sklearn.multiclass import OneVsRestClassifier, _ConstantPredictor
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from pgkd.exceptions import ExportError, PersistenceError
-from pgkd.records import FloatArray
-from pgkd.students._encoder import get_encoder, make_encoder, pool
+from pgkd.records import FloatArray, LabelArray
+from pgkd.students._encoder import Encoder, get_encoder, make_encoder, pool
 from pgkd.students._pretrained import Graph
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students.base import (
@@ -133,7 +133,7 @@ class EmbeddingStudent(TextClassifier):
         if sample_weight is not None:
             check_takes_weights(head)
             params = {str(weight_parameter(head)): sample_weight}
-        encoder = get_encoder(self.model, self.max_length, self._make_encoder)
+        encoder = self._get_encoder(texts, target.y, sample_weight)
         embeddings = encoder.encode(texts, self.batch_size)
         fit_quietly(head, embeddings, target.for_fit, params)
 
@@ -142,6 +142,10 @@ class EmbeddingStudent(TextClassifier):
         self.head_ = head
         self.encoder_ = encoder
         return self
+
+    def _get_encoder(self, texts: list[str], labels: LabelArray, sample_weight: Any) -> Encoder:
+        """Return the encoder that `fit` uses, which here has nothing to learn."""
+        return get_encoder(self.model, self.max_length, self._make_encoder)
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
         embeddings = self.encoder_.encode(texts, self.batch_size)
