@@ -27,8 +27,9 @@ NEAR_DUPLICATE = 0.9
 #: A label is plausible from this share of the probability of the student's own choice.
 PLAUSIBLE = 0.1
 
+# Of a text's trigrams hardly two share one of 65,536 columns, and scipy is slow with more.
 _VECTORIZER = HashingVectorizer(
-    analyzer="char_wb", ngram_range=(3, 3), alternate_sign=False, norm="l2"
+    n_features=2**16, analyzer="char_wb", ngram_range=(3, 3), alternate_sign=False, norm="l2"
 )
 
 
@@ -82,6 +83,10 @@ class Curator:
 
     def judge(self, generations: Iterable[Generation], cycle: int) -> list[SyntheticText]:
         """Give each text of the teacher a verdict. Accepted texts count as known from then on."""
+        generations = list(generations)
+        texts = {e.text for g in generations for e in g.examples if is_valid(e.text)}
+        vectors = vectorize(folded := sorted(set(map(fold_text, texts))))
+        self._vectors = dict(zip(folded, vectors))  # all at once: a call takes milliseconds
         return [
             row
             for generation in generations
@@ -107,7 +112,7 @@ class Curator:
             return "too long"
         if text in self._seen:
             return "duplicate"
-        vector = vectorize([text])
+        vector = self._vectors[text]
         if self._too_close(vector, self._gate):
             return "close to a gate text"
         if self._too_close(vector, self._known):

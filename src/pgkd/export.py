@@ -18,7 +18,7 @@ import logging
 import os
 import shutil
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,13 @@ import torch
 from transformers.models.auto import modeling_auto
 
 import pgkd
-from pgkd import runtime
+from pgkd import engines, runtime
+from pgkd.calibration import apply_temperature
 from pgkd.exceptions import ExportError, InvalidInputError
 from pgkd.model_card import make_card
 from pgkd.persistence import list_files, replacing
 from pgkd.records import FloatArray, LabelArray
-from pgkd.students._pretrained import Graph, preserve_globals, save_pretrained
+from pgkd.students._pretrained import Graph, preserve_globals, save_pretrained, save_tokenizer
 from pgkd.text import is_valid
 from pgkd.validation import check_texts
 
@@ -95,9 +96,13 @@ def export(
             "`export` compares the answers to some texts, and this student has kept none: pass "
             "`texts`, e.g. those it was trained on."
         )
-    expected = student.predict_proba(texts)
+    temperature = getattr(classifier, "temperature_", 1.0)
+    expected = apply_temperature(student.predict_proba(texts), temperature)
+    is_transformer = type(student).__name__ == "TransformerStudent"
+    if temperature != 1:
+        graph = _divide_logits(graph, temperature, has_head=is_transformer)
     with replacing(Path(directory), "export") as draft:
-        if quantize is None and type(student).__name__ == "TransformerStudent":
+        if quantize is None and is_transformer:
             save_pretrained(graph.model, graph.tokenizer, draft)  # for transformers
         _write_config(graph, draft, student.classes_)
         document = {
@@ -110,6 +115,8 @@ def export(
             "max_length": _write_tokenizer(graph, draft),
             "classes": student.classes_.tolist(),
             "classes_dtype": student.classes_.dtype.str,
+            "temperature": temperature,  # which is a part of the graph
+            "threshold": getattr(classifier, "threshold_", None),
             "versions": {
                 name: version(name)
                 for name in ("torch", "transformers", "tokenizers", ENGINES[format])
@@ -165,10 +172,10 @@ def _check_parameters(format: str, quantize: str | None, min_agreement: float) -
             raise InvalidInputError(f"`{name}` must be one of {possible}. Got {value!r}.")
     if not 0 <= min_agreement <= 1:
         raise InvalidInputError(f"`min_agreement` must be in [0, 1]. Got {min_agreement!r}.")
-    runtime.require(ENGINES[format], extra=format)
+    engines.require(ENGINES[format], extra=format)
     if quantize:
-        runtime.require("onnx", extra="onnx")
-        runtime.require("onnxruntime", extra="onnx")
+        engines.require("onnx", extra="onnx")
+        engines.require("onnxruntime", extra="onnx")
 
 
 def _kept_texts(classifier: Any) -> list[str]:
@@ -177,6 +184,18 @@ def _kept_texts(classifier: Any) -> list[str]:
     if labelled is not None:
         return list(labelled.texts)
     return [t.text for t in getattr(classifier, "synthetic_", ()) if is_valid(t.text)]
+
+
+def _divide_logits(graph: Graph, temperature: float, has_head: bool) -> Graph:
+    """Calibrate the graph itself, so that whatever opens it answers with these probabilities."""
+    if not has_head:
+        return replace(graph, compute=lambda *given: graph.compute(*given) / temperature)
+    model = copy.deepcopy(graph.model)  # whose weights are written for transformers as well
+    head = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.div_(temperature)
+    return replace(graph, model=model)
 
 
 class _Logits(torch.nn.Module):
@@ -195,7 +214,7 @@ class _Logits(torch.nn.Module):
 
 def _write_model(graph: Graph, directory: Path, format: str, quantize: str | None) -> str:
     """Write the model in the format asked for, and name its file."""
-    path = directory / runtime.ONNX
+    path = directory / engines.ONNX
     _write_onnx(graph, path)
     if quantize:
         _quantize(path)
@@ -205,9 +224,9 @@ def _write_model(graph: Graph, directory: Path, format: str, quantize: str | Non
 
     # Not `convert_model`, which reports each conversion to OpenVINO's makers.
     model = openvino.Core().read_model(path)
-    openvino.save_model(model, directory / runtime.OPENVINO, compress_to_fp16=False)
+    openvino.save_model(model, directory / engines.OPENVINO, compress_to_fp16=False)
     path.unlink()
-    return runtime.OPENVINO
+    return engines.OPENVINO
 
 
 def _write_onnx(graph: Graph, path: Path) -> None:
@@ -225,10 +244,10 @@ def _write_onnx(graph: Graph, path: Path) -> None:
             dynamo=False,
             opset_version=OPSET,
             input_names=names,
-            output_names=list(runtime.OUTPUTS),
+            output_names=list(engines.OUTPUTS),
             dynamic_axes={
                 **{name: {0: "batch", 1: "sequence"} for name in names},
-                **{name: {0: "batch"} for name in runtime.OUTPUTS},
+                **{name: {0: "batch"} for name in engines.OUTPUTS},
             },
         )
 
@@ -254,12 +273,9 @@ def _write_tokenizer(graph: Graph, directory: Path) -> int:
     tokenizer = copy.deepcopy(graph.tokenizer)
     max_length = min(graph.max_length, tokenizer.model_max_length)
     tokenizer.model_max_length = max_length
-    with preserve_globals():
-        tokenizer.save_pretrained(directory)
+    save_tokenizer(tokenizer, directory)
     file = directory / "tokenizer_config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    if config.get("tokenizer_class") == "TokenizersBackend":  # unknown before transformers 5
-        config["tokenizer_class"] = "PreTrainedTokenizerFast"
     config["model_input_names"] = tokenizer.model_input_names
     _write(file, json.dumps(config, ensure_ascii=False, indent=1))
     # A call sets up the backend for good: how texts are cut, what they are padded with, and where.

@@ -108,3 +108,14 @@ def _measure(document: dict[str, Any], classifier: Any) -> Iterator[str]:
             f"{report.accuracy:.3f}, macro F1 {report.f1_macro:.3f}. The student was trained on "
             f"{learnt}{again}. The gate helped to choose it, so test it on other texts."
         )
+        calibration = classifier.calibration_
+        if calibration is not None and document["temperature"] != 1:
+            yield (
+                f"- The model's probabilities are calibrated, with temperature "
+                f"{calibration.temperature:.3g}. On the gate, cross-fitted: log loss "
+                f"{calibration.log_loss_after:.3f}, expected calibration error "
+                f"{calibration.ece_after:.3f}, of which {calibration.ece_by_chance:.3f} would be "
+                "chance."
+            )
+    if document["threshold"] is not None:
+        yield f"- With `predict(texts, abstain_label=...)`: {classifier.abstention_}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import threading
@@ -119,7 +120,18 @@ def save_pretrained(model: Any, tokenizer: Any, directory: Path) -> None:
     """Write what `load_pretrained` reads: safetensors and JSON."""
     with preserve_globals():
         model.save_pretrained(directory)
+    save_tokenizer(tokenizer, directory)
+
+
+def save_tokenizer(tokenizer: Any, directory: Path) -> None:
+    """Write a tokenizer that transformers 4 and 5 read."""
+    with preserve_globals():
         tokenizer.save_pretrained(directory)
+    file = directory / "tokenizer_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    if config.get("tokenizer_class") == "TokenizersBackend":  # unknown before transformers 5
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        file.write_text(json.dumps(config, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _translate(error: Exception, name: str, on_hub: bool = False) -> StudentError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 import pgkd
-from pgkd.exceptions import PersistenceError
-from pgkd.records import FloatArray, LabelArray
+from pgkd.exceptions import InvalidInputError, PersistenceError
+from pgkd.records import FloatArray, Label, LabelArray
 from pgkd.validation import check_texts
 
 if TYPE_CHECKING:
@@ -62,6 +63,54 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         probabilities = self.predict_proba(X)
         labels: LabelArray = self.classes_[probabilities.argmax(axis=1)]
         return labels
+
+    def predict_iter(
+        self, X: Iterable[str], *, window_size: int = 2048, **params: Any
+    ) -> Iterator[Label]:
+        """Yield the label of each text, in the order of the texts.
+
+        Any number of texts takes the same memory: they are read a window at a time, as the labels
+        are asked for.
+
+        Parameters
+        ----------
+        X : iterable of str
+            A generator, lines of a file, rows of a database.
+        window_size : int, default=2048
+            Texts that are read before the first label, and predicted together.
+        **params
+            Passed to `predict`.
+
+        Yields
+        ------
+        label : str, int or bool
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        InvalidInputError
+            If a text is no str: after the labels of all windows before it.
+        """
+        check_is_fitted(self)
+        if isinstance(X, (str, bytes)) or not isinstance(X, Iterable):
+            raise InvalidInputError(
+                f"X must be an iterable of str. Got a single {type(X).__name__} instead: pass "
+                "[text]."
+            )
+        if window_size < 1:
+            raise InvalidInputError(
+                f"`window_size` must be an int of 1 or more. Got {window_size}."
+            )
+        return self._predict_windows(iter(X), window_size, params)
+
+    def _predict_windows(
+        self, texts: Iterator[str], size: int, params: dict[str, Any]
+    ) -> Iterator[Label]:
+        n_done = 0
+        while window := list(islice(texts, size)):
+            checked = check_texts(window, f"X[{n_done}:{n_done + len(window)}]")
+            yield from self.predict(checked, **params).tolist()
+            n_done += len(window)
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
         raise NotImplementedError
