@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.dummy import DummyClassifier
 
+from pgkd.ranks import broadcast
 from pgkd.records import Example, FloatArray, LabelArray, SyntheticText
 from pgkd.splitting import Indices, make_folds
 from pgkd.students.base import predict_proba, train, weight_parameter
@@ -111,7 +112,8 @@ class Learner:
 
     def predict(self, student: Any, texts: Sequence[str]) -> FloatArray:
         """Return probabilities of shape (n_texts, n_classes)."""
-        return predict_proba(student, texts, self.classes)
+        # Two processes' numbers may differ in the last bit, and so would what they decide.
+        return broadcast(predict_proba(student, texts, self.classes))
 
     @cached_property
     def folds(self) -> list[tuple[Indices, Indices]]:
