@@ -13,7 +13,7 @@ import pytest
 from students.tiny_bert import write_tiny_bert
 
 import pgkd
-from pgkd.students import _encoder
+from pgkd.students import _encoder, transformer
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
@@ -22,10 +22,13 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(pgkd.__path__, "pgkd."))
 
 @pytest.fixture
 def tiny_model(tmp_path, monkeypatch):
-    """Every embedding model that a page names is a tiny one."""
+    """Every model that a page names is a tiny one."""
     model = write_tiny_bert(tmp_path / "tiny_bert")
     load = _encoder.load_pretrained
-    monkeypatch.setattr(_encoder, "load_pretrained", lambda cls, name: load(cls, model))
+    for module in (_encoder, transformer):
+        monkeypatch.setattr(
+            module, "load_pretrained", lambda cls, name, **options: load(cls, model, **options)
+        )
     yield
     _encoder._get_encoder.cache_clear()
 
