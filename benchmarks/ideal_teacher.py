@@ -7,9 +7,10 @@
 DATA has a folder a data set with train.csv and test.csv (columns text, label). The ideal teacher
 serves hidden real texts of the wanted classes. So many labelled texts, and 6 cycles of 100 (of 30
 where there are fewer than 1,000 texts in all). `student` is TF-IDF with logistic regression,
-trained by stochastic gradient descent, or MiniLM embeddings with a linear head. The loop's own
-weighting of generated texts is off: every text of this teacher is right. `--scout`: TF-IDF goes
-through the loop in place of the student, which is trained on the outcome.
+trained by stochastic gradient descent ("tfidf") or to the end ("logistic", slow with hundreds of
+classes), or MiniLM embeddings with a linear head. The loop's own weighting of generated texts is
+off: every text of this teacher is right. `--scout`: TF-IDF by gradient descent goes through the
+loop in place of the student, which is trained on the outcome.
 
 A run that is in the results is not run again. Each fitted model sees the test file once.
 """
@@ -26,7 +27,7 @@ from joblib import Parallel, delayed
 from local_models import fetch_minilm
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import SGDClassifier
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.pipeline import make_pipeline
 
@@ -63,6 +64,10 @@ ARMS = ["guided", "weakness", "errors", "confusion", "past_gain", *list(SAMPLERS
 def make_student(name):
     if name == "embedding":
         return EmbeddingStudent(fetch_minilm())
+    if name == "logistic":
+        return make_pipeline(
+            TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(C=10, tol=1e-6, max_iter=5000)
+        )
     return make_pipeline(
         TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
         SGDClassifier(loss="log_loss", alpha=1e-5, max_iter=50),
@@ -77,7 +82,7 @@ def run(data, dataset, size, seed, arm, scoring, student_name, has_scout):
     student = make_student(student_name)
     row = {"dataset": dataset, "size": size, "seed": seed, "arm": arm, "scoring": scoring}
     if arm == "baseline":
-        if student_name != "embedding":
+        if student_name == "tfidf":
             student.set_params(sgdclassifier__random_state=seed)
         model = student.fit(*labelled)
     else:
@@ -111,7 +116,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--scoring", default="f1_macro", choices=["f1_macro", "accuracy"])
     parser.add_argument("--arms", nargs="+", default=["guided", "weakness", "uniform", "prior"])
-    parser.add_argument("--student", choices=["embedding", "tfidf"], default="tfidf")
+    parser.add_argument("--student", choices=["tfidf", "logistic", "embedding"], default="tfidf")
     parser.add_argument("--scout", action="store_true")
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()

@@ -104,7 +104,7 @@ def run(data, dataset, seed, arm, n_cycles, teacher):
         ).fit(*labelled)
         predicted = clf.predict(X_test)
         row |= {
-            "gate_gain": clf.choice_.best_score - clf.choice_.baseline_score,
+            "gate_gain": clf.choice_.last_score - clf.choice_.baseline_score,
             "gate_error": clf.choice_.standard_error,
             "n_learnt": sum(t.verdict == "accepted" for t in clf.synthetic_),
             "weights": [c.synthetic_weight for c in clf.history_],

@@ -8,6 +8,7 @@ from conftest import WORDS, WordTeacher, write_text
 from sklearn.base import BaseEstimator, clone
 
 from pgkd import PGKDClassifier
+from pgkd.distillation import Distillation
 from pgkd.exceptions import TeacherError
 from pgkd.records import Example, Generation, Usage
 from pgkd.samplers import PerformanceGuidedSampler, UnguidedSampler
@@ -68,7 +69,7 @@ def test_wrong_labels_do_no_harm(student, data, scoring):
     clf = fit(WordTeacher(wrong=True), student, data, samples_per_cycle=40, scoring=scoring)
     assert clf.score(X, y) >= baseline - 0.02
     if clf.best_cycle_:
-        assert clf.choice_.best_score > clf.choice_.baseline_score + clf.choice_.standard_error
+        assert clf.choice_.last_score > clf.choice_.baseline_score + clf.choice_.standard_error
     assert any(not c.kept or c.synthetic_weight == 0.1 for c in clf.history_[1:])
     assert {t.verdict for t in clf.synthetic_ if t.cycle > clf.best_cycle_} <= {
         "rolled back",
@@ -212,6 +213,16 @@ def test_teacher_that_fails_at_once(student, data):
 
     with pytest.raises(TeacherError, match=r"Broken raised OSError\('no route'\)"):
         fit(Broken(), student, data)
+
+
+def test_log_loss_decides_although_the_score_fell_a_little(student, data, monkeypatch):
+    def falling(estimator, X, y):
+        return -estimator.predict_proba(X).max(axis=1).mean()
+
+    monkeypatch.setattr(Distillation, "_standard_error", lambda self, a, b: 1.0)
+    clf = fit(WordTeacher(), student, data, scoring=falling)
+    assert clf.choice_.last_score < clf.choice_.baseline_score
+    assert (clf.choice_.taken, clf.choice_.rule) == (True, "log loss")
 
 
 @pytest.mark.parametrize("wrong", [False, True])

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from conftest import write_text
+from conftest import WORDS, write_text
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -142,3 +142,25 @@ def test_a_search_shares_the_budget_of_its_run_dir(tmp_path, data, n_jobs):
     search.fit(*data)
     # Without the ledger, 8 fits would take up to 12,000 tokens each.
     assert 7_000 < count(tmp_path, "asked") * 600 <= 12_000
+
+
+def test_a_run_that_goes_on_decides_as_one_that_was_never_stopped(tmp_path):
+    X, y = zip(*[(write_text(label, i), label) for i in range(20) for label in WORDS])
+    # What an answer took decides: a dollar that buys less than that ends the run.
+    clfs = [
+        make_classifier(
+            Writer(str(tmp_path / "log")),
+            tmp_path,
+            min_gain_per_dollar=1e9,
+            patience=1,
+            max_cycles=3,
+        ).fit(X, y)
+        for _ in range(2)
+    ]
+    assert [clf.stop_reason_ for clf in clfs] == ["gain"] * 2
+    assert clfs[1].usage_ == Usage()
+    assert [c.saved for c in clfs[1].history_] == [c.usage for c in clfs[0].history_]
+    assert clfs[1].synthetic_ == clfs[0].synthetic_
+    assert all(text.cost > 0 for text in clfs[1].synthetic_)
+    assert "answers more had been kept in `run_dir`" in str(clfs[1].report())
+    assert "answers more" not in str(clfs[0].report())

@@ -81,12 +81,12 @@ def test_a_student_that_is_better(report, fitted):
     choice = report.choice
     assert choice is fitted.choice_
     assert choice.taken
-    assert choice.best_score - choice.baseline_score > choice.standard_error
+    assert choice.last_score - choice.baseline_score > choice.standard_error
     assert (choice.scoring, choice.rule) == ("neg_log_loss", "one standard error")
-    assert choice.best_report == fitted.history_[fitted.best_cycle_].gate_report
+    assert choice.last_report == fitted.history_[fitted.best_cycle_].gate_report
     text = str(report)
     assert f"returned the student of cycle {fitted.best_cycle_}: by the one-standard-error" in text
-    for number in (choice.baseline_score, choice.best_score, choice.standard_error):
+    for number in (choice.baseline_score, choice.last_score, choice.standard_error):
         assert f"| {number:.4f} |" in text
     assert "because `max_cycles` were done" in text
 
@@ -125,7 +125,7 @@ def test_gain_by_class(data, student):
     assert [g.gain for g in gains] == sorted((g.gain for g in gains), reverse=True)
     for gain in gains:
         assert gain.baseline == clf.choice_.baseline_report.classes[gain.label].f1
-        assert gain.best == clf.choice_.best_report.classes[gain.label].f1
+        assert gain.best == clf.choice_.last_report.classes[gain.label].f1
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_diversity_beside_that_of_the_labelled_texts(fitted, report):
 
 def test_a_dictionary_for_json(report, fitted):
     document = json.loads(json.dumps(report.to_dict()))
-    assert document["choice"]["best_score"] == fitted.choice_.best_score
+    assert document["choice"]["last_score"] == fitted.choice_.last_score
     assert len(document["rejected"]) == len(report.rejected)
     assert document["cycles"][1]["diversity"]["distinct_1"] > 0
     assert dict(document["cycles"][1]["gate_report"]["classes"]) == {
@@ -286,7 +286,7 @@ def test_texts_of_an_answer_that_cannot_be_used_have_rows(data, student):
     assert rows["one new text on cards"].model == "FunctionTeacher"
     assert rows["a text of no class"].reason == "unknown label"
     assert rows["a text of no class"].label == "crad"
-    assert rows["\ud83d"].reason == "malformed"
+    assert rows["\\ud83d"].reason == "malformed"
     cycle = clf.history_[1]
     assert cycle.n_generated == len(clf.synthetic_)
     n_rejected = sum(t.verdict == "rejected" for t in clf.synthetic_)

@@ -33,7 +33,8 @@ class Buyer:
 
     Attributes
     ----------
-    usage : Usage
+    usage, saved : Usage
+        The bill, and what answers that were kept took when they were bought.
     n_answers : int
         That were served, a cache's among them.
     pending : list of Generation
@@ -52,7 +53,7 @@ class Buyer:
         self.max_cost = max_cost
         self.max_tokens = max_tokens
         self.emit = emit
-        self.usage = Usage()
+        self.usage = self.saved = Usage()
         self.n_answers = 0
         self.pending: list[Generation] = []
         self._is_refused = False  # whether the budget did not allow a request
@@ -107,6 +108,7 @@ class Buyer:
                 if brings_texts:
                     self.pending.append(generation)
                 self.usage += generation.usage
+                self.saved += generation.saved
                 self.n_answers += not generation.error
                 self.emit(Event("generation", generation))
                 is_down = len(bought) == give_up_after and all(g.error for g in bought)

@@ -20,7 +20,7 @@ from pgkd.records import (
     Prediction,
     SyntheticText,
 )
-from pgkd.text import fold_text, is_valid
+from pgkd.text import fold_text, is_valid, make_valid
 
 #: Cosine similarity of character trigrams from which two texts count as the same.
 NEAR_DUPLICATE = 0.9
@@ -129,10 +129,11 @@ def enter(
 ) -> SyntheticText:
     """Make the row of ``synthetic_`` for a text of the teacher."""
     request = generation.request
-    cost = generation.usage.cost
+    cost = generation.worth.cost
+    label = example.label  # as the teacher wrote it, if the text is refused
     return SyntheticText(
-        example.text.strip(),
-        example.label,
+        make_valid(example.text.strip()),
+        make_valid(label) if isinstance(label, str) else label,
         cycle,
         request.id,
         verdict,

@@ -249,10 +249,10 @@ class Distillation:
         """Return the last student that was kept if it is better than the baseline.
 
         By more than a standard error: of two models that cannot be told apart the simplest is
-        preferred. Or, if the gate score is at least no worse, by two standard errors of the log
-        loss: all gate texts tell something about it, and about accuracy or F1 only those that
-        change sides. With hundreds of classes, and so a text or none of each, that is not enough
-        to see even a great gain.
+        preferred. Or, if the gate score cannot tell, by two standard errors of the log loss: all
+        gate texts tell something about it, and about accuracy or F1 only those that change sides.
+        With hundreds of classes, and so a text or none of each, that is not enough to see even a
+        great gain.
 
         Not the cycle with the best gate score: the best of many is partly luck, and giving up for
         it what later cycles have learnt is a loss. None that was kept is worse than the best by
@@ -268,7 +268,7 @@ class Distillation:
         gain, error = last.gate_score - baseline.gate_score, self._standard_error(last, baseline)
         rule = "one standard error" if self.rollback else "last student"
         taken = not self.rollback or gain > error
-        if not taken and gain >= 0 and self._is_log_loss_better(last, baseline):
+        if not taken and gain >= -error and self._is_log_loss_better(last, baseline):
             rule, taken = "log loss", True
         self.choice = Choice(
             self.scorer.name,
@@ -286,7 +286,7 @@ class Distillation:
     def _is_worth_training(self, last: Candidate) -> bool:
         """Whether a scout's gain leaves any hope of one of its student."""
         gain = last.gate_score - self.baseline.gate_score
-        return gain > 0 or (gain == 0 and self._is_log_loss_better(last, self.baseline))
+        return gain > 0 or self._is_log_loss_better(last, self.baseline)
 
     def _is_log_loss_better(self, a: Candidate, b: Candidate) -> bool:
         scorer = GateScorer("neg_log_loss", self.classes, self.gate.texts, self.gate.y)
@@ -348,7 +348,7 @@ class Distillation:
         if self.min_gain_per_dollar is None or self.history[-1].number < self.patience:
             return False
         before, *recent = self.history[-1 - self.patience :]
-        cost = sum((cycle.usage for cycle in recent), Usage()).cost
+        cost = sum((cycle.usage + cycle.saved for cycle in recent), Usage()).cost
         best_before = max(c.gate_score for c in self.history[: before.number + 1] if c.kept)
         gain = self.best.gate_score - best_before
         return bool(cost) and gain / cost < self.min_gain_per_dollar  # type: ignore[operator]
@@ -379,6 +379,7 @@ class Distillation:
                 n_accepted=len(version.synthetic),
                 rejected=_count_rejected(generations, judged),
                 usage=self.buyer.usage,
+                saved=self.buyer.saved,
                 seconds=time.perf_counter() - start,
                 diversity=_measure(version.synthetic),
             )
@@ -443,7 +444,7 @@ class Distillation:
 
     def _run_cycle(self) -> None:
         """One knowledge-distillation step."""
-        start, usage_before = time.perf_counter(), self.buyer.usage
+        start, bill = time.perf_counter(), (self.buyer.usage, self.buyer.saved)
         number = self.state.cycle + 1
         # The student is evaluated, and its confident mistakes are mined ...
         self.state = replace(
@@ -459,7 +460,7 @@ class Distillation:
         generations = self.buyer.ask(requests)
         self._take_from_pool(generations)
         judged = self._verify(self.curator.judge(generations, number), rng)
-        usage = self.buyer.usage - usage_before
+        usage, saved = self.buyer.usage - bill[0], self.buyer.saved - bill[1]
         # ... the student learns it, and the gate says whether it may stay.
         accepted = [text for text in judged if text.verdict == "accepted"]
         version = self.selector.choose(self.current.version, accepted, self.current.student)
@@ -480,6 +481,7 @@ class Distillation:
             n_accepted=len(learnt),
             rejected=_count_rejected(generations, judged),
             usage=usage,
+            saved=saved,
             seconds=time.perf_counter() - start,
             reason=reason,
             synthetic_weight=version.factor,
@@ -492,7 +494,7 @@ class Distillation:
             self.state = replace(self.state, synthetic=version.synthetic)
             if candidate.gate_score > self.best.gate_score:  # its folds' students are not needed
                 self.best = replace(candidate, version=replace(version, fold_students=()))
-        self._remember(learnt, generations, usage)
+        self._remember(learnt, generations, usage + saved)
         self.synthetic += judged
         self._record(cycle)
 
@@ -560,7 +562,7 @@ class Distillation:
         pool = 0
         for g in generations:
             if not isinstance(g.request, GenerationRequest):
-                pool += g.usage.input_tokens + g.usage.output_tokens
+                pool += g.worth.input_tokens + g.worth.output_tokens
             elif not g.error:
                 requested.update(g.request.counts)
         # The rest, verification included, is what texts took that were written.

@@ -99,7 +99,7 @@ def _measure(document: dict[str, Any], classifier: Any) -> Iterator[str]:
     )
     if getattr(classifier, "refit_mask_", None) is None and hasattr(classifier, "history_"):
         choice = classifier.choice_
-        report = choice.best_report if choice.taken else choice.baseline_report
+        report = choice.last_report if choice.taken else choice.baseline_report
         is_baseline = classifier.best_cycle_ == 0
         learnt = "the labelled texts alone" if is_baseline else "labelled and generated texts"
         again = ", and has learnt these texts since" if classifier.refit_on_all else ""

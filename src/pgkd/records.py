@@ -309,11 +309,14 @@ class Completion:
     usage : Usage
     truncated : bool
         Whether the answer stopped at the token limit.
+    saved : Usage
+        What an answer that was kept took when it was bought; it is not paid again.
     """
 
     text: str
     usage: Usage = field(default_factory=lambda: Usage(n_requests=1, cost=None))
     truncated: bool = False
+    saved: Usage = field(default_factory=Usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +357,8 @@ class Generation:
         What answered, if the teacher says so.
     refused : tuple of Refusal
         What is counted in `rejected` and has a text: it becomes a row of ``synthetic_``.
+    saved : Usage
+        What answers that were kept took when they were bought; they are not paid again.
     """
 
     request: GenerationRequest | AnnotationRequest
@@ -364,6 +369,12 @@ class Generation:
     unsent: bool = False
     model: str | None = None
     refused: tuple[Refusal, ...] = ()
+    saved: Usage = field(default_factory=Usage)
+
+    @property
+    def worth(self) -> Usage:
+        """What the answer took, now or when it was bought."""
+        return self.usage + self.saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -531,8 +542,9 @@ class Cycle:
     rejected : mapping of str to int
         Why texts are missing, counted by reason: what curation or the plausibility of the label
         was against, what could not be read in an answer, and requests that failed.
-    usage : Usage
-        What the cycle took from the teacher.
+    usage, saved : Usage
+        What the cycle took from the teacher; and what answers that were kept in `run_dir` had taken
+        when they were bought.
     seconds : float
     reason : str or None
         Why the cycle was rolled back.
@@ -554,6 +566,7 @@ class Cycle:
     n_accepted: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
+    saved: Usage = field(default_factory=Usage)
     seconds: float = field(default=0.0, compare=False)
     reason: str | None = None
     synthetic_weight: float = 1.0
@@ -569,27 +582,27 @@ class Choice:
     ----------
     scoring : str
         Name of the score; greater is better.
-    baseline_score, best_score : float
-    baseline_report, best_report : StudentReport
+    baseline_score, last_score : float
+    baseline_report, last_report : StudentReport
     standard_error : float
         Of the difference of the scores.
-    best_cycle : int
+    last_cycle : int
         The cycle of the last student that was kept.
     taken : bool
         Whether it was returned.
     rule : {"one standard error", "log loss", "last student"}
-        Taken if better than the baseline by more than one standard error; or if no worse, and
-        better by more than two standard errors of the log loss; or, with ``rollback=False``, in any
-        case.
+        Taken if better than the baseline by more than one standard error; or if not worse by more
+        than one, and better by more than two standard errors of the log loss; or, with
+        ``rollback=False``, in any case.
     """
 
     scoring: str
     baseline_score: float
-    best_score: float
+    last_score: float
     baseline_report: StudentReport
-    best_report: StudentReport
+    last_report: StudentReport
     standard_error: float
-    best_cycle: int
+    last_cycle: int
     taken: bool
     rule: str = "one standard error"
 

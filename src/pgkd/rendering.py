@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgkd.curation import NEAR_DUPLICATE, PLAUSIBLE
 from pgkd.records import Diversity, Usage
+from pgkd.text import make_valid
 
 if TYPE_CHECKING:
     from pgkd.reporting import Loss, Report
@@ -87,18 +88,18 @@ def render(report: Report) -> str:
 
 def _result(report: Report) -> Iterator[str]:
     choice = report.choice
-    before, after = choice.baseline_report, choice.best_report
-    difference = choice.best_score - choice.baseline_score
+    before, after = choice.baseline_report, choice.last_report
+    difference = choice.last_score - choice.baseline_score
     yield "# Report"
     yield _conclude(report)
     n = sum(score.support for score in before.classes.values())
     yield f"On the gate, {n} texts that no student here had learnt; a greater score is better:"
-    candidate = f"last student kept (cycle {choice.best_cycle})"
+    candidate = f"last student kept (cycle {choice.last_cycle})"
     rows: list[list[Any]] = [
         ["baseline", choice.baseline_score, before.accuracy, before.f1_macro],
-        [candidate, choice.best_score, after.accuracy, after.f1_macro],
+        [candidate, choice.last_score, after.accuracy, after.f1_macro],
     ]
-    if choice.best_cycle:
+    if choice.last_cycle:
         gains = (difference, after.accuracy - before.accuracy, after.f1_macro - before.f1_macro)
         rows.append(["difference", *(f"{gain:+.4f}" for gain in gains)])
         rows.append(["its standard error", choice.standard_error, "", ""])
@@ -114,24 +115,26 @@ def _result(report: Report) -> Iterator[str]:
 
 def _conclude(report: Report) -> str:
     choice = report.choice
-    if not choice.best_cycle:
+    if not choice.last_cycle:
         return "`fit` returned the baseline: no cycle led to a student to compare with it."
-    best = f"the student of cycle {choice.best_cycle}"
+    last = f"the student of cycle {choice.last_cycle}"
     if choice.rule == "last student":
-        return f"`fit` returned {best}: with `rollback=False` the last one, whatever the gate says."
+        return f"`fit` returned {last}: with `rollback=False` the last one, whatever the gate says."
     if choice.rule == "log loss":
         return (
-            f"`fit` returned {best}: on the gate it is no worse than the baseline, and its log "
-            "loss, of which few texts tell more, is better by more than two standard errors."
+            f"`fit` returned {last}: on the gate it is not worse than the baseline by more than "
+            "one standard error, and its log loss, of which few texts tell more, is better by more "
+            "than two."
         )
     if choice.taken:
         return (
-            f"`fit` returned {best}: by the one-standard-error rule, since it is better than the "
+            f"`fit` returned {last}: by the one-standard-error rule, since it is better than the "
             "baseline by more than one standard error."
         )
-    log_loss = "" if choice.best_score < choice.baseline_score else ", nor its log loss by two"
+    is_worse = choice.last_score < choice.baseline_score - choice.standard_error
+    log_loss = "" if is_worse else ", nor its log loss by two"
     return (
-        f"`fit` returned the baseline: by the one-standard-error rule, since {best} is not better "
+        f"`fit` returned the baseline: by the one-standard-error rule, since {last} is not better "
         f"by more than one standard error, which cannot be told from luck{log_loss}."
     )
 
@@ -187,7 +190,7 @@ def _feedback(report: Report) -> Iterator[str]:
 
 
 def _gains(report: Report) -> Iterator[str]:
-    if not report.choice.best_cycle:
+    if not report.choice.last_cycle:
         return
     yield "## Gain by class"
     up = [g for g in report.gains if g.gain > 0]
@@ -243,6 +246,9 @@ def _usage(report: Report) -> Iterator[str]:
     if usage.cost and n_accepted:
         line += f", which is {usage.cost / n_accepted:.4f} for each accepted text"
     yield f"{line}."
+    saved = sum((cycle.saved for cycle in report.cycles), Usage())
+    if saved.n_requests:
+        yield f"{saved.n_requests} answers more had been kept in `run_dir`: {_dollars(saved)}."
 
 
 def _diversity(diversity: Diversity | None) -> list[str]:
@@ -270,6 +276,5 @@ def _cell(value: Any) -> str:
 
 def _code(value: Any, limit: int = 80) -> str:
     """Quote what a teacher wrote, so that nothing in it is taken for Markdown."""
-    text = " ".join(str(value).split()).replace("`", "'")
-    text = text.encode(errors="backslashreplace").decode()
+    text = make_valid(" ".join(str(value).split()).replace("`", "'"))
     return f"`{text if len(text) <= limit else text[: limit - 3] + '...'}`" if text else "(empty)"

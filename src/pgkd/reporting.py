@@ -210,7 +210,7 @@ def make_run_report(clf: PGKDClassifier) -> Report:
 
 
 def _find_gains(choice: Choice) -> tuple[ClassGain, ...]:
-    best = choice.best_report.classes
+    best = choice.last_report.classes
     gains = [
         ClassGain(label, score.f1, best[label].f1, score.support)
         for label, score in choice.baseline_report.classes.items()

@@ -37,5 +37,10 @@ def is_valid(text: str) -> bool:
     return True
 
 
+def make_valid(text: str) -> str:
+    r"""Write out what cannot be written: half a surrogate pair becomes ``\ud83d`` in letters."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _is_outer(character: str) -> bool:
     return unicodedata.category(character)[0] in "PZ"

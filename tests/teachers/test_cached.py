@@ -13,10 +13,11 @@ class Counting(LLMTeacher):
     price = (1.0, 1.0)
     asked = 0
 
-    def __init__(self, temperature=0.0, max_concurrency=2, truncated=False):
+    def __init__(self, temperature=0.0, max_concurrency=2, truncated=False, max_tokens=9):
         self.temperature = temperature
         self.max_concurrency = max_concurrency
         self.truncated = truncated
+        self.max_tokens = max_tokens
 
     def complete(self, messages, *, schema):
         Counting.asked += 1
@@ -53,10 +54,17 @@ def test_what_changes_the_answer_is_in_the_key(ask):
     assert Counting.asked == 7
 
 
-def test_cut_off_answers_are_not_kept(ask):
-    ask(truncated=True)
-    ask(truncated=True)
-    assert Counting.asked == 2 * 2 * 3  # and each is followed up once
+def test_cut_off_answers_are_kept_with_their_follow_ups(ask):
+    first, second = ask(truncated=True), ask(truncated=True)
+    assert Counting.asked == 2 * 3
+    assert [g.examples for g in first] == [g.examples for g in second]
+    assert [g.rejected for g in first] == [g.rejected for g in second]
+    ask(truncated=True, max_tokens=99)
+    assert Counting.asked == 2 * 2 * 3
+    ask(truncated=False)
+    assert Counting.asked == 2 * 2 * 3 + 3
+    ask(truncated=False, max_tokens=99)  # a whole answer is whole with any limit
+    assert Counting.asked == 2 * 2 * 3 + 3
 
 
 def test_failures_are_not_kept(tmp_path):

@@ -106,7 +106,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             "max_retries",
             "deadline",
             "max_followups",
-            "max_tokens",  # an answer that was cut off is no whole one
+            "max_tokens",  # caches see to it for answers that were cut off
             "price",
             "timeout",
         }
@@ -294,7 +294,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         examples: list[Example] = []
         refused: list[Refusal] = []
         n_cut_off = 0
-        usage = Usage()
+        usage = saved = Usage()
         failure, unsent = None, False
         asked: Request | None = request
         number = 1
@@ -307,6 +307,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
                     failure, unsent = str(error), isinstance(error, TeacherBudgetError)
                 break
             usage += completion.usage
+            saved += completion.saved
             texts, problems = parse_answer(completion.text, asked)
             examples += texts
             refused += problems
@@ -325,6 +326,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             unsent,
             self.model_name,
             tuple(r for r in refused if r.text is not None),
+            saved,
         )
 
 

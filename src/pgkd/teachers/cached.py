@@ -21,7 +21,8 @@ class CachedTeacher(WrapperTeacher):
     """Keep the answers of an LLM teacher on disk, and ask it only what is new.
 
     The key of an answer is the rendered request: the messages, the schema, and the teacher's
-    parameters that change an answer. Answers that were cut off are not kept.
+    parameters that change an answer. One that was cut off is asked for again only with other
+    `max_tokens`.
 
     Parameters
     ----------
@@ -44,6 +45,8 @@ class CachedTeacher(WrapperTeacher):
     asked
     >>> generations[1].usage
     Usage(n_requests=0, input_tokens=0, output_tokens=0, cost=0.0, cached_tokens=0)
+    >>> generations[1].saved.n_requests
+    1
     """
 
     def __init__(self, teacher: LLMTeacher, path: str | Path) -> None:
@@ -61,11 +64,12 @@ class CachedTeacher(WrapperTeacher):
                     messages: Sequence[Message], schema: dict[str, Any]
                 ) -> Completion:
                     key = hash_request(self.teacher, messages, schema)
-                    if (stored := store.get(key)) is not None:
-                        return replace(stored, usage=Usage())  # paid for already
+                    # An answer that was cut off holds as long as the limit is the same.
+                    cut_key = f"{key}-{_unwrap(self.teacher).max_tokens}"
+                    if (stored := store.get(key) or store.get(cut_key)) is not None:
+                        return replace(stored, usage=Usage(), saved=stored.usage)
                     completion = await ask(messages, schema)
-                    if not completion.truncated:
-                        store.put(key, completion)
+                    store.put(cut_key if completion.truncated else key, completion)
                     return completion
 
                 yield complete
@@ -81,8 +85,7 @@ def describe_request(
     teacher: LLMTeacher, messages: Sequence[Message], schema: dict[str, Any]
 ) -> dict[str, Any]:
     """Describe a rendered request and what changes the answer to it, in what JSON can hold."""
-    while isinstance(teacher, WrapperTeacher):
-        teacher = teacher.teacher
+    teacher = _unwrap(teacher)
     params = {
         name: value
         for name, value in teacher.get_params(deep=False).items()
@@ -96,6 +99,12 @@ def describe_request(
     }
     described: dict[str, Any] = json.loads(json.dumps(document, default=_name))
     return described
+
+
+def _unwrap(teacher: LLMTeacher) -> LLMTeacher:
+    while isinstance(teacher, WrapperTeacher):
+        teacher = teacher.teacher
+    return teacher
 
 
 def _name(value: Any) -> str:
