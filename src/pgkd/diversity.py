@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from pgkd.curation import vectorize
 from pgkd.records import Diversity, Label
@@ -42,22 +43,21 @@ def measure_diversity(texts: Sequence[str], labels: Sequence[Label]) -> Diversit
     >>> diversity.distinct_1, round(diversity.similarity, 3)
     (0.75, 0.5)
     """
-    classes: dict[Label, list[str]] = {}
-    for text, label in zip(texts, labels):
-        classes.setdefault(label, []).append(text)
-    measured = [
-        (_distinct(group, 1), _distinct(group, 2), _similarity(group))
-        for group in classes.values()
-        if len(group) > 1
-    ]
+    classes: dict[Label, list[int]] = {}
+    for row, label in enumerate(labels):
+        classes.setdefault(label, []).append(row)
+    words, vectors = [_split(text) for text in texts], vectorize(texts)
+    measured = []
+    for rows in classes.values():
+        if len(rows) > 1:
+            own = [words[row] for row in rows]
+            measured.append((_distinct(own, 1), _distinct(own, 2), _similarity(vectors[rows])))
     return Diversity(*np.mean(measured, axis=0).tolist()) if measured else None
 
 
-def _distinct(texts: Sequence[str], n: int) -> float:
+def _distinct(texts: Sequence[Sequence[str]], n: int) -> float:
     """Different n-grams as a share of all; 1 if there are none, since none is repeated."""
-    ngrams = [
-        ngram for words in map(_split, texts) for ngram in zip(*(words[i:] for i in range(n)))
-    ]
+    ngrams = [ngram for words in texts for ngram in zip(*(words[i:] for i in range(n)))]
     return len(set(ngrams)) / len(ngrams) if ngrams else 1.0
 
 
@@ -72,9 +72,10 @@ def _split_word(word: str) -> Iterator[str]:
         yield word
 
 
-def _similarity(texts: Sequence[str]) -> float:
+def _similarity(vectors: csr_matrix) -> float:
     """Mean cosine of two different texts: that of all pairs is the square of the sum."""
-    vectors = vectorize(texts)
-    own = vectors.multiply(vectors).sum()
-    n = len(texts)
-    return float((np.square(vectors.sum(axis=0)).sum() - own) / (n * (n - 1)))
+    n = vectors.shape[0]
+    # Only the columns that are not empty: there are a million.
+    _, columns = np.unique(vectors.indices, return_inverse=True)
+    total = np.bincount(columns, weights=vectors.data)
+    return float((np.square(total).sum() - np.square(vectors.data).sum()) / (n * (n - 1)))
