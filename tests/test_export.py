@@ -15,6 +15,9 @@ from students.tiny_bert import write_texts, write_tiny_bert
 import pgkd.export
 import pgkd.runtime
 from pgkd import PGKDClassifier
+from pgkd.abstention import choose_threshold
+from pgkd.calibration import Calibration
+from pgkd.cascade_report import Estimate
 from pgkd.exceptions import ExportError, InvalidInputError, PersistenceError
 from pgkd.students import EmbeddingStudent, TransformerStudent
 
@@ -150,6 +153,50 @@ def test_model_card(distilled, data, tmp_path):
     assert "gate" not in card  # which has not judged this student
 
 
+@pytest.mark.parametrize("kind", ["embedding", "transformer"])
+def test_a_calibrated_classifier(request, kind, teacher, data, tmp_path):
+    """The graph itself is calibrated, and what else opens the directory answers alike."""
+    student = request.getfixturevalue(kind)
+    clf = PGKDClassifier(teacher, student, max_cycles=0, feedback="train", random_state=0).fit(
+        *data
+    )
+    weights = student_weights(clf.student_)
+    clf.calibration_ = Calibration(
+        2.5, 2.5, 30, 0.9, 0.7, 0.1, 0.2, 0.1, Estimate(0.1, 0, 0.2), 0.1
+    )
+    clf.abstention_ = choose_threshold(
+        np.linspace(0.4, 0.6, 60),
+        np.full(60, True),
+        min_accuracy=0.9,
+        confidence=0.95,
+        on_gate=True,
+    )
+    assert clf.export(tmp_path / "model").agreement == 1
+    model = pgkd.runtime.load(tmp_path / "model")
+    expected = clf.predict_proba(ODD)
+    assert abs(expected - clf.student_.predict_proba(ODD)).max() > 0.05
+    np.testing.assert_allclose(model.predict_proba(ODD), expected, atol=1e-5)
+    assert (model.temperature_, model.threshold_) == (2.5, clf.threshold_)
+    np.testing.assert_array_equal(student_weights(clf.student_), weights)
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "calibrated, with temperature 2.5" in card
+    assert str(clf.abstention_) in card
+    if kind == "transformer":
+        from transformers import pipeline
+
+        classify = pipeline("text-classification", str(tmp_path / "model"), device="cpu")
+        answers = classify(ODD, truncation=True, top_k=None)
+        found = [{one["label"]: one["score"] for one in answer} for answer in answers]
+        found = [[scores[label] for label in clf.classes_] for scores in found]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def student_weights(student):
+    if hasattr(student, "head_"):
+        return student.head_.coef_.copy()
+    return student.model_.classifier.weight.detach().numpy().copy()
+
+
 def test_two_classes(tiny_bert, tmp_path):
     """Their head has one row of weights."""
     y = [label == "card" for label in LABELS]
@@ -239,7 +286,10 @@ def test_only_an_export_is_replaced(distilled, tmp_path):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"format": "torch"}, r"`format` must be one of \['onnx', 'openvino'\]. Got 'torch'"),
+        (
+            {"format": "torch"},
+            r"`format` must be one of \['onnx', 'openvino', 'numpy'\]. Got 'torch'",
+        ),
         ({"quantize": "int4"}, r"`quantize` must be one of \['int8', None\]. Got 'int4'"),
         ({"min_agreement": 99}, r"`min_agreement` must be in \[0, 1\]. Got 99"),
         ({"texts": None}, "has kept none: pass `texts`"),

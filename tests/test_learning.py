@@ -11,6 +11,8 @@ from sklearn.pipeline import make_pipeline
 from test_distillation import HalfWrong, KeepsRequests, fit
 
 from pgkd.exceptions import InvalidInputError
+from pgkd.learning import LabelledTexts, Learner
+from pgkd.records import Example
 
 
 class CountsFits(ClassifierMixin, BaseEstimator):
@@ -123,6 +125,17 @@ def test_warm_start_goes_on_from_the_weights(dear, data):
     assert len(dear.fits) == 1
     assert len(dear.partial_fits) >= clf.n_cycles_
     assert clf.score(*data) > 0.9
+
+
+def test_warm_start_learns_a_new_class_from_scratch(dear):
+    """Weights for two classes cannot go on with a third."""
+    labelled = LabelledTexts(["a card", "a pin"], np.array(["card", "pin"]))
+    learner = Learner(dear, np.array(["card", "pin", "rate"]), labelled, warm_start=True, seed=0)
+    start = learner.fit(labelled, [])
+    assert learner.fit(labelled, [], start=start).classes_.tolist() == ["card", "pin"]
+    assert (len(dear.fits), len(dear.partial_fits)) == (1, 1)
+    new = learner.fit(labelled, [Example("a rate", "rate")], start=start)
+    assert new.classes_.tolist() == ["card", "pin", "rate"]
 
 
 def test_warm_start_begins_with_a_fitted_student(dear, data):

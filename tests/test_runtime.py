@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -95,7 +96,8 @@ def test_without_torch(exported, student, tmp_path):
     command = [sys.executable, "-c", WITHOUT, str(exported)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     modules, probabilities, labels = map(eval, out.splitlines())
-    assert modules == ["pgkd", "pgkd.exceptions", "pgkd.records", "pgkd.runtime"]
+    names = ("abstaining", "engines", "exceptions", "records", "runtime", "static")
+    assert modules == ["pgkd", *(f"pgkd.{name}" for name in names)]
     texts = ["my card", "the pin code"]
     np.testing.assert_allclose(probabilities, student.predict_proba(texts), atol=1e-5)
     assert labels == student.predict(texts).tolist()
@@ -178,6 +180,89 @@ def test_a_bad_text_in_a_stream_comes_after_the_answers_before_it(clf):
         next(stream)
 
 
+def test_predict_holds_no_probabilities_of_all_texts(clf, monkeypatch):
+    sizes = []
+    found = clf._predict_window
+    monkeypatch.setattr(clf, "_predict_window", lambda w: sizes.append(len(w)) or found(w))
+    texts = TEXTS * 100
+    assert clf.predict(iter(texts)).tolist() == clf.predict(TEXTS).tolist() * 100
+    assert max(sizes) == 64 * 32 < sum(sizes)
+
+
+def measure_peak(clf, n):
+    """Bytes that Python and numpy hold at most while `n` texts are labelled one after another."""
+    tracemalloc.start()
+    n_done = sum(1 for _ in clf.predict_iter((f"card {i}" for i in range(n)), window_size=512))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n_done == n
+    return peak
+
+
+def play_engine(clf, monkeypatch):
+    """Let nothing take time but what is measured: reading, cutting, sorting, padding, labelling."""
+    answer = np.full((32, 3), 1 / 3)
+    monkeypatch.setattr(clf, "_run", lambda batch: answer[: len(batch["input_ids"])])
+
+
+def test_memory_does_not_grow_with_the_texts(clf, monkeypatch):
+    play_engine(clf, monkeypatch)
+    measure_peak(clf, 512)
+    few, many = (measure_peak(clf, n) for n in (1_000, 8_000))
+    assert many < 1.2 * few
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_200_000_texts(clf):
+    """Of the whole process, with the engine's own: tracemalloc does not see that."""
+    resource = pytest.importorskip("resource", reason="no such measure on this system")
+
+    def label(n):
+        sum(1 for _ in clf.predict_iter(f"card {i % 1000}" for i in range(n)))
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB
+
+    few = label(10_000)
+    assert label(200_000) - few < 20_000
+
+
+def test_progress(exported, capsys):
+    clf = pgkd.runtime.load(exported, verbose=True)
+    assert len(clf.predict(TEXTS)) == 36
+    assert "36/36" in capsys.readouterr().err
+    assert len(list(clf.predict_iter(iter(TEXTS)))) == 36
+    assert "36 texts" in capsys.readouterr().err
+    pgkd.runtime.load(exported).predict(TEXTS)
+    assert capsys.readouterr().err == ""
+
+
+def test_without_a_threshold(clf):
+    assert (clf.temperature_, clf.threshold_) == (1.0, None)
+    for ask in (
+        lambda: clf.predict(TEXTS, abstain_label="unsure"),
+        lambda: clf.predict_iter(TEXTS, abstain_label="unsure"),  # before the first text
+        lambda: clf.abstains(TEXTS),
+    ):
+        with pytest.raises(InvalidInputError, match="call `fit_threshold`"):
+            ask()
+
+
+def test_abstaining(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "model")
+    probabilities = pgkd.runtime.load(exported).predict_proba(TEXTS)
+    threshold = float(np.median(probabilities.max(axis=1)))
+    edit(tmp_path / "model", threshold=threshold)
+    clf = pgkd.runtime.load(tmp_path / "model", batch_size=4)
+    unsure = clf.abstains(TEXTS)
+    assert 10 < unsure.sum() < 26
+    expected = np.where(unsure, "unsure", clf.predict(TEXTS)).tolist()
+    assert clf.predict(TEXTS, abstain_label="unsure").tolist() == expected
+    assert list(clf.predict_iter(TEXTS, window_size=5, abstain_label="unsure")) == expected
+    assert {type(label) for label in clf.predict(TEXTS, -1)} == {str, int}
+    assert clf.predict([], abstain_label=-1).tolist() == []
+    with pytest.raises(InvalidInputError, match="none of the classes. Got 'card'"):
+        clf.predict_iter(TEXTS, abstain_label="card")
+
+
 def edit(directory, **changes):
     document = json.loads((directory / "pgkd.json").read_text())
     (directory / "pgkd.json").write_text(json.dumps({**document, **changes}))
@@ -191,7 +276,7 @@ def edit(directory, **changes):
         (lambda d: (d / "pgkd.json").write_text("[]"), "is damaged"),
         (lambda d: (d / "pgkd.json").write_text("{}"), "written by `save`.*PGKDClassifier.load"),
         (lambda d: edit(d, format=99), "in format 99.*upgrade pgkd"),
-        (lambda d: (d / "model.onnx").write_bytes(b"cut"), "is damaged.*onnxruntime"),
+        (lambda d: (d / "model.onnx").write_bytes(b"cut"), "is damaged.*ONNXRuntimeError"),
         (lambda d: (d / "tokenizer.json").unlink(), "is damaged"),
         (lambda d: edit(d, model="../other.onnx"), r"is damaged: its model is '\.\./other"),
     ],

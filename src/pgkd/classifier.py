@@ -13,20 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from pgkd import persistence
+from pgkd.abstaining import check_abstain_label, find_unsure, withhold
+from pgkd.abstention import Abstention, choose_threshold
+from pgkd.calibration import apply_temperature, calibrate
 from pgkd.callbacks import PrintProgress
 from pgkd.distillation import Distillation
 from pgkd.exceptions import InvalidInputError
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.preparation import prepare
 from pgkd.protocols import Callback, Sampler, Teacher
-from pgkd.records import Event, Example, FloatArray, Label, SyntheticText
+from pgkd.ranks import broadcast, check_shared, is_main_process
+from pgkd.records import Event, Example, FloatArray, Label, LabelArray, SyntheticText
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students.base import predict_proba
-from pgkd.validation import check_mask
+from pgkd.validation import check_labels, check_mask, check_texts
 
 if TYPE_CHECKING:
     from pgkd.planning import Plan
@@ -109,6 +114,10 @@ class PGKDClassifier(TextClassifier):
         dollar.
     refit_on_all : bool, default=True
         Train the student once more on all labelled texts, gate included (never on `X_val`).
+    calibrate : bool, default=True
+        Whether `predict_proba` is calibrated by temperature scaling, fitted on the gate, if that
+        betters the log loss by more than a standard error. It changes no label, and takes a gate of
+        at least 20 texts.
     task_description : str, default=None
         What is classified and why, in a sentence or two, for the teacher.
     class_descriptions : dict of label to str, default=None
@@ -149,6 +158,15 @@ class PGKDClassifier(TextClassifier):
             "interrupted"}
     choice_ : :class:`~pgkd.records.Choice`
         The last student that was kept against the baseline.
+    temperature_ : float
+        By which the logits of ``student_`` are divided; 1.0 if it is not calibrated.
+    calibration_ : :class:`~pgkd.calibration.Calibration` or None
+        What calibration was measured to do; ``None`` without it.
+    threshold_ : float or None
+        The least probability of a label for `predict` with `abstain_label`; ``None`` before
+        `fit_threshold`.
+    abstention_ : :class:`~pgkd.abstention.Abstention` or None
+        What the threshold was measured to do.
     labelled_diversity_ : :class:`~pgkd.records.Diversity` or None
         Of the labelled training texts; that of the generated ones is in `history_`.
     refit_mask_ : array of bool of shape (n_synthetic,) or None
@@ -195,6 +213,7 @@ class PGKDClassifier(TextClassifier):
         "warm_start": ["boolean"],
         "min_gain_per_dollar": [Interval(Real, 0, None, closed="left"), None],
         "refit_on_all": ["boolean"],
+        "calibrate": ["boolean"],
         "task_description": [str, None],
         "class_descriptions": [Mapping, None],
         "max_cost": [Interval(Real, 0, None, closed="neither"), None],
@@ -226,6 +245,7 @@ class PGKDClassifier(TextClassifier):
         warm_start: bool = False,
         min_gain_per_dollar: float | None = None,
         refit_on_all: bool = True,
+        calibrate: bool = True,
         task_description: str | None = None,
         class_descriptions: Mapping[Label, str] | None = None,
         max_cost: float | None = None,
@@ -253,6 +273,7 @@ class PGKDClassifier(TextClassifier):
         self.warm_start = warm_start
         self.min_gain_per_dollar = min_gain_per_dollar
         self.refit_on_all = refit_on_all
+        self.calibrate = calibrate
         self.task_description = task_description
         self.class_descriptions = class_descriptions
         self.max_cost = max_cost
@@ -304,16 +325,14 @@ class PGKDClassifier(TextClassifier):
             has.
         """
         self._validate_params()
+        *data, random_state = broadcast(
+            (X, y, sample_weight, X_val, y_val, X_unlabeled, check_random_state(self.random_state))
+        )
         with TemporaryDirectory(prefix="pgkd-") as scratch:
             run, labelled = prepare(
                 self,
-                X,
-                y,
-                sample_weight,
-                X_val,
-                y_val,
-                X_unlabeled,
-                random_state=self.random_state,
+                *data,
+                random_state=random_state,
                 scratch=Path(scratch),
                 emit=self._emit,
             )
@@ -321,6 +340,11 @@ class PGKDClassifier(TextClassifier):
         student = run.returned.student
         if self.refit_on_all:
             student = self._train_on_all(run, labelled)
+        calibration = None
+        if self.calibrate:
+            calibration = calibrate(
+                run.gate, run.returned.gate_probabilities, run.classes, run.seed
+            )
 
         self.classes_ = run.classes
         self.student_ = student
@@ -334,6 +358,12 @@ class PGKDClassifier(TextClassifier):
         self.choice_ = run.choice
         self.labelled_diversity_ = run.labelled_diversity
         self.refit_mask_: NDArray[np.bool_] | None = None
+        self.calibration_ = calibration
+        self.abstention_: Abstention | None = None
+        self._gate: tuple[FloatArray, LabelArray] | None = (
+            run.returned.gate_probabilities,
+            run.gate.y,
+        )
         self._labelled = labelled if self.refit_on_all else run.train
         self._seed = run.seed
         return self
@@ -344,6 +374,7 @@ class PGKDClassifier(TextClassifier):
         except (Exception, KeyboardInterrupt) as error:
             if not run.buyer.n_answers:
                 raise
+            check_shared(error)
             warnings.warn(
                 f"`refit_on_all` failed ({error!r}); student_ has not learnt the gate texts.",
                 stacklevel=3,
@@ -367,6 +398,7 @@ class PGKDClassifier(TextClassifier):
         Returns
         -------
         self : PGKDClassifier
+            Without a threshold: it was measured on another student. The temperature stays.
 
         Raises
         ------
@@ -402,6 +434,7 @@ class PGKDClassifier(TextClassifier):
         start = self.student if hasattr(self.student, "classes_") else None
         self.student_ = learner.fit(self._labelled, examples, start=start)
         self.refit_mask_ = chosen
+        self.abstention_ = self._gate = None
         return self
 
     def _weigh(self, text: SyntheticText) -> float:
@@ -409,6 +442,132 @@ class PGKDClassifier(TextClassifier):
             return text.weight
         number = min(max(text.cycle, self.best_cycle_), self.n_cycles_)
         return self.history_[number].synthetic_weight
+
+    @property
+    def temperature_(self) -> float:
+        """By which the student's logits are divided."""
+        return 1.0 if self.calibration_ is None else self.calibration_.temperature
+
+    @property
+    def threshold_(self) -> float | None:
+        """The least probability of a label for `predict` with `abstain_label`."""
+        return None if self.abstention_ is None else self.abstention_.threshold
+
+    def fit_threshold(
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        min_accuracy: float = 0.95,
+        confidence: float = 0.95,
+    ) -> PGKDClassifier:
+        """Choose below which probability `predict` with `abstain_label` gives no label.
+
+        It is the lowest of four thresholds above which an exact test shows the labels to be right
+        often enough. The teacher is not asked, and the student stays as it is.
+
+        Parameters
+        ----------
+        X : list, 1-D array or Series of str, of shape (n_texts,), default=None
+            Labelled texts that had no part in `fit`. ``None``: the gate. It has chosen the student
+            as well, which makes it a little too kind, and `refit_on_all` has changed the student
+            since.
+        y : array-like of shape (n_texts,), default=None
+            Their labels.
+        min_accuracy : float, default=0.95
+            In (0, 1): the share of right labels among those that are given is to be greater.
+        confidence : float, default=0.95
+            In (0, 1): the probability with which it is, over draws of `X`.
+
+        Returns
+        -------
+        self : PGKDClassifier
+            With `threshold_` and `abstention_`.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        InvalidInputError
+            If no threshold can be shown to do, or there is no gate: after `refit` and `load`.
+
+        Examples
+        --------
+        >>> clf.fit_threshold(min_accuracy=0.9)  # doctest: +SKIP
+        >>> clf.predict(["good fun", "who knows"], abstain_label="unsure")  # doctest: +SKIP
+        array(['pos', 'unsure'], dtype='<U6')
+        """
+        check_is_fitted(self)
+        for name, value in (("min_accuracy", min_accuracy), ("confidence", confidence)):
+            if not 0 < value < 1:
+                raise InvalidInputError(f"`{name}` must be a float in (0, 1). Got {value!r}.")
+        if X is not None:
+            texts = check_texts(X)
+            answers = (
+                predict_proba(self.student_, texts, self.classes_),
+                check_labels(y, len(texts)),
+            )
+        elif self._gate is not None:
+            answers = self._gate
+        else:
+            raise InvalidInputError(
+                "`fit_threshold` needs labelled texts that the student has not learnt, as `X` and "
+                "`y`: those of the gate are gone after `load`, and tell nothing after `refit`."
+            )
+        probabilities = apply_temperature(answers[0], self.temperature_)
+        self.abstention_ = choose_threshold(
+            probabilities.max(axis=1),
+            self.classes_[probabilities.argmax(axis=1)] == answers[1],
+            min_accuracy=min_accuracy,
+            confidence=confidence,
+            on_gate=X is None,
+        )
+        return self
+
+    def abstains(self, X: Any) -> NDArray[np.bool_]:
+        """Return which texts the student is less sure of than ``threshold_``.
+
+        Parameters
+        ----------
+        X : list, 1-D array or Series of str, of shape (n_texts,)
+
+        Returns
+        -------
+        unsure : array of bool of shape (n_texts,)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        InvalidInputError
+            Without a threshold, which `fit_threshold` chooses.
+        """
+        return find_unsure(self.predict_proba(X), self.threshold_)
+
+    def predict(self, X: Any, abstain_label: Label | None = None) -> LabelArray:
+        """Return the most probable class of each text.
+
+        Parameters
+        ----------
+        X : list, 1-D array or Series of str, of shape (n_texts,)
+        abstain_label : str, int or bool, default=None
+            For texts that the student is less sure of than ``threshold_``; none of the classes.
+            ``None``: every text gets a class.
+
+        Returns
+        -------
+        labels : array of shape (n_texts,)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        InvalidInputError
+            If `X` is no sequence of str, or for an `abstain_label` without a threshold.
+        """
+        if abstain_label is None:
+            return super().predict(X)
+        probabilities = self.predict_proba(X)
+        check_abstain_label(abstain_label, self.classes_)
+        labels = self.classes_[probabilities.argmax(axis=1)]
+        return withhold(labels, find_unsure(probabilities, self.threshold_), abstain_label)
 
     def report(self) -> Report:
         """Explain the run, from the baseline to the student that was returned.
@@ -468,7 +627,8 @@ class PGKDClassifier(TextClassifier):
             return make_plan(run)
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
-        return predict_proba(self.student_, texts, self.classes_)
+        probabilities = predict_proba(self.student_, texts, self.classes_)
+        return apply_temperature(probabilities, self.temperature_)
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Save the fitted classifier to a directory: safetensors, JSON and skops, no pickle.
@@ -523,6 +683,8 @@ class PGKDClassifier(TextClassifier):
         return classifier
 
     def _emit(self, event: Event) -> None:
+        if not is_main_process():
+            return
         printer = [PrintProgress(self.verbose)] if self.verbose else []
         for callback in [*printer, *(self.callbacks or ())]:
             try:

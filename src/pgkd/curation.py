@@ -30,8 +30,9 @@ BLOCK = 500
 #: A label is plausible from this share of the probability of the student's own choice.
 PLAUSIBLE = 0.1
 
+# Of a text's trigrams hardly two share one of 65,536 columns, and scipy is slow with more.
 _VECTORIZER = HashingVectorizer(
-    analyzer="char_wb", ngram_range=(3, 3), alternate_sign=False, norm="l2"
+    n_features=2**16, analyzer="char_wb", ngram_range=(3, 3), alternate_sign=False, norm="l2"
 )
 
 

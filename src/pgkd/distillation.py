@@ -20,6 +20,7 @@ from pgkd.evaluation import GateScorer, make_predictions, make_report
 from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.protocols import Sampler
+from pgkd.ranks import check_shared
 from pgkd.records import (
     Audit,
     Batch,
@@ -213,7 +214,8 @@ class Distillation:
             self._audit()
             while (reason := self._reason_to_stop()) is None:
                 self._run_cycle()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            check_shared(error)
             reason = "interrupted"
             self._warn("Interrupted.")
         except TeacherBudgetError as error:
@@ -227,6 +229,7 @@ class Distillation:
         except Exception as error:
             if not self.buyer.n_answers:
                 raise  # nothing was bought yet, so nothing is lost
+            check_shared(error)
             reason = "error"
             self._warn(f"{type(error).__name__}: {error}")
         self.returned = self._choose()
@@ -305,6 +308,7 @@ class Distillation:
         try:
             return baseline, self._make_candidate(last.cycle, replace(last.version, student=None))
         except (Exception, KeyboardInterrupt) as error:
+            check_shared(error)
             warnings.warn(
                 f"Training the student on what its scout has learnt failed ({error!r}); the "
                 "student's baseline is returned. `refit` trains it again on these texts: "

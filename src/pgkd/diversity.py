@@ -44,14 +44,18 @@ def measure_diversity(texts: Sequence[str], labels: Sequence[Label]) -> Diversit
     (0.75, 0.5)
     """
     classes: dict[Label, list[int]] = {}
-    for row, label in enumerate(labels):
-        classes.setdefault(label, []).append(row)
+    for i, label in enumerate(labels):
+        classes.setdefault(label, []).append(i)
     words, vectors = [_split(text) for text in texts], vectorize(texts)
-    measured = []
-    for rows in classes.values():
-        if len(rows) > 1:
-            own = [words[row] for row in rows]
-            measured.append((_distinct(own, 1), _distinct(own, 2), _similarity(vectors[rows])))
+    measured = [
+        (
+            _distinct(own := [words[i] for i in rows], 1),
+            _distinct(own, 2),
+            _similarity(vectors[rows]),
+        )
+        for rows in classes.values()
+        if len(rows) > 1
+    ]
     return Diversity(*np.mean(measured, axis=0).tolist()) if measured else None
 
 
@@ -74,8 +78,6 @@ def _split_word(word: str) -> Iterator[str]:
 
 def _similarity(vectors: csr_matrix) -> float:
     """Mean cosine of two different texts: that of all pairs is the square of the sum."""
+    own = vectors.multiply(vectors).sum()
     n = vectors.shape[0]
-    # Only the columns that are not empty: there are a million.
-    _, columns = np.unique(vectors.indices, return_inverse=True)
-    total = np.bincount(columns, weights=vectors.data)
-    return float((np.square(total).sum() - np.square(vectors.data).sum()) / (n * (n - 1)))
+    return float((np.square(vectors.sum(axis=0)).sum() - own) / (n * (n - 1)))

@@ -2,12 +2,14 @@
 
 ::
 
-    model.onnx, or openvino_model.xml and .bin
+    model.onnx, or openvino_model.xml and .bin, or model.npz of a StaticStudent
     tokenizer.json, tokenizer_config.json
     config.json                  as transformers writes it, with the classes as `id2label`
     sentence_bert_config.json    the longest text, where Text Embeddings Inference looks for it
     model.safetensors            of a TransformerStudent without `quantize`, for transformers
     pgkd.json, README.md         what `pgkd.runtime` and a reader need to know
+
+A StaticStudent has no graph, and of the tokenizer's files only the first.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import logging
 import os
 import shutil
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,13 @@ import torch
 from transformers.models.auto import modeling_auto
 
 import pgkd
-from pgkd import runtime
+from pgkd import engines, runtime
+from pgkd.calibration import apply_temperature
 from pgkd.exceptions import ExportError, InvalidInputError
 from pgkd.model_card import make_card
 from pgkd.persistence import list_files, replacing
 from pgkd.records import FloatArray, LabelArray
-from pgkd.students._pretrained import Graph, preserve_globals, save_pretrained
+from pgkd.students._pretrained import Graph, preserve_globals, save_pretrained, save_tokenizer
 from pgkd.text import is_valid
 from pgkd.validation import check_texts
 
@@ -43,7 +46,7 @@ __all__ = ["Parity", "export"]
 TOLERANCE = 1e-3
 #: Version of ONNX's operators: old enough for any engine of the last years.
 OPSET = 17
-ENGINES = {"onnx": "onnxruntime", "openvino": "openvino"}
+ENGINES = {"onnx": "onnxruntime", "openvino": "openvino", "numpy": "numpy"}
 
 
 @dataclass(frozen=True)
@@ -70,50 +73,63 @@ def export(
     classifier: Any,
     directory: str | os.PathLike[str],
     *,
-    format: str = "onnx",
+    format: str | None = None,
     quantize: str | None = None,
     texts: Any = None,
     min_agreement: float = 0.99,
 ) -> Parity:
     """Export a fitted classifier or student: see `PGKDClassifier.export`."""
-    _check_parameters(format, quantize, min_agreement)
     student = getattr(classifier, "student_", classifier)
-    if not hasattr(student, "_make_graph"):
+    is_static = hasattr(student, "_write_static")
+    format = format or ("numpy" if is_static else "onnx")
+    _check_parameters(format, quantize, min_agreement)
+    if not is_static and not hasattr(student, "_make_graph"):
         raise ExportError(
-            f"A student of class {type(student).__name__} cannot be exported: TransformerStudent "
-            "and EmbeddingStudent can. Keep this one with `save`, and open it with `load`."
+            f"A student of class {type(student).__name__} cannot be exported: TransformerStudent, "
+            "EmbeddingStudent and StaticStudent can. Keep this one with `save`, and open it with "
+            "`load`."
         )
-    graph = student._make_graph()
-    if not graph.tokenizer.is_fast:
+    if is_static != (format == "numpy") or (is_static and quantize):
+        given = f"`quantize={quantize!r}`" if is_static and quantize else f"`format={format!r}`"
         raise ExportError(
-            f"The tokenizer {type(graph.tokenizer).__name__} has no tokenizer.json, without which "
-            "no text can be read: use a model with a fast tokenizer."
+            f"A {type(student).__name__} cannot be exported with {given}: a StaticStudent is "
+            "written as numpy's arrays, any other as a graph. Leave it out."
         )
+    graph = None if is_static else _make_graph(student)
     texts = _kept_texts(classifier) if texts is None else check_texts(texts, "texts")
     if not texts:
         raise InvalidInputError(
             "`export` compares the answers to some texts, and this student has kept none: pass "
             "`texts`, e.g. those it was trained on."
         )
-    expected = student.predict_proba(texts)
+    temperature = getattr(classifier, "temperature_", 1.0)
+    expected = apply_temperature(student.predict_proba(texts), temperature)
+    is_transformer = type(student).__name__ == "TransformerStudent"
     with replacing(Path(directory), "export") as draft:
-        if quantize is None and type(student).__name__ == "TransformerStudent":
-            save_pretrained(graph.model, graph.tokenizer, draft)  # for transformers
-        _write_config(graph, draft, student.classes_)
+        if graph is None:
+            parts = student._write_static(draft, temperature)
+            packages = ["numpy", "tokenizers"]
+        else:
+            if temperature != 1:
+                graph = _divide_logits(graph, temperature, has_head=is_transformer)
+            if quantize is None and is_transformer:
+                save_pretrained(graph.model, graph.tokenizer, draft)  # for transformers
+            _write_config(graph, draft, student.classes_)
+            model = _write_model(graph, draft, format, quantize)
+            parts = {"model": model, "max_length": _write_tokenizer(graph, draft)}
+            packages = ["torch", "transformers", "tokenizers", ENGINES[format]]
         document = {
             "writer": "export",
             "format": runtime.FORMAT,
             "pgkd": pgkd.__version__,
             "student": type(student).__name__,
-            "model": _write_model(graph, draft, format, quantize),
             "quantize": quantize,
-            "max_length": _write_tokenizer(graph, draft),
+            **parts,
             "classes": student.classes_.tolist(),
             "classes_dtype": student.classes_.dtype.str,
-            "versions": {
-                name: version(name)
-                for name in ("torch", "transformers", "tokenizers", ENGINES[format])
-            },
+            "temperature": temperature,  # which is a part of the model
+            "threshold": getattr(classifier, "threshold_", None),
+            "versions": {name: version(name) for name in packages},
         }
         found = runtime.ExportedClassifier(draft, document, engine=ENGINES[format])
         parity = measure_parity(expected, found.predict_proba(texts))
@@ -124,6 +140,16 @@ def export(
         document["files"] = list_files(draft)
         _write(draft / runtime.DOCUMENT, json.dumps(document, ensure_ascii=False, indent=1))
     return parity
+
+
+def _make_graph(student: Any) -> Graph:
+    graph: Graph = student._make_graph()
+    if not graph.tokenizer.is_fast:
+        raise ExportError(
+            f"The tokenizer {type(graph.tokenizer).__name__} has no tokenizer.json, without which "
+            "no text can be read: use a model with a fast tokenizer."
+        )
+    return graph
 
 
 def measure_parity(expected: FloatArray, found: FloatArray) -> Parity:
@@ -165,10 +191,10 @@ def _check_parameters(format: str, quantize: str | None, min_agreement: float) -
             raise InvalidInputError(f"`{name}` must be one of {possible}. Got {value!r}.")
     if not 0 <= min_agreement <= 1:
         raise InvalidInputError(f"`min_agreement` must be in [0, 1]. Got {min_agreement!r}.")
-    runtime.require(ENGINES[format], extra=format)
+    engines.require(ENGINES[format], extra=format)
     if quantize:
-        runtime.require("onnx", extra="onnx")
-        runtime.require("onnxruntime", extra="onnx")
+        engines.require("onnx", extra="onnx")
+        engines.require("onnxruntime", extra="onnx")
 
 
 def _kept_texts(classifier: Any) -> list[str]:
@@ -177,6 +203,18 @@ def _kept_texts(classifier: Any) -> list[str]:
     if labelled is not None:
         return list(labelled.texts)
     return [t.text for t in getattr(classifier, "synthetic_", ()) if is_valid(t.text)]
+
+
+def _divide_logits(graph: Graph, temperature: float, has_head: bool) -> Graph:
+    """Calibrate the graph itself, so that whatever opens it answers with these probabilities."""
+    if not has_head:
+        return replace(graph, compute=lambda *given: graph.compute(*given) / temperature)
+    model = copy.deepcopy(graph.model)  # whose weights are written for transformers as well
+    head = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.div_(temperature)
+    return replace(graph, model=model)
 
 
 class _Logits(torch.nn.Module):
@@ -195,7 +233,7 @@ class _Logits(torch.nn.Module):
 
 def _write_model(graph: Graph, directory: Path, format: str, quantize: str | None) -> str:
     """Write the model in the format asked for, and name its file."""
-    path = directory / runtime.ONNX
+    path = directory / engines.ONNX
     _write_onnx(graph, path)
     if quantize:
         _quantize(path)
@@ -205,9 +243,9 @@ def _write_model(graph: Graph, directory: Path, format: str, quantize: str | Non
 
     # Not `convert_model`, which reports each conversion to OpenVINO's makers.
     model = openvino.Core().read_model(path)
-    openvino.save_model(model, directory / runtime.OPENVINO, compress_to_fp16=False)
+    openvino.save_model(model, directory / engines.OPENVINO, compress_to_fp16=False)
     path.unlink()
-    return runtime.OPENVINO
+    return engines.OPENVINO
 
 
 def _write_onnx(graph: Graph, path: Path) -> None:
@@ -225,10 +263,10 @@ def _write_onnx(graph: Graph, path: Path) -> None:
             dynamo=False,
             opset_version=OPSET,
             input_names=names,
-            output_names=list(runtime.OUTPUTS),
+            output_names=list(engines.OUTPUTS),
             dynamic_axes={
                 **{name: {0: "batch", 1: "sequence"} for name in names},
-                **{name: {0: "batch"} for name in runtime.OUTPUTS},
+                **{name: {0: "batch"} for name in engines.OUTPUTS},
             },
         )
 
@@ -254,12 +292,9 @@ def _write_tokenizer(graph: Graph, directory: Path) -> int:
     tokenizer = copy.deepcopy(graph.tokenizer)
     max_length = min(graph.max_length, tokenizer.model_max_length)
     tokenizer.model_max_length = max_length
-    with preserve_globals():
-        tokenizer.save_pretrained(directory)
+    save_tokenizer(tokenizer, directory)
     file = directory / "tokenizer_config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
-    if config.get("tokenizer_class") == "TokenizersBackend":  # unknown before transformers 5
-        config["tokenizer_class"] = "PreTrainedTokenizerFast"
     config["model_input_names"] = tokenizer.model_input_names
     _write(file, json.dumps(config, ensure_ascii=False, indent=1))
     # A call sets up the backend for good: how texts are cut, what they are padded with, and where.

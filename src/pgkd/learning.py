@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn.dummy import DummyClassifier
 
+from pgkd.ranks import broadcast
 from pgkd.records import Example, FloatArray, LabelArray, SyntheticText
 from pgkd.splitting import Indices, make_folds
 from pgkd.students.base import predict_proba, train, weight_parameter
@@ -88,16 +89,16 @@ class Learner:
         texts = labelled.texts + [example.text for example in synthetic]
         # The dtype of the labelled texts' labels would cut a longer name of another class.
         new = np.array([example.label for example in synthetic], dtype=self.classes.dtype)
+        y = np.append(labelled.y, new)
         new_weights = np.array([self.weigh(example, factor) for example in synthetic])
         weights = labelled.weights
         # A student that takes no weights learns alike what a teacher has weighed.
         if self.takes_weights and (weights is not None or (new_weights != 1.0).any()):
             weights = np.ones(len(labelled)) if weights is None else weights
             weights = np.append(weights, new_weights)
-        start = start if self.warm_start else None
-        return train(
-            self.student, texts, np.append(labelled.y, new), weights, self.seed, start=start
-        )
+        if not self.warm_start or not set(y.tolist()) <= set(getattr(start, "classes_", [])):
+            start = None  # one that does not know a class cannot learn it
+        return train(self.student, texts, y, weights, self.seed, start=start)
 
     def weigh(self, text: Example | SyntheticText, factor: float) -> float:
         """Weigh a generated text; `factor` is no judgement of a class without labelled texts."""
@@ -111,7 +112,8 @@ class Learner:
 
     def predict(self, student: Any, texts: Sequence[str]) -> FloatArray:
         """Return probabilities of shape (n_texts, n_classes)."""
-        return predict_proba(student, texts, self.classes)
+        # Two processes' numbers may differ in the last bit, and so would what they decide.
+        return broadcast(predict_proba(student, texts, self.classes))
 
     @cached_property
     def folds(self) -> list[tuple[Indices, Indices]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 #: Classes named on the card; config.json names all.
@@ -25,7 +26,7 @@ def make_card(document: dict[str, Any], classifier: Any) -> str:
             "---",
             "library_name: pgkd",
             "pipeline_tag: text-classification",
-            f"tags: [pgkd, {'onnx' if document['model'].endswith('.onnx') else 'openvino'}]",
+            f"tags: [pgkd, {_name_engine(document).removesuffix('runtime')}]",
             "---",
             "",
             "# A text classifier",
@@ -56,9 +57,15 @@ def _describe(document: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def _name_engine(document: dict[str, Any]) -> str:
+    return {".onnx": "onnxruntime", ".xml": "openvino", ".npz": "numpy"}[
+        Path(document["model"]).suffix
+    ]
+
+
 def _explain(document: dict[str, Any]) -> Iterator[str]:
-    onnx = document["model"].endswith(".onnx")
-    yield "With numpy, tokenizers and " + ("onnxruntime" if onnx else "openvino") + ", no torch:"
+    engine = _name_engine(document)
+    yield f"With {' and '.join(dict.fromkeys(['numpy', 'tokenizers', engine]))}, no torch:"
     yield from _code("import pgkd.runtime", 'pgkd.runtime.load(".").predict(["..."])')
     yield ""
     if document["student"] == "TransformerStudent" and not document["quantize"]:
@@ -69,7 +76,7 @@ def _explain(document: dict[str, Any]) -> Iterator[str]:
             'classify(["..."], truncation=True)',
         )
         yield ""
-    if onnx:
+    if engine == "onnxruntime":
         yield "With Optimum (`optimum-onnx`):"
         yield from _code(
             "from optimum.onnxruntime import ORTModelForSequenceClassification",
@@ -108,3 +115,14 @@ def _measure(document: dict[str, Any], classifier: Any) -> Iterator[str]:
             f"{report.accuracy:.3f}, macro F1 {report.f1_macro:.3f}. The student was trained on "
             f"{learnt}{again}. The gate helped to choose it, so test it on other texts."
         )
+        calibration = classifier.calibration_
+        if calibration is not None and document["temperature"] != 1:
+            yield (
+                f"- The model's probabilities are calibrated, with temperature "
+                f"{calibration.temperature:.3g}. On the gate, cross-fitted: log loss "
+                f"{calibration.log_loss_after:.3f}, expected calibration error "
+                f"{calibration.ece_after:.3f}, of which {calibration.ece_by_chance:.3f} would be "
+                "chance."
+            )
+    if document["threshold"] is not None:
+        yield f"- With `predict(texts, abstain_label=...)`: {classifier.abstention_}"

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -25,10 +26,13 @@ from sklearn.base import clone
 
 import pgkd
 from pgkd.exceptions import PersistenceError
+from pgkd.ranks import is_main_process
 from pgkd.records import Usage
 from pgkd.serialization import (
+    abstention_from_json,
     audit_from_json,
     audit_to_json,
+    calibration_from_json,
     choice_from_json,
     choice_to_json,
     cycle_from_json,
@@ -58,8 +62,13 @@ def save(classifier: Any, directory: Path) -> None:
 def replacing(directory: Path, writer: str) -> Iterator[Path]:
     """Yield a draft that takes the place of `directory`, whole or not at all.
 
-    `writer` is the method that writes it, and the only one whose directories it replaces.
+    `writer` is the method that writes it, and the only one whose directories it replaces. Of the
+    processes of a launcher, rank 0 replaces it, and the drafts of the others are thrown away.
     """
+    if not is_main_process():
+        with TemporaryDirectory(prefix="pgkd-") as scratch:
+            yield Path(scratch)
+        return
     try:
         directory = Path(os.path.abspath(directory))
         _check_replaceable(directory, writer)
@@ -179,6 +188,8 @@ def _write(classifier: Any, directory: Path) -> None:
         "best_cycle": classifier.best_cycle_,
         "stop_reason": classifier.stop_reason_,
         "choice": classifier.choice_ and choice_to_json(classifier.choice_),
+        "calibration": classifier.calibration_ and asdict(classifier.calibration_),
+        "abstention": classifier.abstention_ and asdict(classifier.abstention_),
         "labelled_diversity": diversity_to_json(classifier.labelled_diversity_),
         "refit_mask": None if classifier.refit_mask_ is None else classifier.refit_mask_.tolist(),
     }
@@ -211,6 +222,9 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     classifier.stop_reason_ = document["stop_reason"]
     classifier.choice_ = document["choice"] and choice_from_json(document["choice"])
     classifier.labelled_diversity_ = diversity_from_json(document["labelled_diversity"])
+    classifier.calibration_ = calibration_from_json(document.get("calibration"))
+    classifier.abstention_ = abstention_from_json(document.get("abstention"))
+    classifier._gate = None  # labelled texts are not saved, nor what was answered to them
     mask = document["refit_mask"]
     classifier.refit_mask_ = None if mask is None else np.array(mask, dtype=bool)
     with (directory / TEXTS).open(encoding="utf-8") as lines:

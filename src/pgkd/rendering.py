@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pgkd.calibration import MIN_TEXTS
 from pgkd.curation import NEAR_DUPLICATE, PLAUSIBLE
 from pgkd.records import Diversity, Usage
 from pgkd.text import make_valid
@@ -78,6 +79,7 @@ def render(report: Report) -> str:
         *_cycles(report),
         *_feedback(report),
         *_gains(report),
+        *_calibration(report),
         *_losses(report),
         *_usage(report),
     ]
@@ -208,6 +210,16 @@ def _gains(report: Report) -> Iterator[str]:
         )
     if len(up) + len(down) > len(shown):
         yield "All classes: `report.gains`."
+
+
+def _calibration(report: Report) -> Iterator[str]:
+    yield "## Probabilities"
+    if report.calibration is None:
+        yield (
+            f"They are the student's own: not calibrated, by `calibrate=False` or for want of "
+            f"{MIN_TEXTS} gate texts."
+        )
+    yield from (str(part) for part in (report.calibration, report.abstention) if part)
 
 
 def _losses(report: Report) -> Iterator[str]:

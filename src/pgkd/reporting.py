@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pgkd.abstention import Abstention
+from pgkd.calibration import Calibration
 from pgkd.exceptions import InvalidInputError
 from pgkd.records import Choice, Cycle, Diversity, Label, SyntheticText, Usage
 from pgkd.rendering import render
@@ -105,6 +107,10 @@ class Report:
         Generated texts that ``student_`` has learnt since, if `refit` was called.
     audit : Any
         ``audit_`` of the classifier, if it has one.
+    calibration : Calibration or None
+        ``calibration_`` of the classifier.
+    abstention : Abstention or None
+        ``abstention_`` of the classifier.
     """
 
     choice: Choice
@@ -121,6 +127,8 @@ class Report:
     usage: Usage
     n_refitted: int | None = None
     audit: Any = None
+    calibration: Calibration | None = None
+    abstention: Abstention | None = None
 
     def __str__(self) -> str:
         return render(self)
@@ -206,6 +214,8 @@ def make_run_report(clf: PGKDClassifier) -> Report:
         usage=clf.usage_,
         n_refitted=None if mask is None else int(mask.sum()),
         audit=getattr(clf, "audit_", None),
+        calibration=clf.calibration_,
+        abstention=clf.abstention_,
     )
 
 

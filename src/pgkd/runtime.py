@@ -1,18 +1,20 @@
 """Exported classifiers without torch: numpy, tokenizers and one engine are all it takes.
 
+A `StaticStudent` does without the engine.
+
 ::
 
     model.onnx, or openvino_model.xml and .bin    from tokens to logits and probabilities
+    model.npz                                     in their place: vectors of tokens, and a head
     tokenizer.json                                cuts texts as the student did
-    pgkd.json                                     classes, versions, the measured parity
+    pgkd.json                                     classes, temperature, threshold, parity
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from importlib.util import find_spec
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,21 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pgkd.abstaining import check_abstain_label, find_unsure, withhold
+from pgkd.engines import ENGINES, STATIC, Engine, list_choices, open_engine
 from pgkd.exceptions import InvalidInputError, PersistenceError
+from pgkd.static import open_static
 
 FORMAT = 1
-DOCUMENT, ONNX, OPENVINO, TOKENIZER = (
-    "pgkd.json",
-    "model.onnx",
-    "openvino_model.xml",
-    "tokenizer.json",
-)
-#: What can run which file, the first choice first.
-ENGINES = {ONNX: ("onnxruntime", "openvino"), OPENVINO: ("openvino",)}
-#: The names in the graph.
-OUTPUTS = ("logits", "probabilities")
-
-_Run = Callable[[Mapping[str, NDArray[np.int64]]], NDArray[np.float32]]
+DOCUMENT, TOKENIZER = "pgkd.json", "tokenizer.json"
+#: Texts that the engines are timed with.
+SAMPLE = ["where is the parcel that I ordered last week, and why does nobody answer?"] * 8
 
 __all__ = ["ExportedClassifier", "load"]
 
@@ -43,20 +39,30 @@ def load(
     directory: str | os.PathLike[str],
     *,
     engine: str = "auto",
+    precision: str = "float32",
     batch_size: int = 32,
     n_threads: int | None = None,
+    verbose: bool | int = False,
 ) -> ExportedClassifier:
     """Open a directory that `export` wrote, on the CPU.
 
     Parameters
     ----------
     directory : str or path
-    engine : {"auto", "onnxruntime", "openvino"}, default="auto"
-        OpenVINO runs both formats, ONNX Runtime its own. ``"auto"``: ONNX Runtime, where it can.
+    engine : {"auto", "onnxruntime", "openvino", "numpy"}, default="auto"
+        OpenVINO runs both formats, ONNX Runtime its own, and numpy a `StaticStudent`. ``"auto"``:
+        of those that are installed the fastest here, by a trial of a few batches; it takes up to a
+        second or two.
+    precision : {"auto", "float32", "bfloat16"}, default="float32"
+        Bfloat16 is much faster on CPUs that have instructions for it (AVX512-BF16, AMX), takes
+        OpenVINO, and changes probabilities in the third digit, which the parity measured by
+        `export` does not cover. ``"auto"``: where it is there, and faster in the trial.
     batch_size : int, default=32
         Texts computed at once.
     n_threads : int, default=None
         Threads of the engine. ``None``: as many as it likes.
+    verbose : bool, default=False
+        Whether to show a progress bar while predicting.
 
     Returns
     -------
@@ -68,7 +74,7 @@ def load(
         If the directory holds no exported classifier, a damaged one, one of a newer version, or one
         that `engine` cannot run.
     InvalidInputError
-        If there is no such engine, or a number is below 1.
+        If there is no such engine or precision, the CPU has no bfloat16, or a number is below 1.
     ImportError
         If the engine is not installed.
 
@@ -82,7 +88,13 @@ def load(
     path = Path(directory)
     document = _read_document(path)
     return ExportedClassifier(
-        path, document, engine=engine, batch_size=batch_size, n_threads=n_threads
+        path,
+        document,
+        engine=engine,
+        precision=precision,
+        batch_size=batch_size,
+        n_threads=n_threads,
+        verbose=verbose,
     )
 
 
@@ -93,6 +105,12 @@ class ExportedClassifier:
     ----------
     classes_ : array of shape (n_classes,)
         The student's, in the order of the columns of `predict_proba`.
+    engine, precision : str
+        What computes, and in which numbers.
+    temperature_ : float
+        By which the logits were divided, in the graph itself.
+    threshold_ : float or None
+        The least probability of a label for `abstain_label`; ``None`` if there was none to export.
     document : dict
         What ``pgkd.json`` says: versions, the longest text in tokens, the measured parity.
     """
@@ -103,30 +121,53 @@ class ExportedClassifier:
         document: dict[str, Any],
         *,
         engine: str = "auto",
+        precision: str = "float32",
         batch_size: int = 32,
         n_threads: int | None = None,
+        verbose: bool | int = False,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("n_threads", n_threads)):
             if value is not None and value < 1:
                 raise InvalidInputError(f"`{name}` must be an int of 1 or more. Got {value}.")
         file = str(document.get("model"))
-        engine = _choose(directory, file, engine)
+        if file not in ENGINES:
+            raise PersistenceError(
+                f"The export in {str(directory)!r} is damaged: its model is {file!r}. Export it "
+                "again."
+            )
+        path = directory / file
         try:
             self.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
             self._tokenizer, self._padding = _open_tokenizer(directory / TOKENIZER)
-            self._inputs, self._run = _OPEN[engine](directory / file, n_threads)
+            if file == STATIC:
+                ((self.engine, self.precision),) = list_choices(path, engine, precision)
+                self._predict_window = open_static(path, self._tokenizer, document["max_length"])
+            else:
+                opened = open_engine(path, engine, precision, n_threads, self._make_sample)
+                self.engine, self.precision = opened.name, opened.precision
+                self._inputs, self._run = opened.inputs, opened.run
+                self._predict_window = self._run_graph
         except Exception as error:
-            if isinstance(error, ImportError):
+            if isinstance(error, (ImportError, InvalidInputError, PersistenceError)):
                 raise
             raise PersistenceError(
                 f"The export in {str(directory)!r} is damaged, or made for another version of "
-                f"{engine} ({type(error).__name__}: {error}): export it again."
+                f"its engine ({type(error).__name__}: {error}): export it again."
             ) from error
+        self.temperature_: float = document.get("temperature", 1.0)
+        self.threshold_: float | None = document.get("threshold")
         self.document = document
         self._batch_size = batch_size
+        self._verbose = verbose
 
     def __repr__(self) -> str:
-        return f"ExportedClassifier({len(self.classes_)} classes, {self.document['model']!r})"
+        return (
+            f"ExportedClassifier({len(self.classes_)} classes, {self.document['model']!r}, "
+            f"{self.engine}, {self.precision})"
+        )
+
+    def _make_sample(self, engine: Engine) -> dict[str, NDArray[np.int64]]:
+        return self._pad(self._tokenizer.encode_batch(SAMPLE), engine.inputs)
 
     def predict_proba(self, texts: Iterable[str]) -> NDArray[np.float64]:
         """Return class probabilities.
@@ -148,10 +189,47 @@ class ExportedClassifier:
         windows = list(self._stream(texts, 64 * self._batch_size))
         return np.concatenate([np.empty((0, len(self.classes_))), *windows])
 
-    def predict(self, texts: Iterable[str]) -> NDArray[Any]:
-        """Return the most probable class of each text, shape (n_texts,)."""
-        labels: NDArray[Any] = self.classes_[self.predict_proba(texts).argmax(axis=1)]
-        return labels
+    def predict(
+        self, texts: Iterable[str], abstain_label: str | int | bool | None = None
+    ) -> NDArray[Any]:
+        """Return the most probable class of each text.
+
+        Parameters
+        ----------
+        texts : iterable of str
+        abstain_label : str, int or bool, default=None
+            For texts that the student is less sure of than ``threshold_``; none of the classes.
+            ``None``: every text gets a class.
+
+        Returns
+        -------
+        labels : array of shape (n_texts,)
+
+        Raises
+        ------
+        InvalidInputError
+            If a text is no str, or for an `abstain_label` without a threshold.
+        """
+        windows = list(self._label(texts, abstain_label, 64 * self._batch_size))
+        return np.concatenate(windows) if windows else self.classes_[:0]
+
+    def abstains(self, texts: Iterable[str]) -> NDArray[np.bool_]:
+        """Return which texts the student is less sure of than ``threshold_``.
+
+        Parameters
+        ----------
+        texts : iterable of str
+
+        Returns
+        -------
+        unsure : array of bool of shape (n_texts,)
+
+        Raises
+        ------
+        InvalidInputError
+            If a text is no str, or there was no threshold to export.
+        """
+        return find_unsure(self.predict_proba(texts), self.threshold_)
 
     def predict_proba_iter(
         self, texts: Iterable[str], *, window_size: int = 2048
@@ -180,11 +258,34 @@ class ExportedClassifier:
         """
         return (row for rows in self._stream(texts, window_size) for row in rows)
 
-    def predict_iter(self, texts: Iterable[str], *, window_size: int = 2048) -> Iterator[Any]:
-        """Yield the label of each text, as `predict_proba_iter` yields its probabilities."""
-        labels = self.classes_.tolist()  # Python's own types, which e.g. JSON takes
+    def predict_iter(
+        self,
+        texts: Iterable[str],
+        *,
+        window_size: int = 2048,
+        abstain_label: str | int | bool | None = None,
+    ) -> Iterator[Any]:
+        """Yield the label of each text, as `predict_proba_iter` yields its probabilities.
+
+        In Python's own types, which e.g. JSON takes; `abstain_label` is that of `predict`.
+        """
+        windows = self._label(texts, abstain_label, window_size)
+        return (label for labels in windows for label in labels.tolist())
+
+    def _label(self, texts: Iterable[str], abstain_label: Any, size: int) -> Iterator[NDArray[Any]]:
+        """Label window by window, so that probabilities of all texts are never held."""
+        windows = self._stream(texts, size)
+        if abstain_label is None:
+            return (self.classes_[rows.argmax(axis=1)] for rows in windows)
+        check_abstain_label(abstain_label, self.classes_)
+        find_unsure(np.empty((0, 1)), self.threshold_)  # is there a threshold? before the work
         return (
-            labels[row.argmax()] for row in self.predict_proba_iter(texts, window_size=window_size)
+            withhold(
+                self.classes_[rows.argmax(axis=1)],
+                find_unsure(rows, self.threshold_),
+                abstain_label,
+            )
+            for rows in windows
         )
 
     def _stream(self, texts: Iterable[str], size: int) -> Iterator[NDArray[np.float64]]:
@@ -195,7 +296,16 @@ class ExportedClassifier:
             )
         if size < 1:
             raise InvalidInputError(f"`window_size` must be an int of 1 or more. Got {size}.")
-        return self._predict_windows(iter(texts), size)
+        return self._predict_windows(self._show_progress(texts), size)
+
+    def _show_progress(self, texts: Iterable[str]) -> Iterator[str]:
+        if not self._verbose:
+            return iter(texts)
+        try:
+            from tqdm.auto import tqdm
+        except ImportError as error:
+            raise ImportError("`verbose=True` needs tqdm: pip install tqdm.") from error
+        return iter(tqdm(texts, unit=" texts"))
 
     def _predict_windows(self, texts: Iterator[str], size: int) -> Iterator[NDArray[np.float64]]:
         n_done = 0
@@ -204,18 +314,18 @@ class ExportedClassifier:
             yield self._predict_window(window)
             n_done += len(window)
 
-    def _predict_window(self, texts: list[str]) -> NDArray[np.float64]:
+    def _run_graph(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Compute the longest first: if memory is too small, it shows at once."""
         encodings = self._tokenizer.encode_batch(texts)
         order = np.argsort([-len(encoding) for encoding in encodings], kind="stable")
         found = np.empty((len(texts), len(self.classes_)))
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
-            found[rows] = self._run(self._pad([encodings[i] for i in rows]))
+            found[rows] = self._run(self._pad([encodings[i] for i in rows], self._inputs))
         probabilities: NDArray[np.float64] = found / found.sum(axis=1, keepdims=True)
         return probabilities
 
-    def _pad(self, encodings: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
+    def _pad(self, encodings: Sequence[Any], inputs: Sequence[str]) -> dict[str, NDArray[np.int64]]:
         """Make the graph's inputs, each of shape (n_texts, n_tokens of the longest)."""
         shape = (len(encodings), max(1, *map(len, encodings)))
         fillings = {
@@ -223,7 +333,7 @@ class ExportedClassifier:
             "attention_mask": 0,
             "token_type_ids": self._padding["pad_type_id"],
         }
-        batch = {name: np.full(shape, fillings[name], dtype=np.int64) for name in self._inputs}
+        batch = {name: np.full(shape, fillings[name], dtype=np.int64) for name in inputs}
         for i, encoding in enumerate(encodings):
             n = len(encoding)
             place = slice(shape[1] - n, None) if self._padding["direction"] == "left" else slice(n)
@@ -232,7 +342,7 @@ class ExportedClassifier:
                 "attention_mask": encoding.attention_mask,
                 "token_type_ids": encoding.type_ids,
             }
-            for name in self._inputs:
+            for name in inputs:
                 batch[name][i, place] = values[name]
         return batch
 
@@ -280,27 +390,6 @@ def _read_document(directory: Path) -> dict[str, Any]:
     return document
 
 
-def _choose(directory: Path, file: str, engine: str) -> str:
-    """Return the engine that runs the model's file."""
-    if engine not in ("auto", *ENGINES[ONNX]):
-        raise InvalidInputError(
-            f"`engine` must be one of {['auto', *ENGINES[ONNX]]}. Got {engine!r}."
-        )
-    if file not in ENGINES:
-        raise PersistenceError(
-            f"The export in {str(directory)!r} is damaged: its model is {file!r}. Export it again."
-        )
-    if engine == "auto":
-        installed = [name for name in ENGINES[file] if find_spec(name)]
-        return (installed or ENGINES[file])[0]
-    if engine not in ENGINES[file]:
-        raise PersistenceError(
-            f'{str(directory)!r} holds {file}, which {engine} cannot run: pass engine="auto", or '
-            'export it with format="onnx".'
-        )
-    return engine
-
-
 def _open_tokenizer(path: Path) -> tuple[Any, dict[str, Any]]:
     from tokenizers import Tokenizer
 
@@ -308,57 +397,3 @@ def _open_tokenizer(path: Path) -> tuple[Any, dict[str, Any]]:
     padding: dict[str, Any] = dict(tokenizer.padding or {})
     tokenizer.no_padding()  # a window is encoded at once, and padded batch by batch
     return tokenizer, padding
-
-
-def require(package: str, extra: str) -> None:
-    """Explain what to install.
-
-    Raises
-    ------
-    ImportError
-    """
-    if not find_spec(package):
-        raise ImportError(
-            f"{package} is not installed: pip install {package}, which is a part of "
-            f'"pgkd[{extra}]".'
-        )
-
-
-def _open_onnxruntime(path: Path, n_threads: int | None) -> tuple[list[str], _Run]:
-    require("onnxruntime", extra="onnx")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors
-    if n_threads is not None:
-        options.intra_op_num_threads = n_threads
-    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
-
-    def run(batch: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        (probabilities,) = session.run([OUTPUTS[1]], dict(batch))
-        return np.asarray(probabilities)
-
-    return [node.name for node in session.get_inputs()], run
-
-
-def _open_openvino(path: Path, n_threads: int | None) -> tuple[list[str], _Run]:
-    require("openvino", extra="openvino")
-    import openvino
-
-    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}  # bf16 where the CPU has it
-    if n_threads is not None:
-        options["INFERENCE_NUM_THREADS"] = n_threads
-    core = openvino.Core()
-    model = core.compile_model(core.read_model(str(path)), "CPU", options)
-
-    def run(batch: Mapping[str, NDArray[np.int64]]) -> NDArray[np.float32]:
-        found = model.create_infer_request().infer(dict(batch))  # one a thread
-        return np.asarray(found[OUTPUTS[1]])
-
-    return [node.get_any_name() for node in model.inputs], run
-
-
-_OPEN: dict[str, Callable[[Path, int | None], tuple[list[str], _Run]]] = {
-    "onnxruntime": _open_onnxruntime,
-    "openvino": _open_openvino,
-}

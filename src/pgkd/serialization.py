@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pgkd.abstention import Abstention
+from pgkd.calibration import Calibration
+from pgkd.cascade_report import Estimate
 from pgkd.records import (
     Audit,
     Choice,
@@ -139,3 +142,18 @@ def audit_from_json(document: dict[str, Any] | None) -> Audit | None:
         "usage": Usage(**document["usage"]),
     }
     return Audit(**{**document, **read})
+
+
+def calibration_from_json(document: dict[str, Any] | None) -> Calibration | None:
+    """Read what `asdict` made of a calibration."""
+    if document is None:
+        return None
+    return Calibration(**{**document, "ece_reduction": Estimate(*document["ece_reduction"])})
+
+
+def abstention_from_json(document: dict[str, Any] | None) -> Abstention | None:
+    """Read what `asdict` made of an abstention."""
+    if document is None:
+        return None
+    estimates = ("coverage", "accuracy", "accuracy_of_all")
+    return Abstention(**{**document, **{name: Estimate(*document[name]) for name in estimates}})

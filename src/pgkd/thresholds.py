@@ -110,7 +110,7 @@ def choose_rules(trial: Trial, n_classes: int, alpha: float) -> list[Rule]:
     return [*alone, *_choose_each(trial, [rest] if rest else [], left)]
 
 
-def divide_level(n_discordant: Sequence[int], alpha: float) -> float:
+def divide_level(n_discordant: Sequence[int], alpha: float, share: float = 0.5) -> float:
     """Divide the error rate among tests, so that any of them is wrong with `alpha` at most.
 
     A test of few texts cannot pass whatever they say, and takes no share.
@@ -120,6 +120,8 @@ def divide_level(n_discordant: Sequence[int], alpha: float) -> float:
     n_discordant : sequence of int
         For each test, the texts of which one of the two alone is right.
     alpha : float
+    share : float, default=0.5
+        Of wins, which a test is to refute.
 
     Returns
     -------
@@ -138,7 +140,7 @@ def divide_level(n_discordant: Sequence[int], alpha: float) -> float:
     >>> round(divide_level([20, 12, 7, 4, 0], 0.05), 4)
     0.0167
     """
-    least = 0.5 ** np.array(n_discordant, dtype=float)
+    least = share ** np.array(n_discordant, dtype=float)
     k = 1
     while (least <= alpha / k).sum() > k:
         k += 1

@@ -19,7 +19,7 @@ from sklearn.svm import LinearSVC
 from tiny_bert import write_texts, write_tiny_bert
 
 from pgkd.exceptions import InvalidInputError, ModelNotFoundError, PersistenceError, StudentError
-from pgkd.students import EmbeddingStudent, _encoder
+from pgkd.students import EmbeddingStudent, _cache, _encoder
 from pgkd.students._encoder import Encoder, get_encoder
 from pgkd.testing import check_student
 
@@ -177,7 +177,7 @@ def test_threads_share_the_encoder(tiny_bert, embedded):
 
 
 def test_cache_is_bounded_and_drops_the_oldest(student, embedded, monkeypatch):
-    monkeypatch.setattr(_encoder, "CACHE_SIZE", 3)
+    monkeypatch.setattr(_cache, "CACHE_SIZE", 3)
     encoder = get_encoder(student.model, 128)
     all_at_once = encoder.encode(["a", "b", "c", "d", "e"], 2)
     assert len(encoder._cache) == 3
@@ -319,7 +319,7 @@ def test_parameters_are_checked(student, name, value):
 def test_import_is_lazy():
     code = (
         "import sys, pgkd.students as s\n"
-        "assert dir(s) == ['EmbeddingStudent', 'TransformerStudent']\n"
+        "assert dir(s) == ['EmbeddingStudent', 'StaticStudent', 'TransformerStudent']\n"
         "print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])\n"
         "s.EmbeddingStudent\n"
         "print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])\n"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,15 @@ from numpy.typing import NDArray
 from transformers import AutoModel
 
 from pgkd.exceptions import StudentError
-from pgkd.students._pretrained import load_pretrained, pick_device, run_in_batches
+from pgkd.students._cache import TextCache, identify
+from pgkd.students._pretrained import (
+    load_pretrained,
+    pick_device,
+    run_in_batches,
+    save_pretrained,
+    tokenize,
+)
 
-#: Embeddings kept: 77 MB at 384 dimensions.
-CACHE_SIZE = 50_000
 #: Encoders kept for students to come. One in use by a fitted student is kept by that.
 N_ENCODERS = 2
 
@@ -38,7 +42,7 @@ class Encoder:
     """
 
     def __init__(self, model: Any, tokenizer: Any, max_length: int) -> None:
-        if getattr(model.config, "is_encoder_decoder", False):
+        if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
             raise StudentError(
                 f"The model {model.config.name_or_path!r} has a decoder, which gives no embedding "
                 "of a text. Pass an encoder, e.g. model='sentence-transformers/all-MiniLM-L6-v2'."
@@ -46,34 +50,30 @@ class Encoder:
         self.model = model
         self.tokenizer = tokenizer
         self.max_length = max_length
-        self._cache: dict[bytes, NDArray[np.float32]] = {}
-        self._lock = threading.Lock()
+        self._cache = TextCache[NDArray[np.float32]]()
 
     def encode(self, texts: Sequence[str], batch_size: int) -> NDArray[np.float32]:
         """Return the embeddings, shape (n_texts, n_dimensions); those known are not computed."""
-        keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
-        with self._lock:
-            # What is asked for leaves the cache and comes back at its end: the front is the oldest.
-            found = {key: self._cache.pop(key) for key in set(keys) & self._cache.keys()}
-            new = {key: text for key, text in zip(keys, texts) if key not in found}
-            if new:
-                vectors = self._embed(list(new.values()), batch_size)
-                found.update(zip(new, map(np.copy, vectors)))  # a view keeps all of them alive
-            self._cache.update(found)
-            for key in list(self._cache)[: max(len(self._cache) - CACHE_SIZE, 0)]:
-                del self._cache[key]
-        return np.stack([found[key] for key in keys])
+        return np.stack(
+            self._cache.get(
+                texts,
+                lambda new: map(np.copy, self._embed(new, batch_size)),  # views keep all alive
+            )
+        )
 
     def _embed(self, texts: list[str], batch_size: int) -> NDArray[np.float32]:
         return run_in_batches(
             pool,
             self.model,
-            self.tokenizer,
+            partial(tokenize, self.tokenizer, max_length=self.max_length),
             texts,
-            max_length=self.max_length,
             batch_size=batch_size,
             device=pick_device(None),
         )
+
+    def save(self, directory: Path) -> None:
+        """Write what `make_encoder` reads."""
+        save_pretrained(self.model, self.tokenizer, directory)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the weights on the CPU, for machines without this one's GPU; not the cache."""
@@ -88,15 +88,23 @@ def pool(model: Any, batch: Any) -> torch.Tensor:
     return torch.nn.functional.normalize(mean, dim=1)
 
 
-def get_encoder(name: str | os.PathLike[str], max_length: int) -> Encoder:
+def make_encoder(name: str | os.PathLike[str], max_length: int) -> Encoder:
+    """Load an encoder from a directory or the hub."""
+    return Encoder(*load_pretrained(AutoModel, name), max_length)
+
+
+def get_encoder(
+    name: str | os.PathLike[str],
+    max_length: int,
+    make: Callable[[str, int], Encoder] = make_encoder,
+) -> Encoder:
     """Return the encoder that all students of this process share."""
-    path = Path(name)
-    # A directory that was written anew is another model.
-    stamp = max((file.stat().st_mtime_ns for file in path.glob("*")), default=0)
     with _load_lock:  # two threads must not load it twice
-        return _get_encoder(str(path.resolve()) if stamp else os.fspath(name), max_length, stamp)
+        return _get_encoder(make, *identify(name), max_length)
 
 
 @lru_cache(maxsize=N_ENCODERS)
-def _get_encoder(name: str, max_length: int, stamp: int) -> Encoder:
-    return Encoder(*load_pretrained(AutoModel, name), max_length)
+def _get_encoder(
+    make: Callable[[str, int], Encoder], name: str, stamp: int, max_length: int
+) -> Encoder:
+    return make(name, max_length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import threading
@@ -100,8 +101,10 @@ def load_pretrained(
 def _load(
     auto_class: Any, name: str, *, local_files_only: bool = False, **options: Any
 ) -> tuple[Any, Any]:
-    model = auto_class.from_pretrained(name, local_files_only=local_files_only, **options)
-    tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=local_files_only)
+    # Where peft is installed, transformers looks for adapters, on the hub unless told otherwise.
+    local: dict[str, Any] = {"local_files_only": local_files_only}
+    model = auto_class.from_pretrained(name, **local, adapter_kwargs=dict(local), **options)
+    tokenizer = AutoTokenizer.from_pretrained(name, **local)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:
             raise ValueError("its tokenizer has neither a padding nor an end token")
@@ -117,7 +120,18 @@ def save_pretrained(model: Any, tokenizer: Any, directory: Path) -> None:
     """Write what `load_pretrained` reads: safetensors and JSON."""
     with preserve_globals():
         model.save_pretrained(directory)
+    save_tokenizer(tokenizer, directory)
+
+
+def save_tokenizer(tokenizer: Any, directory: Path) -> None:
+    """Write a tokenizer that transformers 4 and 5 read."""
+    with preserve_globals():
         tokenizer.save_pretrained(directory)
+    file = directory / "tokenizer_config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    if config.get("tokenizer_class") == "TokenizersBackend":  # unknown before transformers 5
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        file.write_text(json.dumps(config, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _translate(error: Exception, name: str, on_hub: bool = False) -> StudentError:
@@ -162,19 +176,30 @@ def has_fast_bf16(device: str) -> bool:
     return device == "cpu" and bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
 
 
+def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> Any:
+    """Return tensors of shape (n_texts, tokens of the longest text)."""
+    return tokenizer(
+        texts,
+        padding=True,
+        truncation=True,
+        max_length=min(max_length, tokenizer.model_max_length),
+        return_tensors="pt",
+    )
+
+
 def run_in_batches(
     compute: Callable[[Any, Any], torch.Tensor],
     model: Any,
-    tokenizer: Any,
+    read_batch: Callable[[list[str]], Any],
     texts: Sequence[str],
     *,
-    max_length: int,
     batch_size: int,
     device: str,
 ) -> NDArray[np.float32]:
     """Return the rows that ``compute(model, batch)`` gives for `texts`, in their order.
 
-    Texts of like length share a batch, so that little of it is padding.
+    `read_batch` makes tensors of texts, as `tokenize` does. Texts of like length share a batch, so
+    that little of it is padding.
     """
     model.to(device).eval()
     # The longest first: if memory is too small, it shows at once.
@@ -182,13 +207,7 @@ def run_in_batches(
     parts = []
     with torch.no_grad():
         for start in range(0, len(order), batch_size):
-            batch = tokenizer(
-                [texts[i] for i in order[start : start + batch_size]],
-                padding=True,
-                truncation=True,
-                max_length=min(max_length, tokenizer.model_max_length),
-                return_tensors="pt",
-            ).to(device)
+            batch = read_batch([texts[i] for i in order[start : start + batch_size]]).to(device)
             parts.append(compute(model, batch).float().cpu().numpy())
     in_order: NDArray[np.float32] = np.concatenate(parts)[np.argsort(order)]
     return in_order

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 import pgkd
-from pgkd.exceptions import PersistenceError
-from pgkd.records import FloatArray, LabelArray
+from pgkd.exceptions import InvalidInputError, PersistenceError
+from pgkd.records import FloatArray, Label, LabelArray
 from pgkd.validation import check_texts
 
 if TYPE_CHECKING:
@@ -63,6 +64,54 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: LabelArray = self.classes_[probabilities.argmax(axis=1)]
         return labels
 
+    def predict_iter(
+        self, X: Iterable[str], *, window_size: int = 2048, **params: Any
+    ) -> Iterator[Label]:
+        """Yield the label of each text, in the order of the texts.
+
+        Any number of texts takes the same memory: they are read a window at a time, as the labels
+        are asked for.
+
+        Parameters
+        ----------
+        X : iterable of str
+            A generator, lines of a file, rows of a database.
+        window_size : int, default=2048
+            Texts that are read before the first label, and predicted together.
+        **params
+            Passed to `predict`.
+
+        Yields
+        ------
+        label : str, int or bool
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        InvalidInputError
+            If a text is no str: after the labels of all windows before it.
+        """
+        check_is_fitted(self)
+        if isinstance(X, (str, bytes)) or not isinstance(X, Iterable):
+            raise InvalidInputError(
+                f"X must be an iterable of str. Got a single {type(X).__name__} instead: pass "
+                "[text]."
+            )
+        if window_size < 1:
+            raise InvalidInputError(
+                f"`window_size` must be an int of 1 or more. Got {window_size}."
+            )
+        return self._predict_windows(iter(X), window_size, params)
+
+    def _predict_windows(
+        self, texts: Iterator[str], size: int, params: dict[str, Any]
+    ) -> Iterator[Label]:
+        n_done = 0
+        while window := list(islice(texts, size)):
+            checked = check_texts(window, f"X[{n_done}:{n_done + len(window)}]")
+            yield from self.predict(checked, **params).tolist()
+            n_done += len(window)
+
     def _predict_proba(self, texts: list[str]) -> FloatArray:
         raise NotImplementedError
 
@@ -97,10 +146,11 @@ class TextClassifier(BaseTextClassifier):
         path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
         self._save(path)
+        params = self.get_params(deep=False)
         document = {
             "class": type(self).__name__,
             "pgkd": pgkd.__version__,
-            "params": jsonable(self.get_params(deep=False)),
+            "params": jsonable(params) | _list_items(params),
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
         }
@@ -138,7 +188,8 @@ class TextClassifier(BaseTextClassifier):
                     f"{str(directory)!r} holds a student of class {document['class']}: use "
                     f"{document['class']}.load."
                 )
-            student = cls(**document["params"])
+            params = document["params"]
+            student = cls(**{k: dict(v) if isinstance(v, list) else v for k, v in params.items()})
             student._load(path, document)
             student.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
         except Exception as error:
@@ -153,7 +204,7 @@ class TextClassifier(BaseTextClassifier):
         self,
         directory: str | os.PathLike[str],
         *,
-        format: str = "onnx",
+        format: str | None = None,
         quantize: str | None = None,
         texts: Any = None,
         min_agreement: float = 0.99,
@@ -167,7 +218,8 @@ class TextClassifier(BaseTextClassifier):
         ----------
         directory : str or path
             Created if need be; must be empty or hold an export and nothing else, which is replaced.
-        format : {"onnx", "openvino"}, default="onnx"
+        format : {"onnx", "openvino", "numpy"}, default=None
+            ``None``: ``"numpy"`` for a `StaticStudent`, which has no other, else ``"onnx"``.
         quantize : "int8" or None, default=None
             ``"int8"``: a quarter of the size, and answers that differ a little; whether it is
             faster depends on the CPU.
@@ -187,8 +239,8 @@ class TextClassifier(BaseTextClassifier):
         ------
         sklearn.exceptions.NotFittedError
         ExportError
-            If the student is neither a `TransformerStudent` nor an `EmbeddingStudent` with a
-            logistic regression, or the export does not answer as it should.
+            If the student is neither a `TransformerStudent` nor an `EmbeddingStudent` or
+            `StaticStudent` with a logistic regression, or the export does not answer as it should.
         InvalidInputError
             If a parameter cannot work.
         ImportError
@@ -230,3 +282,15 @@ def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
         if value is None or isinstance(value, (str, bool, int, float)):
             kept[name] = value
     return kept
+
+
+def _list_items(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Make lists of pairs of the dicts, because JSON would turn each key into a str."""
+    return {
+        name: [
+            [part.item() if isinstance(part, np.generic) else part for part in pair]
+            for pair in value.items()
+        ]
+        for name, value in values.items()
+        if isinstance(value, dict)
+    }

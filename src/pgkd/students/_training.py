@@ -1,4 +1,4 @@
-"""Fine-tuning by transformers' Trainer: per-text weights, and the best epoch's weights kept."""
+"""Fine-tuning by transformers' Trainer: soft targets, weights, adapters, early stopping."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from transformers import (
     TrainingArguments,
 )
 
+from pgkd.ranks import find_rank
+from pgkd.students._lora import add_adapters
 from pgkd.students._pretrained import has_fast_bf16
 
 #: transformers 5 has another name for it than 4.
@@ -36,6 +38,8 @@ def fine_tune(
     batch_size: int,
     weight_decay: float,
     warmup_ratio: float,
+    lora_rank: int | None,
+    patience: int | None,
     seed: int,
     device: str,
     verbose: bool,
@@ -48,9 +52,10 @@ def fine_tune(
     model, tokenizer
         As `load_pretrained` returns them.
     rows : list of dict
-        What the tokenizer made of a text, its class number "labels", and its "weight".
-    n_epochs, learning_rate, batch_size, weight_decay, warmup_ratio, seed, device, verbose
+        What the tokenizer made of a text, its target distribution "labels", and its "weight".
+    n_epochs, learning_rate, batch_size, weight_decay, warmup_ratio, lora_rank, patience
         As in `TransformerStudent`.
+    seed, device, verbose
     validation_loss : callable or None
         ``validation_loss(model)`` is called after each epoch; the weights with the least are kept.
 
@@ -60,13 +65,14 @@ def fine_tune(
         What `validation_loss` gave.
     """
     n_steps = n_epochs * math.ceil(len(rows) / batch_size)
-    keep_best = None if validation_loss is None else _KeepBest(validation_loss)
+    keep_best = None if validation_loss is None else _KeepBest(validation_loss, patience)
+    trained = model if lora_rank is None else add_adapters(model, lora_rank)
     with tempfile.TemporaryDirectory() as directory:  # must be given, and stays empty
         arguments = TrainingArguments(
             directory,
             num_train_epochs=n_epochs,
             learning_rate=learning_rate,
-            per_device_train_batch_size=batch_size,
+            per_device_train_batch_size=math.ceil(batch_size / find_rank()[1]),
             weight_decay=weight_decay,
             warmup_steps=int(warmup_ratio * n_steps),
             optim="adamw_torch" if device == "mps" else "adamw_torch_fused",
@@ -83,7 +89,7 @@ def fine_tune(
         )
         arguments._n_gpu = min(arguments.n_gpu, 1)  # each further one would add to the batch size
         trainer = _WeightedTrainer(
-            model,
+            trained,
             arguments,
             data_collator=DataCollatorWithPadding(tokenizer),
             train_dataset=rows,
@@ -91,13 +97,17 @@ def fine_tune(
             callbacks=[keep_best] if keep_best else [],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    # Mixed precision has wrapped `forward`, and the wrapper cannot be pickled.
-    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    if keep_best is None:
-        return []
-    model.load_state_dict(keep_best.weights)
-    return keep_best.losses
+        try:
+            trainer.train()
+            if keep_best is not None:
+                keep_best.restore(trained)
+        finally:  # also where `partial_fit` is interrupted, an ordinary model is left
+            # Mixed precision has wrapped `forward`, and the wrapper cannot be pickled.
+            trainer.accelerator.unwrap_model(trained, keep_fp32_wrapper=False)
+            if trained is not model:
+                trained.merge_and_unload()
+                model.requires_grad_(True)
+    return [] if keep_best is None else keep_best.losses
 
 
 class _WeightedTrainer(Trainer):  # type: ignore[misc]
@@ -114,10 +124,14 @@ class _WeightedTrainer(Trainer):  # type: ignore[misc]
 
 
 class _KeepBest(TrainerCallback):  # type: ignore[misc]
-    """Measures the validation loss after each epoch, and keeps the weights with the least."""
+    """Measures the validation loss after each epoch, and keeps the weights with the least.
 
-    def __init__(self, validation_loss: Callable[[Any], float]) -> None:
+    After `patience` epochs without a lesser one, training ends.
+    """
+
+    def __init__(self, validation_loss: Callable[[Any], float], patience: int | None) -> None:
         self.validation_loss = validation_loss
+        self.patience = patience
         self.losses: list[float] = []
         self.weights: dict[str, torch.Tensor] = {}
 
@@ -126,9 +140,18 @@ class _KeepBest(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         loss = self.validation_loss(model)
         if not self.losses or loss < min(self.losses):
+            frozen = {name for name, weight in model.named_parameters() if not weight.requires_grad}
             # Copies: a state_dict refers to the weights that training goes on to change.
             self.weights = {
                 name: tensor.detach().to("cpu", copy=True)
                 for name, tensor in model.state_dict().items()
+                if name not in frozen
             }
         self.losses.append(loss)
+        n_worse = len(self.losses) - 1 - self.losses.index(min(self.losses))
+        if self.patience is not None and n_worse >= self.patience:
+            control.should_training_stop = True
+
+    def restore(self, model: Any) -> None:
+        """Put the kept weights back."""
+        model.load_state_dict(self.weights, strict=False)  # what was frozen is as it was

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils._param_validation import HasMethods, Interval
-from transformers import AutoModel
 
 from pgkd.exceptions import ExportError, PersistenceError
 from pgkd.records import FloatArray
-from pgkd.students._encoder import Encoder, get_encoder, pool
-from pgkd.students._pretrained import Graph, load_pretrained, save_pretrained
+from pgkd.students._encoder import get_encoder, make_encoder, pool
+from pgkd.students._pretrained import Graph
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students.base import check_takes_weights, weight_parameter
 from pgkd.validation import check_classes, check_labels, check_texts
@@ -70,6 +70,8 @@ class EmbeddingStudent(TextClassifier):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
 
+    _make_encoder = staticmethod(make_encoder)
+
     def __init__(
         self,
         model: str | os.PathLike[str] = "sentence-transformers/all-MiniLM-L6-v2",
@@ -117,7 +119,7 @@ class EmbeddingStudent(TextClassifier):
         if sample_weight is not None:
             check_takes_weights(head)
             params = {str(weight_parameter(head)): sample_weight}
-        encoder = get_encoder(self.model, self.max_length)
+        encoder = get_encoder(self.model, self.max_length, self._make_encoder)
         head.fit(encoder.encode(texts, self.batch_size), labels, **params)
 
         self.classes_ = classes
@@ -132,22 +134,26 @@ class EmbeddingStudent(TextClassifier):
         return probabilities
 
     def _make_graph(self) -> Graph:
-        head = self.head_
-        if not isinstance(head, LogisticRegression):
-            raise ExportError(
-                f"The head {head!r} cannot be put into a graph: only LogisticRegression can, which "
-                "is the default. Train the student with that one, or use `save` and `load`."
-            )
-        weights, bias = map(torch.tensor, (head.coef_, head.intercept_))
-        if len(weights) == 1:  # of two classes, only the second has weights
-            weights, bias = (torch.cat([torch.zeros_like(x), x]) for x in (weights, bias))
-        weights, bias = weights.float(), bias.float()
+        weights, bias = map(torch.tensor, self._get_weights())
 
         def compute(model: Any, batch: Any) -> torch.Tensor:
             return torch.nn.functional.linear(pool(model, batch), weights, bias)
 
         encoder = self.encoder_
         return Graph(compute, encoder.model, encoder.tokenizer, encoder.max_length)
+
+    def _get_weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the head's, of shape (n_classes, n_dimensions) and (n_classes,)."""
+        head = self.head_
+        if not isinstance(head, LogisticRegression):
+            raise ExportError(
+                f"The head {head!r} cannot be exported: only LogisticRegression can, which is the "
+                "default. Train the student with that one, or use `save` and `load`."
+            )
+        weights, bias = head.coef_, head.intercept_
+        if len(weights) == 1:  # of two classes, only the second has weights
+            weights, bias = (np.concatenate([np.zeros_like(x), x]) for x in (weights, bias))
+        return weights.astype(np.float32), bias.astype(np.float32)
 
     def _save(self, directory: Path) -> None:
         import skops.io
@@ -161,7 +167,7 @@ class EmbeddingStudent(TextClassifier):
                 f"{unknown}. Use a head of scikit-learn's own, e.g. LogisticRegression(), or "
                 "pickle the student."
             )
-        save_pretrained(self.encoder_.model, self.encoder_.tokenizer, directory / "encoder")
+        self.encoder_.save(directory / "encoder")
 
     def _load(self, directory: Path, document: dict[str, Any]) -> None:
         import skops.io
@@ -169,5 +175,4 @@ class EmbeddingStudent(TextClassifier):
         self.head_ = skops.io.load(directory / "head.skops")
         if "head" not in document["params"]:  # it was not the default
             self.head = clone(self.head_)
-        encoder = load_pretrained(AutoModel, directory / "encoder")
-        self.encoder_ = Encoder(*encoder, self.max_length)
+        self.encoder_ = self._make_encoder(directory / "encoder", self.max_length)

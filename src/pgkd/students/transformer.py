@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.metrics import log_loss
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
 from transformers import AutoModelForSequenceClassification, set_seed
 
 from pgkd.exceptions import InvalidInputError
+from pgkd.ranks import broadcast
 from pgkd.records import FloatArray, LabelArray
+from pgkd.splitting import hold_out
+from pgkd.students._lesson import Lesson, check_soft_labels, make_targets, weigh_classes
+from pgkd.students._lora import check_peft
 from pgkd.students._pretrained import (
     Graph,
     available_devices,
@@ -28,6 +30,7 @@ from pgkd.students._pretrained import (
     save_pretrained,
 )
 from pgkd.students._text_classifier import TextClassifier
+from pgkd.students._tokens import TextReader, get_reader
 from pgkd.students._training import fine_tune
 from pgkd.validation import check_classes, check_labels, check_texts, check_validation
 
@@ -35,21 +38,41 @@ from pgkd.validation import check_classes, check_labels, check_texts, check_vali
 class TransformerStudent(TextClassifier):
     """A pretrained transformer with a classification head, fine-tuned whole.
 
+    In one process, each text is tokenised once for all students with the same `model` and
+    `max_length`.
+
     Parameters
     ----------
     model : str or path, default="bert-base-uncased"
         An id on the Hugging Face hub, or a directory.
     n_epochs : int, default=20
-        Passes over the training texts.
+        Passes over the training texts, at most.
+    n_epochs_partial : int, default=5
+        Passes over the texts of a `partial_fit`, which `PGKDClassifier` calls with `warm_start`.
     learning_rate : float, default=1e-4
         Peak of the rate, which then falls linearly to 0. Meant for BERT's size; a small model such
         as MiniLM learns better with 5e-4.
     batch_size : int, default=16
+        Texts of a training step; several processes (``torchrun``) share them out.
     max_length : int, default=128
         Tokens of a text that are read, or the model's own limit if that is less.
     weight_decay : float, default=0.01
     warmup_ratio : float, default=0.1
         Share of the training steps, in [0, 1], in which the rate rises.
+    class_weight : {"balanced"} or dict of label to float, default=None
+        Factors of what each class adds to the loss; a label that is not in the dict has 1.
+        ``"balanced"``: the sample weights of each class add up to the same.
+    lora_rank : int, default=None
+        Train low-rank adapters of this rank (8 is common) and the head instead of all weights: less
+        memory for a large model, but a larger `learning_rate` is needed, about 5 times. They are
+        merged into the weights at the end, so that nothing else changes. Needs
+        ``pip install "pgkd[lora]"``.
+    validation_fraction : float, default=None
+        Share of the texts of `fit`, in (0, 1), that is not learnt but used as validation texts, if
+        `fit` gets none. Every class keeps a text that is learnt.
+    patience : int, default=3
+        Stop when the validation loss has not been less for so many epochs. ``None``: train all
+        `n_epochs`. Without validation texts it has no effect.
     random_state : int, RandomState instance or None, default=None
         Seeds the head's first weights, the order of the texts and the dropout.
     device : {"cpu", "cuda", "mps"}, default=None
@@ -63,7 +86,8 @@ class TransformerStudent(TextClassifier):
     model_ : transformers.PreTrainedModel
     tokenizer_ : transformers.PreTrainedTokenizer
     validation_loss_ : list of float
-        Loss on the validation texts after each epoch, in nats a text; empty without such texts.
+        Loss on the validation texts after each epoch of `fit`, in nats a text; empty without such
+        texts.
 
     References
     ----------
@@ -79,14 +103,22 @@ class TransformerStudent(TextClassifier):
     (1, 2)
     """
 
+    validation_loss_: list[float]
+    _reader: TextReader
+
     _parameter_constraints = {  # noqa: RUF012
         "model": [str, os.PathLike],
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "n_epochs_partial": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_length": [Interval(Integral, 1, None, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "warmup_ratio": [Interval(Real, 0, 1, closed="both")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "lora_rank": [Interval(Integral, 1, None, closed="left"), None],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither"), None],
+        "patience": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
         "device": [StrOptions({"cpu", "cuda", "mps"}), None],
         "verbose": ["verbose"],
@@ -97,22 +129,32 @@ class TransformerStudent(TextClassifier):
         model: str | os.PathLike[str] = "bert-base-uncased",
         *,
         n_epochs: int = 20,
+        n_epochs_partial: int = 5,
         learning_rate: float = 1e-4,
         batch_size: int = 16,
         max_length: int = 128,
         weight_decay: float = 0.01,
         warmup_ratio: float = 0.1,
+        class_weight: Any = None,
+        lora_rank: int | None = None,
+        validation_fraction: float | None = None,
+        patience: int | None = 3,
         random_state: Any = None,
         device: str | None = None,
         verbose: bool | int = False,
     ) -> None:
         self.model = model
         self.n_epochs = n_epochs
+        self.n_epochs_partial = n_epochs_partial
         self.learning_rate = learning_rate
         self.batch_size = batch_size
         self.max_length = max_length
         self.weight_decay = weight_decay
         self.warmup_ratio = warmup_ratio
+        self.class_weight = class_weight
+        self.lora_rank = lora_rank
+        self.validation_fraction = validation_fraction
+        self.patience = patience
         self.random_state = random_state
         self.device = device
         self.verbose = verbose
@@ -125,6 +167,7 @@ class TransformerStudent(TextClassifier):
         *,
         X_val: Any = None,
         y_val: Any = None,
+        soft_labels: Any = None,
     ) -> TransformerStudent:
         """Fine-tune the model.
 
@@ -137,7 +180,10 @@ class TransformerStudent(TextClassifier):
             Weights of the texts in the loss; only their ratios count.
         X_val, y_val : default=None
             Validation texts and labels. If given, the weights of the epoch with the least loss on
-            them are kept, instead of the last ones.
+            them are kept, instead of the last ones, and training stops early (`patience`).
+        soft_labels : array-like of shape (n_texts, n_classes), default=None
+            Probabilities that are learnt in place of `y`; columns in the sorted order of the labels
+            in `y`, which has each of them at least once.
 
         Returns
         -------
@@ -151,20 +197,80 @@ class TransformerStudent(TextClassifier):
             If the model cannot be used.
         InvalidInputError
             If texts, labels or weights cannot work, or there is no such `device`.
+        ImportError
+            If `lora_rank` is given and peft is not installed.
         """
-        self._validate_params()
+        self._check()
         texts = check_texts(X)
         labels = check_labels(y, len(texts))
         classes = check_classes(labels)
-        weights = _normalise_weights(sample_weight, labels)
-        validation = check_validation(X_val, y_val, classes)
-        if self.device not in (None, *available_devices()):
-            raise InvalidInputError(
-                f"The `device` parameter of TransformerStudent is {self.device!r}, and this "
-                f"machine has {available_devices()}: pass one of these, or None for the first."
-            )
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        targets = check_soft_labels(soft_labels, labels, classes)
+        lesson = Lesson(texts, targets, _check_weights(sample_weight, labels))
+        validation = None
+        if (given := check_validation(X_val, y_val, classes)) is not None:
+            validation = Lesson(given[0], make_targets(given[1], classes), np.ones(len(given[0])))
+        seed = self._draw_seed()
+        if validation is None and self.validation_fraction is not None:
+            lesson, validation = _hold_out(lesson, labels, self.validation_fraction, seed)
+        return self._fit(lesson, validation, classes, seed)
 
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> TransformerStudent:
+        """Go on from the weights that the model has, for `n_epochs_partial` passes over the texts.
+
+        What it has learnt before fades: give it the former texts again beside the new ones.
+
+        Parameters
+        ----------
+        X : list, 1-D array or Series of str, of shape (n_texts,)
+        y : array-like of shape (n_texts,)
+            Labels. A student that is not fitted yet is trained as by `fit`.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that there are. ``None``: those of the first `y`.
+        sample_weight : array-like of shape (n_texts,), default=None
+            As in `fit`.
+
+        Returns
+        -------
+        self : TransformerStudent
+
+        Raises
+        ------
+        InvalidInputError
+            If there is a label which is none of ``classes_``, or anything else that `fit` refuses.
+        """
+        self._check()
+        texts = check_texts(X)
+        labels = check_labels(y, len(texts))
+        is_first = not hasattr(self, "classes_")
+        known = getattr(self, "classes_", labels)
+        if classes is not None:
+            known = check_labels(classes, len(classes), "classes")
+        known = check_classes(known)
+        unknown = sorted(set(labels.tolist()) - set(known.tolist()))
+        if unknown or not np.array_equal(known, getattr(self, "classes_", known)):
+            raise InvalidInputError(
+                "`partial_fit` goes on with the classes of the first call, "
+                f"{getattr(self, 'classes_', known).tolist()!r}, or those of `classes` then. Got "
+                f"{unknown or known.tolist()!r}: use `fit` for others."
+            )
+        weights = _check_weights(sample_weight, labels)
+        lesson = Lesson(texts, make_targets(labels, known), weights)
+        seed = self._draw_seed()
+        if is_first:
+            return self._fit(lesson, None, known, seed)
+        lesson = weigh_classes(lesson, self.class_weight, known)
+        with preserve_globals():
+            self._train(self.model_, self._reader, lesson, None, self.n_epochs_partial, seed)
+        self.validation_loss_ = []
+        return self
+
+    def _fit(
+        self, lesson: Lesson, validation: Lesson | None, classes: LabelArray, seed: int
+    ) -> TransformerStudent:
+        """Train a new model."""
+        lesson = weigh_classes(lesson, self.class_weight, classes)
         with preserve_globals():
             set_seed(seed)  # for the new head
             model, tokenizer = load_pretrained(
@@ -175,60 +281,79 @@ class TransformerStudent(TextClassifier):
                 label2id={str(label): i for i, label in enumerate(classes)},
                 ignore_mismatched_sizes=True,  # a head for other classes is replaced
             )
-            encoded = tokenizer(
-                texts,
-                truncation=True,
-                max_length=min(self.max_length, tokenizer.model_max_length),
-            )
-            codes = np.searchsorted(classes, labels)
-            rows = [
-                {**{name: encoded[name][i] for name in encoded}, "labels": code, "weight": weight}
-                for i, (code, weight) in enumerate(zip(codes.tolist(), weights.tolist()))
-            ]
-            losses = fine_tune(
-                model,
-                tokenizer,
-                rows,
-                n_epochs=self.n_epochs,
-                learning_rate=self.learning_rate,
-                batch_size=self.batch_size,
-                weight_decay=self.weight_decay,
-                warmup_ratio=self.warmup_ratio,
-                seed=seed,
-                device=pick_device(self.device),
-                verbose=bool(self.verbose),
-                validation_loss=self._make_validation_loss(tokenizer, validation, classes),
-            )
+            reader = get_reader(self.model, tokenizer, self.max_length)
+            losses = self._train(model, reader, lesson, validation, self.n_epochs, seed)
 
         self.classes_ = classes
         self.model_ = model
         self.tokenizer_ = tokenizer
         self.validation_loss_ = losses
+        self._reader = reader
         return self
 
-    def _make_validation_loss(
-        self, tokenizer: Any, validation: tuple[list[str], LabelArray] | None, classes: LabelArray
-    ) -> Callable[[Any], float] | None:
-        if validation is None:
-            return None
-        texts, labels = validation
+    def _check(self) -> None:
+        self._validate_params()
+        if self.device not in (None, *available_devices()):
+            raise InvalidInputError(
+                f"The `device` parameter of TransformerStudent is {self.device!r}, and this "
+                f"machine has {available_devices()}: pass one of these, or None for the first."
+            )
+        if self.lora_rank is not None:
+            check_peft()
+
+    def _draw_seed(self) -> int:
+        rng = check_random_state(self.random_state)
+        return broadcast(int(rng.randint(np.iinfo(np.int32).max)))
+
+    def _train(
+        self,
+        model: Any,
+        reader: TextReader,
+        lesson: Lesson,
+        validation: Lesson | None,
+        n_epochs: int,
+        seed: int,
+    ) -> list[float]:
+        """Train `model` in place, and return the validation losses."""
+        weights = lesson.weights / lesson.weights.mean()  # so that they keep the learning rate
+        rows = [
+            {**tokens, "labels": target, "weight": weight}
+            for tokens, target, weight in zip(
+                reader.read(lesson.texts), lesson.targets.tolist(), weights.tolist()
+            )
+        ]
 
         def validation_loss(model: Any) -> float:
-            probabilities = self._apply(model, tokenizer, texts)
-            return float(log_loss(labels, probabilities, labels=classes))
+            assert validation is not None
+            probabilities = self._apply(model, reader, validation.texts)
+            return broadcast(validation.measure_loss(probabilities))  # all stop at the same epoch
 
-        return validation_loss
+        return fine_tune(
+            model,
+            reader.tokenizer,
+            rows,
+            n_epochs=n_epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            weight_decay=self.weight_decay,
+            warmup_ratio=self.warmup_ratio,
+            lora_rank=self.lora_rank,
+            patience=self.patience,
+            seed=seed,
+            device=pick_device(self.device),
+            verbose=bool(self.verbose),
+            validation_loss=None if validation is None else validation_loss,
+        )
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
-        return self._apply(self.model_, self.tokenizer_, texts)
+        return self._apply(self.model_, self._reader, texts)
 
-    def _apply(self, model: Any, tokenizer: Any, texts: list[str]) -> FloatArray:
+    def _apply(self, model: Any, reader: TextReader, texts: list[str]) -> FloatArray:
         logits = run_in_batches(
             _logits,
             model,
-            tokenizer,
+            reader.read_batch,
             texts,
-            max_length=self.max_length,
             batch_size=4 * self.batch_size,  # without gradients, more fit into memory
             device=pick_device(self.device),
         )
@@ -236,7 +361,7 @@ class TransformerStudent(TextClassifier):
         return probabilities
 
     def _make_graph(self) -> Graph:
-        return Graph(_logits, self.model_, self.tokenizer_, self.max_length)
+        return Graph(_logits, self.model_, self.tokenizer_, self._reader.max_length)
 
     def _save(self, directory: Path) -> None:
         save_pretrained(self.model_, self.tokenizer_, directory)
@@ -246,6 +371,7 @@ class TransformerStudent(TextClassifier):
             AutoModelForSequenceClassification, directory
         )
         self.validation_loss_ = []
+        self._reader = TextReader(self.tokenizer_, self.max_length)
 
     def __getstate__(self) -> Any:
         """Pickle the weights on the CPU, for machines without this one's GPU."""
@@ -258,12 +384,20 @@ def _logits(model: Any, batch: Any) -> Any:
     return model(**batch).logits
 
 
-def _normalise_weights(sample_weight: Any, labels: LabelArray) -> FloatArray:
-    """Return weights with mean 1, so that they do not change the learning rate."""
-    weights = _check_sample_weight(
+def _check_weights(sample_weight: Any, labels: LabelArray) -> FloatArray:
+    weights: FloatArray = _check_sample_weight(
         sample_weight, labels, dtype=np.float64, ensure_non_negative=True
     )
     if not weights.any():
         raise InvalidInputError("sample_weight is 0 for every text: give some text a weight.")
-    normalised: FloatArray = weights / weights.mean()
-    return normalised
+    return weights
+
+
+def _hold_out(
+    lesson: Lesson, labels: LabelArray, fraction: float, seed: int
+) -> tuple[Lesson, Lesson]:
+    """Split off texts for the validation loss, of those that weigh anything."""
+    rows = np.flatnonzero(lesson.weights)
+    texts = [lesson.texts[i] for i in rows]
+    held_out = rows[hold_out(texts, labels[rows], fraction, np.random.RandomState(seed))[1]]
+    return lesson.take(np.setdiff1d(np.arange(len(labels)), held_out)), lesson.take(held_out)

@@ -1,0 +1,120 @@
+"""What is learnt of each text: a distribution over the classes, and a weight in the loss."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.special import xlogy
+
+from pgkd.exceptions import InvalidInputError
+from pgkd.records import FloatArray, LabelArray
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Texts with targets of shape (n_texts, n_classes), whose rows sum to 1, and weights."""
+
+    texts: list[str]
+    targets: FloatArray
+    weights: FloatArray
+
+    def take(self, rows: Any) -> Lesson:
+        """Return the given rows."""
+        return Lesson([self.texts[i] for i in rows], self.targets[rows], self.weights[rows])
+
+    def measure_loss(self, probabilities: FloatArray) -> float:
+        """Return the weighted mean of the cross-entropy, in nats a text."""
+        # As scikit-learn's log loss: a class that was ruled out costs much, not infinity.
+        likely = np.clip(probabilities, np.finfo(np.float64).eps, 1.0)
+        losses = -xlogy(self.targets, likely).sum(axis=1)
+        return float(np.average(losses, weights=self.weights))
+
+
+def make_targets(labels: LabelArray, classes: LabelArray) -> FloatArray:
+    """Return one row a label, with a 1 in the column of its class."""
+    targets: FloatArray = np.eye(len(classes))[np.searchsorted(classes, labels)]
+    return targets
+
+
+def check_soft_labels(soft_labels: Any, labels: LabelArray, classes: LabelArray) -> FloatArray:
+    """Return `soft_labels` as an array whose rows sum to 1; ``None`` stands for `labels` alone.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if soft_labels is None:
+        return make_targets(labels, classes)
+    shape = (len(labels), len(classes))
+    expected = (
+        f"soft_labels must be probabilities of shape {shape}, a row for each text and a column for "
+        "each class of y in sorted order"
+    )
+    try:
+        array: FloatArray = np.array(soft_labels, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{expected}. {error}") from error
+    if array.shape != shape:
+        raise InvalidInputError(f"{expected}. Got shape {array.shape} instead.")
+    sums = array.sum(axis=1)
+    wrong = np.flatnonzero(~((np.abs(sums - 1) < 1e-3) & (array >= 0).all(axis=1)))
+    if len(wrong):
+        raise InvalidInputError(
+            f"{expected}. Got {array[wrong[0]].tolist()} in row {wrong[0]}: each row must be of "
+            "numbers in [0, 1] that sum to 1."
+        )
+    array /= sums[:, np.newaxis]
+    return array
+
+
+def weigh_classes(lesson: Lesson, class_weight: Any, classes: LabelArray) -> Lesson:
+    """Multiply what each class adds to the loss by its weight.
+
+    The loss of a text is the sum, over the classes, of -target * log(probability). Weights of the
+    classes are the same as other targets, scaled to sum to 1, and another weight of the text.
+    """
+    if class_weight is None:
+        return lesson
+    factors = _get_factors(lesson, class_weight, classes)
+    targets = lesson.targets * factors
+    sums = targets.sum(axis=1)
+    kept = sums > 0  # of classes that weigh nothing, the target does not matter
+    targets[kept] /= sums[kept, np.newaxis]
+    targets[~kept] = lesson.targets[~kept]
+    weights = lesson.weights * sums
+    if not weights.any():
+        raise InvalidInputError(
+            "No text has a weight: `class_weight` or `sample_weight` is 0 for each. Give some a "
+            "weight."
+        )
+    return replace(lesson, targets=targets, weights=weights)
+
+
+def _get_factors(lesson: Lesson, class_weight: Any, classes: LabelArray) -> FloatArray:
+    if isinstance(class_weight, str):  # "balanced"
+        totals = lesson.weights @ lesson.targets
+        balanced: FloatArray = totals.sum() / (len(classes) * np.where(totals > 0, totals, np.inf))
+        return balanced
+    _check_class_weight(class_weight)
+    known = classes.tolist()
+    unknown = [label for label in class_weight if label not in known]
+    if unknown:  # no error: a fold need not have every class
+        warnings.warn(
+            f"`class_weight` has {len(unknown)} label(s) that y has not, e.g. {unknown[0]!r}; "
+            "they are ignored.",
+            stacklevel=4,
+        )
+    return np.array([class_weight.get(label, 1.0) for label in known], dtype=np.float64)
+
+
+def _check_class_weight(class_weight: Mapping[Any, Any]) -> None:
+    for label, weight in class_weight.items():
+        if not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
+            raise InvalidInputError(
+                "The `class_weight` parameter of TransformerStudent must have numbers in [0, inf). "
+                f"Got {weight!r} for {label!r} instead."
+            )
