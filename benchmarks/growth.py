@@ -1,242 +1,196 @@
-"""How `fit` grows in time, memory and tokens with classes, cycles and generated texts.
+"""How the time, the memory and the tokens of `fit` grow, and what the loop itself takes.
 
-    python benchmarks/growth.py DATA [--axes classes cycles texts] [--student tfidf] [--seeds 3]
+    python benchmarks/growth.py DATA [--student tfidf] [--only classes cycles texts]
 
-The texts are those of the so many largest classes of banking77, massive_en and naics4 together: 406
-classes in all. 800 labelled ones; an ideal teacher serves the hidden others, 3 cycles of 100 for 64
-classes where nothing else is said. All else is as by default, but that no run stops early. TF-IDF
-with logistic regression, trained by stochastic gradient descent, or MiniLM embeddings with a linear
-head: students as fast as they come, so that the loop's own share is as large as it gets.
+The classes of naics4, banking77 and hint3_curekart together, the most frequent ones of the 374;
+800 labelled texts; all defaults, but as many cycles and texts a cycle as the table says. One
+number is varied at a time: classes, cycles, or generated texts a cycle.
 
-Time is taken inside `fit` and `predict_proba` of the students and `generate` of the teacher, which
-are subclassed for it; the rest of `fit` is the loop's. Tokens are those that an LLM would have been
-sent and have answered: prompts rendered by OpenAITeacher, answers as its JSON, counted by MiniLM's
-tokenizer. Each run has a process of its own; `before` is its memory before `fit`, imports and data
-included. A run that is in the results is not run again.
+The teacher serves hidden real texts at once, so that nothing hides what the loop takes. It counts
+as tokens what the requests and answers of an LLM teacher would be, 4.5 bytes each. "Overhead" is
+the share of `fit` in which neither the student is trained or asked nor the teacher answers. Each
+measurement is a process of its own. A run that is in the results is not run again.
 """
 
 import argparse
-import functools
 import json
-import multiprocessing
+import resource
+import subprocess
+import sys
 import time
 import warnings
 from collections import Counter
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, append, read, read_rows, show_median, split_train
+from common import RESULTS, append, read, read_rows, split_train
 from ideal_teacher import make_student
-from local_models import fetch_minilm
-from throughput_clients import peak_mib
-from tokenizers import Tokenizer
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from pgkd import PGKDClassifier
-from pgkd.teachers import OpenAITeacher
+from pgkd.planning import BYTES_PER_TOKEN
+from pgkd.records import Usage
+from pgkd.teachers.prompts import render
 from pgkd.testing import PoolTeacher
 
-DATASETS = ("banking77", "massive_en", "naics4")
+SETS = ("naics4", "banking77", "hint3_curekart")
 N_LABELLED = 800
-DEFAULTS = {"n_classes": 64, "n_cycles": 3, "n_texts": 100}
-AXES = {
-    "classes": ("n_classes", [4, 16, 64, 128, 256, 375]),
-    "cycles": ("n_cycles", [1, 3, 6, 12]),
-    "texts": ("n_texts", [50, 100, 200, 400]),
+BASE = {"classes": 64, "cycles": 4, "texts": 100}
+VALUES = {
+    "classes": (4, 16, 64, 256, 374),
+    "cycles": (1, 2, 4, 8),
+    "texts": (50, 100, 200, 400),
 }
+KEYS = ("student", *BASE)
+
+#: Seconds in the student and in the teacher.
+SPENT: Counter[str] = Counter()
 
 
-class Clock:
-    """Adds up the seconds that parts of a run take; a call inside another counts once."""
+class Timed:
+    """Adds the time inside to what its kind has taken; calls inside calls count once."""
 
-    def __init__(self):
-        self.seconds = Counter()
-        self._is_running = False
+    depth = 0
 
-    @contextmanager
-    def time(self, part):
-        if self._is_running:
-            yield
-            return
-        self._is_running, start = True, time.perf_counter()
-        try:
-            yield
-        finally:
-            self._is_running = False
-            self.seconds[part] += time.perf_counter() - start
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __enter__(self):
+        self.start = time.perf_counter()
+        Timed.depth += 1
+
+    def __exit__(self, *_):
+        Timed.depth -= 1
+        if Timed.depth == 0:
+            SPENT[self.kind] += time.perf_counter() - self.start
 
 
-CLOCK = Clock()
-GENERATIONS = []
+class TimedStudent(ClassifierMixin, BaseEstimator):
+    """Counts the seconds in a student."""
 
+    def __init__(self, student, random_state=None):
+        self.student = student
+        self.random_state = random_state
 
-def make_timed(student):
-    """Make the same student of a subclass that is timed; clones are of that class, too."""
+    def fit(self, X, y, sample_weight=None):
+        with Timed("student"):
+            student = clone(self.student)
+            seeds = [name for name in student.get_params() if name.endswith("random_state")]
+            student.set_params(**dict.fromkeys(seeds, self.random_state))
+            fit_params = {}
+            if sample_weight is not None:
+                last = f"{student.steps[-1][0]}__" if hasattr(student, "steps") else ""
+                fit_params = {f"{last}sample_weight": sample_weight}
+            self.student_ = student.fit(X, y, **fit_params)
+            self.classes_ = self.student_.classes_
+        return self
 
-    def timed(method):
-        @functools.wraps(method)  # the loop looks for `sample_weight` in the signature
-        def call(*args, **kwargs):
-            with CLOCK.time("student"):
-                return method(*args, **kwargs)
+    def predict_proba(self, X):
+        with Timed("student"):
+            return self.student_.predict_proba(X)
 
-        return call
-
-    kind = type(student)
-    methods = {name: timed(getattr(kind, name)) for name in ("fit", "predict_proba")}
-    return type(kind.__name__, (kind,), methods)(**student.get_params(deep=False))
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
 class TimedTeacher(PoolTeacher):
-    """Notes what it was asked and has answered."""
+    """Counts its own seconds, and the tokens that an LLM would take."""
 
     def generate(self, requests):
-        answers = super().generate(requests)
-        while True:
-            with CLOCK.time("teacher"):
-                generation = next(answers, None)
-            if generation is None:
-                return
-            GENERATIONS.append(generation)
-            yield generation
+        with Timed("teacher"):
+            generations = [self._count(g) for g in super().generate(requests)]
+        yield from generations
+
+    @staticmethod
+    def _count(generation):
+        prompt = "".join(message["content"] for message in render(generation.request))
+        answer = json.dumps([example.text for example in generation.examples])
+        tokens = [round(len(text.encode()) / BYTES_PER_TOKEN[0]) for text in (prompt, answer)]
+        return replace(generation, usage=Usage(1, *tokens))
 
 
-def read_largest(data, n_classes):
-    """Read the texts of the `n_classes` largest classes of all data sets together."""
+def load(data, n_classes):
     texts, labels = [], []
-    for dataset in DATASETS:
-        own, y = read(data / dataset / "train.csv")
+    for name in SETS:
+        own, y = read(data / name / "train.csv")
         texts += own
-        labels += [f"{dataset}: {label}" for label in y]
-    counts = Counter(labels)
-    chosen = set(sorted(counts, key=lambda label: (-counts[label], label))[:n_classes])
-    rows = [i for i, label in enumerate(labels) if label in chosen]
+        labels += [f"{name}: {label}" for label in y]
+    frequent = {label for label, _ in Counter(labels).most_common(n_classes)}
+    rows = [i for i, label in enumerate(labels) if label in frequent]
     return [texts[i] for i in rows], np.array([labels[i] for i in rows])
 
 
-def run(data, student, seed, n_classes, n_cycles, n_texts):
+def measure(data, job):
     warnings.simplefilter("ignore")
-    labelled, hidden = split_train(*read_largest(data, n_classes), N_LABELLED, seed)
-    model = make_student(student)
-    if student == "embedding":  # the encoder is loaded, and nothing is embedded
-        model.fit(["a", "b"], ["a", "b"])
+    labelled, hidden = split_train(*load(data, job["classes"]), N_LABELLED, 0)
     clf = PGKDClassifier(
-        TimedTeacher(*hidden, random_state=seed),
-        make_timed(model),
-        max_cycles=n_cycles,
-        samples_per_cycle=n_texts,
-        patience=n_cycles,
-        random_state=seed,
+        TimedTeacher(*hidden),
+        TimedStudent(make_student(job["student"])),
+        max_cycles=job["cycles"],
+        samples_per_cycle=job["texts"],
+        patience=job["cycles"],
+        random_state=0,
     )
-    before, start = peak_mib(), time.perf_counter()
+    start = time.perf_counter()
     clf.fit(*labelled)
     seconds = time.perf_counter() - start
-    peak = peak_mib()
-    n_prompt, n_answer = count_tokens(GENERATIONS)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
     return {
-        "student": student,
-        "seed": seed,
-        "n_classes": n_classes,
-        "n_cycles": n_cycles,
-        "n_texts": n_texts,
+        **job,
         "seconds": seconds,
-        "student_seconds": CLOCK.seconds["student"],
-        "teacher_seconds": CLOCK.seconds["teacher"],
-        "cycle_seconds": [cycle.seconds for cycle in clf.history_],
-        "mib_before": before,
-        "peak_mib": peak,
-        "n_requests": len(GENERATIONS),
-        "prompt_tokens": n_prompt,
-        "answer_tokens": n_answer,
-        "n_learnt": sum(t.verdict == "accepted" for t in clf.synthetic_),
+        "student_seconds": SPENT["student"],
+        "teacher_seconds": SPENT["teacher"],
+        "peak_mib": peak / (2**20 if sys.platform == "darwin" else 2**10),
+        "n_generated": sum(cycle.n_generated for cycle in clf.history_),
+        "input_tokens": clf.usage_.input_tokens,
+        "output_tokens": clf.usage_.output_tokens,
     }
 
 
-def count_tokens(generations):
-    tokenizer = Tokenizer.from_file(str(fetch_minilm() / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-
-    def count(texts):
-        return sum(len(encoding) for encoding in tokenizer.encode_batch(texts))
-
-    render = OpenAITeacher("any").render
-    prompts = [message["content"] for g in generations for message in render(g.request)]
-    answers = []
-    for generation in generations:
-        by_label = {}
-        for example in generation.examples:
-            by_label.setdefault(str(example.label), []).append(example.text)
-        answers.append(json.dumps(by_label))
-    return count(prompts), count(answers)
-
-
-def list_jobs(axes):
-    """List the settings of each axis, the others as by default."""
-    for axis in axes:
-        name, values = AXES[axis]
-        for value in values:
-            yield {**DEFAULTS, name: value}
-
-
-def report(rows, axes):
-    print(
-        "| classes | cycles | texts a cycle | fit, s | student's | teacher's | loop's "
-        "| first, last cycle, s | peak MiB (before) | requests | prompt, answer tokens |"
-    )
-    print("|" + "---|" * 11)
-    done = []
-    for job in list_jobs(axes):
-        own = [row for row in rows if all(row[name] == value for name, value in job.items())]
-        if not own or job in done:
-            continue
-        done.append(job)
-        shares = {
-            part: [row[f"{part}_seconds"] / row["seconds"] for row in own]
-            for part in ("student", "teacher")
-        }
-        loop = [1 - a - b for a, b in zip(*shares.values())]
-        median = {name: np.median([row[name] for row in own]) for name in NUMBERS}
-        ends = [np.median([row["cycle_seconds"][i] for row in own]) for i in (1, -1)]
-        cells = [
-            *(str(value) for value in job.values()),
-            show_median([row["seconds"] for row in own]),
-            *(f"{np.median(shares[part]):.1%}" for part in shares),
-            f"{np.median(loop):.1%} ({min(loop):.1%}–{max(loop):.1%})",
-            f"{ends[0]:.2f}, {ends[1]:.2f}",
-            f"{median['peak_mib']:.0f} ({median['mib_before']:.0f})",
-            f"{median['n_requests']:.0f}",
-            f"{median['prompt_tokens']:,.0f}, {median['answer_tokens']:,.0f}",
-        ]
-        print(f"| {' | '.join(cells)} |")
-
-
-NUMBERS = ("peak_mib", "mib_before", "n_requests", "prompt_tokens", "answer_tokens")
-
-
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--axes", nargs="+", default=list(AXES), choices=list(AXES))
-    parser.add_argument("--student", choices=["embedding", "tfidf"], default="tfidf")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--results", type=Path, default=RESULTS / "growth.jsonl")
+    parser.add_argument("--student", choices=["tfidf", "embedding"], default="tfidf")
+    parser.add_argument("--only", nargs="+", choices=list(VALUES), default=list(VALUES))
+    parser.add_argument("--job", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.job:
+        print(json.dumps(measure(args.data, args.job)))
+        return
 
-    keys = ("student", "seed", *DEFAULTS)
-    known = [{key: row[key] for key in keys} for row in read_rows(args.results)]
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for seed in range(args.seeds):
-            for job in list_jobs(args.axes):
-                settings = {"student": args.student, "seed": seed, **job}
-                if settings in known:
-                    continue
-                known.append(settings)
-                row = pool.apply(run, (args.data,), settings)
-                append(args.results, row)
-                print(json.dumps(row), flush=True)
-    report([r for r in read_rows(args.results) if r["student"] == args.student], args.axes)
+    path = RESULTS / "growth.jsonl"
+    known = {tuple(row[k] for k in KEYS) for row in read_rows(path)}
+    for name in args.only:
+        for value in VALUES[name]:
+            job = {"student": args.student, **BASE, name: value}
+            if tuple(job.values()) in known:
+                continue
+            known.add(tuple(job.values()))
+            command = [sys.executable, __file__, str(args.data), "--job", json.dumps(job)]
+            row = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+            append(path, row)
+            print(json.dumps(row), flush=True)
+    report(read_rows(path), args)
+
+
+def report(rows, args):
+    for name in args.only:
+        print(f"\n| {name} | seconds | student | overhead | peak MiB | texts | tokens a text |")
+        print("|---|---|---|---|---|---|---|")
+        for value in VALUES[name]:
+            job = {"student": args.student, **BASE, name: value}
+            for row in rows:
+                if all(row[k] == job[k] for k in KEYS):
+                    overhead = (
+                        1 - (row["student_seconds"] + row["teacher_seconds"]) / row["seconds"]
+                    )
+                    tokens = (row["input_tokens"] + row["output_tokens"]) / row["n_generated"]
+                    print(
+                        f"| {value} | {row['seconds']:.1f} | {row['student_seconds']:.1f} | "
+                        f"{overhead:.1%} | {row['peak_mib']:.0f} | {row['n_generated']} | "
+                        f"{tokens:.0f} |"
+                    )
 
 
 if __name__ == "__main__":
