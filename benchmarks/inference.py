@@ -267,7 +267,7 @@ def run(args, names, texts, y, path):
                 if engine.name in LLMS:
                     if number:
                         continue
-                    batch, singles = batch[: args.llm_texts], singles[: args.llm_texts // 2 + 1]
+                    batch, singles = batch[: args.llm_texts], singles[: max(2, args.llm_texts // 2)]
                 found = engine.measure([texts[i] for i in batch], [texts[i] for i in singles])
                 labels[engine.name] = np.array(found.pop("labels"))
                 latencies = np.array(found.pop("latencies")) * 1000
