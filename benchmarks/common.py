@@ -49,6 +49,17 @@ def show(values, sign=""):
     return f"{mean:{sign}.3f}" + (f" ± {half:.3f}" if len(values) > 1 else "")
 
 
+def show_median(values):
+    """Write the median, and the least and the greatest value if there are two or more."""
+    median, *ends = (f"{v:,.{_digits(v)}f}" for v in (np.median(values), min(values), max(values)))
+    return f"{median} ({ends[0]}–{ends[1]})" if len(values) > 1 else median
+
+
+def _digits(value):
+    """Decimals that leave about three digits."""
+    return max(0, 2 - int(np.floor(np.log10(abs(value))))) if value else 0
+
+
 def save(path, document):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

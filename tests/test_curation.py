@@ -1,7 +1,7 @@
 import pytest
 
 from pgkd.curation import Curator, count_reasons
-from pgkd.records import Example, Generation, GenerationRequest
+from pgkd.records import Example, Generation, GenerationRequest, Refusal
 
 KNOWN = ["My card has not arrived yet, where is it?", "How do I change my PIN?"]
 GATE = ["The exchange rate you applied to my payment is wrong"]
@@ -46,6 +46,34 @@ def test_within_and_across_batches(curator):
     second = judge(curator, "I lost my phone abroad!", "Is there a fee for cash?")
     assert [t.reason for t in first + second] == [None, "duplicate", "duplicate", None]
     assert count_reasons(first + second) == {"duplicate": 2}
+
+
+@pytest.mark.parametrize("block", [500, 2, 1])
+def test_blocks_change_no_verdict(curator, monkeypatch, block):
+    monkeypatch.setattr("pgkd.curation.BLOCK", block)
+    request = GenerationRequest("1-1", {"a": 9})
+    texts = [
+        ["Is there a fee for cash abroad?", "half an emoji \ud83d"],
+        ["Is there a fee for cash abroad", GATE[0], "How do I change my PIN??"],
+        [],
+        ["Is there a fee for cash, abroad?", "I lost my phone"],
+    ]
+    generations = [
+        Generation(
+            request,
+            tuple(Example(text, "a") for text in own),
+            refused=(Refusal("unknown label", "some text", "z"),),
+        )
+        for own in texts
+    ]
+    reasons = [t.reason for t in curator.judge(generations, cycle=1)]
+    refused = "unknown label"
+    assert reasons == [
+        *(None, "malformed", refused),
+        *("duplicate", "close to a gate text", "duplicate", refused),
+        refused,
+        *("near duplicate", None, refused),
+    ]
 
 
 def test_contrasts_are_no_duplicates(curator):

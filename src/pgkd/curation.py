@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 from scipy.sparse import csr_matrix, vstack
@@ -26,6 +27,8 @@ from pgkd.text import fold_text, is_valid, make_valid
 
 #: Cosine similarity of character trigrams from which two texts count as the same.
 NEAR_DUPLICATE = 0.9
+#: Texts that are compared at once with all that are known: what the similarities take in memory.
+BLOCK = 500
 #: A label is plausible from this share of the probability of the student's own choice.
 PLAUSIBLE = 0.1
 
@@ -85,34 +88,62 @@ class Curator:
         new = [text for text in unique if fold_text(text) not in self._seen | {""}]
         if not new:
             return []
-        similarity = (vectorize(new) @ self._gate.T).max(axis=1).toarray().ravel()
+        similarity = _greatest(vectorize(new) @ self._gate.T)
         return [text for text, s in zip(new, similarity) if s < self._threshold]
 
     def judge(self, generations: Iterable[Generation], cycle: int) -> list[SyntheticText]:
         """Give each text of the teacher a verdict. Accepted texts count as known from then on."""
         generations = list(generations)
-        texts = {e.text for g in generations for e in g.examples if is_valid(e.text)}
-        vectors = vectorize(folded := sorted(set(map(fold_text, texts))))
-        self._vectors = dict(zip(folded, vectors))  # all at once: a call takes milliseconds
+        pairs = [
+            (example, generation) for generation in generations for example in generation.examples
+        ]
+        judged = (
+            text
+            for start in range(0, len(pairs), BLOCK)
+            for text in self._judge_block(pairs[start : start + BLOCK], cycle)
+        )
         return [
-            row
+            text
             for generation in generations
-            for row in (
-                *(self._judge_one(example, cycle, generation) for example in generation.examples),
+            for text in (
+                *islice(judged, len(generation.examples)),
                 *enter_refused(generation, cycle),
             )
         ]
 
-    def _judge_one(self, example: Example, cycle: int, generation: Generation) -> SyntheticText:
-        label = tidy(example.label, self._order, self._multilabel)
-        if label is not None:
-            example = replace(example, label=label)
-        reason = self._reason_against(
-            example, label is not None, isinstance(generation.request, GenerationRequest)
-        )
-        return enter(example, cycle, generation, "rejected" if reason else "accepted", reason)
+    def _judge_block(
+        self, pairs: Sequence[tuple[Example, Generation]], cycle: int
+    ) -> list[SyntheticText]:
+        """Judge some texts; all similarities are computed first, which is many times as fast."""
+        vectors = vectorize([make_valid(example.text) for example, _ in pairs])
+        to_gate, to_known = (_greatest(vectors @ o.T) for o in (self._gate, self._known))
+        to_each_other = (vectors @ vectors.T).toarray()
+        judged: list[SyntheticText] = []
+        accepted: list[int] = []
+        for i, (example, generation) in enumerate(pairs):
+            label = tidy(example.label, self._order, self._multilabel)
+            if label is not None:
+                example = replace(example, label=label)
+            reason = self._reason_against(
+                example,
+                label is not None,
+                isinstance(generation.request, GenerationRequest),
+                to_gate[i],
+                max(to_known[i], to_each_other[i, accepted].max(initial=0.0)),
+            )
+            if reason is None:
+                accepted.append(i)
+                self._seen.add(fold_text(example.text))
+            judged.append(
+                enter(example, cycle, generation, "rejected" if reason else "accepted", reason)
+            )
+        self._known = vstack([self._known, vectors[accepted]], format="csr")
+        return judged
 
-    def _reason_against(self, example: Example, known: bool, generated: bool) -> str | None:
+    def _reason_against(
+        self, example: Example, known: bool, generated: bool, to_gate: float, to_known: float
+    ) -> str | None:
+        """Say why a text is not taken; the numbers are its greatest similarities."""
         if not is_valid(example.text):
             return "malformed"
         text = fold_text(example.text)
@@ -124,17 +155,17 @@ class Curator:
             return "too long"
         if text in self._seen:
             return "duplicate"
-        vector = self._vectors[text]
-        if self._too_close(vector, self._gate):
+        if to_gate >= self._threshold:
             return "close to a gate text"
-        if self._too_close(vector, self._known):
-            return "near duplicate"
-        self._seen.add(text)
-        self._known = vstack([self._known, vector], format="csr")
-        return None
+        return "near duplicate" if to_known >= self._threshold else None
 
-    def _too_close(self, vector: csr_matrix, others: csr_matrix) -> bool:
-        return bool(others.shape[0]) and (others @ vector.T).max() >= self._threshold
+
+def _greatest(similarities: csr_matrix) -> FloatArray:
+    """Return the greatest similarity of each row, shape (n_rows,); 0 where there is none."""
+    if not similarities.shape[1]:
+        return np.zeros(similarities.shape[0])
+    greatest: FloatArray = similarities.max(axis=1).toarray().ravel()
+    return greatest
 
 
 def enter(

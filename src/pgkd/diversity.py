@@ -79,6 +79,7 @@ def _split_word(word: str) -> Iterator[str]:
 
 def _similarity(vectors: csr_matrix) -> float:
     """Mean cosine of two different texts: that of all pairs is the square of the sum."""
-    own = vectors.multiply(vectors).sum()
     n = vectors.shape[0]
-    return float((np.square(vectors.sum(axis=0)).sum() - own) / (n * (n - 1)))
+    _, columns = np.unique(vectors.indices, return_inverse=True)  # most are empty
+    total = np.bincount(columns, weights=vectors.data)
+    return float((np.square(total).sum() - np.square(vectors.data).sum()) / (n * (n - 1)))
