@@ -17,7 +17,7 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.test
+test-slow: $(VENV)/.test-slow
 	$(BIN)/python -m pytest -m slow
 
 docs: $(VENV)/.docs
@@ -29,7 +29,7 @@ $(VENV)/.torch:
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	touch $@
 
-$(VENV)/.examples $(VENV)/.test $(VENV)/.docs: $(VENV)/.%: $(VENV)/.torch pyproject.toml
+$(VENV)/.examples $(VENV)/.test $(VENV)/.test-slow $(VENV)/.docs: $(VENV)/.%: $(VENV)/.torch pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[$*]"
 	touch $@
 

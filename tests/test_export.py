@@ -286,7 +286,10 @@ def test_only_an_export_is_replaced(distilled, tmp_path):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"format": "torch"}, r"`format` must be one of \['onnx', 'openvino'\]. Got 'torch'"),
+        (
+            {"format": "torch"},
+            r"`format` must be one of \['onnx', 'openvino', 'numpy'\]. Got 'torch'",
+        ),
         ({"quantize": "int4"}, r"`quantize` must be one of \['int8', None\]. Got 'int4'"),
         ({"min_agreement": 99}, r"`min_agreement` must be in \[0, 1\]. Got 99"),
         ({"texts": None}, "has kept none: pass `texts`"),

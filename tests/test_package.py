@@ -34,6 +34,7 @@ def test_students_are_lazy():
     "module",
     [
         "pgkd",
+        "pgkd.distributed",
         "pgkd.export",
         "pgkd.runtime",
         "pgkd.samplers",

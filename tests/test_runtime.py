@@ -96,7 +96,7 @@ def test_without_torch(exported, student, tmp_path):
     command = [sys.executable, "-c", WITHOUT, str(exported)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     modules, probabilities, labels = map(eval, out.splitlines())
-    names = ("abstaining", "engines", "exceptions", "label_sets", "records", "runtime")
+    names = ["abstaining", "engines", "exceptions", "label_sets", "records", "runtime", "static"]
     assert modules == ["pgkd", *(f"pgkd.{name}" for name in names)]
     texts = ["my card", "the pin code"]
     np.testing.assert_allclose(probabilities, student.predict_proba(texts), atol=1e-5)

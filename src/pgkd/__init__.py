@@ -21,6 +21,7 @@ _LAZY = {
     "UnlabeledTexts": "pgkd.records",
 }
 _SUBMODULES = {
+    "distributed",
     "exceptions",
     "protocols",
     "records",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from sklearn.base import clone
 
 from pgkd.exceptions import AnnotatorError, TeacherBudgetError, TeacherError
 from pgkd.protocols import Teacher
+from pgkd.ranks import share
 from pgkd.records import AnnotationRequest, Event, Generation, GenerationRequest, Usage
 from pgkd.validation import check_generation
 
@@ -30,6 +32,8 @@ class Buyer:
     max_tokens : int or None
     emit : callable
         Called with an `Event` for each answer.
+    is_shared : bool, default=False
+        Whether all processes of a launcher ask the same, so that one of them will do.
 
     Attributes
     ----------
@@ -48,11 +52,13 @@ class Buyer:
         max_cost: float | None,
         max_tokens: int | None,
         emit: Callable[[Event], None],
+        is_shared: bool = False,
     ) -> None:
         self.teacher = teacher
         self.max_cost = max_cost
         self.max_tokens = max_tokens
         self.emit = emit
+        self.is_shared = is_shared
         self.usage = self.saved = Usage()
         self.n_answers = 0
         self.pending: list[Generation] = []
@@ -146,14 +152,17 @@ class Buyer:
         if annotation:
             yield from self._annotate(annotation)
         if generation:
-            yield from teacher.generate(generation)
+            yield from self._call(partial(teacher.generate, generation))
+
+    def _call(self, ask: Callable[[], Iterable[Generation]]) -> Iterable[Generation]:
+        return share(ask) if self.is_shared else ask()
 
     def _annotate(self, requests: Sequence[AnnotationRequest]) -> Generator[Generation]:
         """Ask an annotator; what it fails at is asked in parts, until a single text is lost."""
         teacher: Any = self.teacher
         answered = set()
         try:
-            for generation in teacher.annotate(requests):
+            for generation in self._call(partial(teacher.annotate, requests)):
                 yield generation
                 answered.add(generation.request.id)
         except AnnotatorError as error:

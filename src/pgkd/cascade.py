@@ -23,6 +23,7 @@ from pgkd.escalating import Escalator, find_cost_per_text
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.protocols import Annotator
+from pgkd.ranks import broadcast
 from pgkd.records import Example, FloatArray, Label, LabelArray, State, Usage
 from pgkd.splitting import Indices, make_folds
 from pgkd.students._text_classifier import BaseTextClassifier
@@ -189,6 +190,7 @@ class CascadeClassifier(BaseTextClassifier):
             If the teacher served no request.
         """
         self._validate_params()
+        X, y, random_state = broadcast((X, y, check_random_state(self.random_state)))
         texts = check_texts(X)
         if find_kind(y) != "labels" or getattr(self.student, "multilabel_", False):
             raise InvalidInputError(
@@ -199,7 +201,7 @@ class CascadeClassifier(BaseTextClassifier):
         classes = self._check_components(y)
         class_descriptions = self._check_descriptions(classes)
         teacher = clone_teacher(self.teacher, self.max_cost)
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        seed = int(random_state.randint(np.iinfo(np.int32).max))
 
         student, probabilities = self._prepare_student(texts, y, classes, seed)
         asked = find_least_sure(probabilities.max(axis=1), self.max_escalated)
@@ -219,7 +221,9 @@ class CascadeClassifier(BaseTextClassifier):
             run_dir=None if self.run_dir is None else Path(self.run_dir),
             seed=seed,
         )
-        answers = escalator.ask([texts[i] for i in asked], probabilities[asked], prefix="c")
+        answers = escalator.ask(
+            [texts[i] for i in asked], probabilities[asked], prefix="c", is_shared=True
+        )
         labels = read_labels(answers)
         columns = _find_columns([texts[i] for i in asked], labels, classes)
 
@@ -308,7 +312,7 @@ class CascadeClassifier(BaseTextClassifier):
     ) -> tuple[Any, FloatArray]:
         """Return the fitted student, and its probabilities of texts that it has not learnt."""
         if hasattr(self.student, "classes_"):
-            return self.student, predict_proba(self.student, texts, classes)
+            return self.student, broadcast(predict_proba(self.student, texts, classes))
         labelled = LabelledTexts(texts, y)
         learner = Learner(self.student, classes, labelled, seed=seed)
         probabilities, _ = learner.predict_out_of_fold([()] * len(learner.folds))

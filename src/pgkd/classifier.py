@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
@@ -26,6 +27,7 @@ from pgkd.exceptions import InvalidInputError
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.preparation import prepare
 from pgkd.protocols import Callback, Sampler, Teacher
+from pgkd.ranks import broadcast, check_shared, is_main_process
 from pgkd.records import Event, Example, FloatArray, Label, LabelArray, SyntheticText
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students.base import predict_label_proba, predict_proba
@@ -347,16 +349,14 @@ class PGKDClassifier(TextClassifier):
             has.
         """
         self._validate_params()
+        *data, random_state = broadcast(
+            (X, y, sample_weight, X_val, y_val, X_unlabeled, check_random_state(self.random_state))
+        )
         with TemporaryDirectory(prefix="pgkd-") as scratch:
             run, labelled = prepare(
                 self,
-                X,
-                y,
-                sample_weight,
-                X_val,
-                y_val,
-                X_unlabeled,
-                random_state=self.random_state,
+                *data,
+                random_state=random_state,
                 scratch=Path(scratch),
                 emit=self._emit,
             )
@@ -373,7 +373,7 @@ class PGKDClassifier(TextClassifier):
 
         self.classes_ = run.classes
         self.label_thresholds_ = thresholds
-        self._target_kind = find_kind(y)
+        self._target_kind = find_kind(data[1])
         self.student_ = student
         self.history_ = run.history
         self.synthetic_ = run.synthetic
@@ -408,6 +408,7 @@ class PGKDClassifier(TextClassifier):
         except (Exception, KeyboardInterrupt) as error:
             if not run.buyer.n_answers:
                 raise
+            check_shared(error)
             warnings.warn(
                 f"`refit_on_all` failed ({error!r}); student_ has not learnt the gate texts.",
                 stacklevel=3,
@@ -726,6 +727,8 @@ class PGKDClassifier(TextClassifier):
         return classifier
 
     def _emit(self, event: Event) -> None:
+        if not is_main_process():
+            return
         printer = [PrintProgress(self.verbose)] if self.verbose else []
         for callback in [*printer, *(self.callbacks or ())]:
             try:

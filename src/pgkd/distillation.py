@@ -21,6 +21,7 @@ from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
 from pgkd.label_sets import THRESHOLD, count_classes
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.protocols import Sampler
+from pgkd.ranks import check_shared
 from pgkd.records import (
     Audit,
     Batch,
@@ -219,7 +220,8 @@ class Distillation:
             self._audit()
             while (reason := self._reason_to_stop()) is None:
                 self._run_cycle()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            check_shared(error)
             reason = "interrupted"
             self._warn("Interrupted.")
         except TeacherBudgetError as error:
@@ -233,6 +235,7 @@ class Distillation:
         except Exception as error:
             if not self.buyer.n_answers:
                 raise  # nothing was bought yet, so nothing is lost
+            check_shared(error)
             reason = "error"
             self._warn(f"{type(error).__name__}: {error}")
         self.returned = self._choose()
@@ -311,6 +314,7 @@ class Distillation:
         try:
             return baseline, self._make_candidate(last.cycle, replace(last.version, student=None))
         except (Exception, KeyboardInterrupt) as error:
+            check_shared(error)
             warnings.warn(
                 f"Training the student on what its scout has learnt failed ({error!r}); the "
                 "student's baseline is returned. `refit` trains it again on these texts: "
@@ -548,6 +552,7 @@ class Distillation:
             scorer = SetScorer(self.scoring, self.classes, evidence.texts, evidence.y)
             return scorer.choose_thresholds(probabilities, self.seed)
         except (Exception, KeyboardInterrupt) as error:  # what was bought must not be lost to it
+            check_shared(error)
             warnings.warn(f"No thresholds were chosen ({error!r}): all are 0.5.", stacklevel=4)
             return default
 

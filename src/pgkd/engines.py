@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from pgkd.exceptions import InvalidInputError, PersistenceError
 
-ONNX, OPENVINO = "model.onnx", "openvino_model.xml"
-#: What can run which file.
-ENGINES = {ONNX: ("onnxruntime", "openvino"), OPENVINO: ("openvino",)}
+ONNX, OPENVINO, STATIC = "model.onnx", "openvino_model.xml", "model.npz"
+#: What can run which file. The last is no graph, and opened by `open_static`.
+ENGINES = {ONNX: ("onnxruntime", "openvino"), OPENVINO: ("openvino",), STATIC: ("numpy",)}
 #: The names in the graph.
 OUTPUTS = ("logits", "probabilities")
 PRECISIONS = ("float32", "bfloat16")
@@ -70,7 +70,7 @@ def open_engine(
     -------
     engine : Engine
     """
-    choices = _list_choices(path, engine, precision)
+    choices = list_choices(path, engine, precision)
     opened, errors = [], []
     for name, its_precision in choices:
         try:
@@ -84,10 +84,10 @@ def open_engine(
     return min(opened, key=lambda one: _time(one, make_batch(one)))
 
 
-def _list_choices(path: Path, engine: str, precision: str) -> list[tuple[str, str]]:
+def list_choices(path: Path, engine: str, precision: str) -> list[tuple[str, str]]:
     """Return the engines that are here, and the precisions that they can compute in."""
     for what, value, known in (
-        ("engine", engine, ENGINES[ONNX]),
+        ("engine", engine, (*ENGINES[ONNX], *ENGINES[STATIC])),
         ("precision", precision, PRECISIONS),
     ):
         if value not in ("auto", *known):
@@ -97,8 +97,8 @@ def _list_choices(path: Path, engine: str, precision: str) -> list[tuple[str, st
         names = [name for name in names if find_spec(name)] or names[:1]
     elif engine not in names:
         raise PersistenceError(
-            f"{str(path.parent)!r} holds {path.name}, which {engine} cannot run: pass "
-            'engine="auto", or export it with format="onnx".'
+            f"{str(path.parent)!r} holds {path.name}, which {engine} cannot run: pass engine="
+            f"{' or '.join(map(repr, ('auto', *names)))}."
         )
     else:
         names = [engine]

@@ -60,7 +60,14 @@ class Escalator:
         self.seed = seed
         self.usage = Usage()
 
-    def ask(self, texts: Sequence[str], probabilities: FloatArray, prefix: str) -> list[Generation]:
+    def ask(
+        self,
+        texts: Sequence[str],
+        probabilities: FloatArray,
+        prefix: str,
+        *,
+        is_shared: bool = False,
+    ) -> list[Generation]:
         """Return the teacher's answers about `texts`, each of which is asked about once.
 
         Parameters
@@ -70,6 +77,8 @@ class Escalator:
             The student's.
         prefix : str
             Of the requests' ids.
+        is_shared : bool, default=False
+            As in `Buyer`.
 
         Raises
         ------
@@ -98,7 +107,13 @@ class Escalator:
                 max_tokens=None,
                 is_cached=self.run_dir is not None,
             )
-            buyer = Buyer(teacher, max_cost=left, max_tokens=None, emit=lambda event: None)
+            buyer = Buyer(
+                teacher,
+                max_cost=left,
+                max_tokens=None,
+                emit=lambda event: None,
+                is_shared=is_shared,
+            )
             try:
                 return buyer.ask(requests, brings_texts=False, give_up_after=GIVE_UP_AFTER)
             finally:

@@ -2,12 +2,14 @@
 
 ::
 
-    model.onnx, or openvino_model.xml and .bin
+    model.onnx, or openvino_model.xml and .bin, or model.npz of a StaticStudent
     tokenizer.json, tokenizer_config.json
     config.json                  as transformers writes it, with the classes as `id2label`
     sentence_bert_config.json    the longest text, where Text Embeddings Inference looks for it
     model.safetensors            of a TransformerStudent without `quantize`, for transformers
     pgkd.json, README.md         what `pgkd.runtime` and a reader need to know
+
+A StaticStudent has no graph, and of the tokenizer's files only the first.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ __all__ = ["Parity", "export"]
 TOLERANCE = 1e-3
 #: Version of ONNX's operators: old enough for any engine of the last years.
 OPSET = 17
-ENGINES = {"onnx": "onnxruntime", "openvino": "openvino"}
+ENGINES = {"onnx": "onnxruntime", "openvino": "openvino", "numpy": "numpy"}
 
 
 @dataclass(frozen=True)
@@ -73,25 +75,29 @@ def export(
     classifier: Any,
     directory: str | os.PathLike[str],
     *,
-    format: str = "onnx",
+    format: str | None = None,
     quantize: str | None = None,
     texts: Any = None,
     min_agreement: float = 0.99,
 ) -> Parity:
     """Export a fitted classifier or student: see `PGKDClassifier.export`."""
-    _check_parameters(format, quantize, min_agreement)
     student = getattr(classifier, "student_", classifier)
-    if not hasattr(student, "_make_graph"):
+    is_static = hasattr(student, "_write_static")
+    format = format or ("numpy" if is_static else "onnx")
+    _check_parameters(format, quantize, min_agreement)
+    if not is_static and not hasattr(student, "_make_graph"):
         raise ExportError(
-            f"A student of class {type(student).__name__} cannot be exported: TransformerStudent "
-            "and EmbeddingStudent can. Keep this one with `save`, and open it with `load`."
+            f"A student of class {type(student).__name__} cannot be exported: TransformerStudent, "
+            "EmbeddingStudent and StaticStudent can. Keep this one with `save`, and open it with "
+            "`load`."
         )
-    graph = student._make_graph()
-    if not graph.tokenizer.is_fast:
+    if is_static != (format == "numpy") or (is_static and quantize):
+        given = f"`quantize={quantize!r}`" if is_static and quantize else f"`format={format!r}`"
         raise ExportError(
-            f"The tokenizer {type(graph.tokenizer).__name__} has no tokenizer.json, without which "
-            "no text can be read: use a model with a fast tokenizer."
+            f"A {type(student).__name__} cannot be exported with {given}: a StaticStudent is "
+            "written as numpy's arrays, any other as a graph. Leave it out."
         )
+    graph = None if is_static else _make_graph(student)
     texts = _kept_texts(classifier) if texts is None else check_texts(texts, "texts")
     if not texts:
         raise InvalidInputError(
@@ -100,35 +106,39 @@ def export(
         )
     temperature = getattr(classifier, "temperature_", 1.0)
     expected = student.predict_proba(texts)
-    if not graph.multilabel:
+    if temperature != 1:
         expected = apply_temperature(expected, temperature)
     is_transformer = type(student).__name__ == "TransformerStudent"
-    if temperature != 1:
-        graph = _divide_logits(graph, temperature, has_head=is_transformer)
     with replacing(Path(directory), "export") as draft:
-        if quantize is None and is_transformer:
-            save_pretrained(graph.model, graph.tokenizer, draft)  # for transformers
-        classes = classifier.classes_ if graph.multilabel else student.classes_
-        thresholds = _find_thresholds(classifier, len(classes)) if graph.multilabel else None
-        _write_config(graph, draft, classes)
+        is_multilabel = getattr(student, "multilabel_", False)
+        classes = classifier.classes_ if is_multilabel else student.classes_
+        thresholds = _find_thresholds(classifier, len(classes)) if is_multilabel else None
+        if graph is None:
+            parts = student._write_static(draft, temperature)
+            packages = ["numpy", "tokenizers"]
+        else:
+            if temperature != 1:
+                graph = _divide_logits(graph, temperature, has_head=is_transformer)
+            if quantize is None and is_transformer:
+                save_pretrained(graph.model, graph.tokenizer, draft)  # for transformers
+            _write_config(graph, draft, classes)
+            model = _write_model(graph, draft, format, quantize)
+            parts = {"model": model, "max_length": _write_tokenizer(graph, draft)}
+            packages = ["torch", "transformers", "tokenizers", ENGINES[format]]
         document = {
             "writer": "export",
-            "format": runtime.FORMAT if graph.multilabel else 1,
+            "format": runtime.FORMAT if is_multilabel else 1,
             "pgkd": pgkd.__version__,
             "student": type(student).__name__,
-            "model": _write_model(graph, draft, format, quantize),
             "quantize": quantize,
-            "max_length": _write_tokenizer(graph, draft),
+            **parts,
             "classes": classes.tolist(),
             "classes_dtype": classes.dtype.str,
             "target_kind": getattr(classifier, "_target_kind", "labels"),
             "label_thresholds": None if thresholds is None else thresholds.tolist(),
-            "temperature": temperature,  # which is a part of the graph
+            "temperature": temperature,  # which is a part of the model
             "threshold": getattr(classifier, "threshold_", None),
-            "versions": {
-                name: version(name)
-                for name in ("torch", "transformers", "tokenizers", ENGINES[format])
-            },
+            "versions": {name: version(name) for name in packages},
         }
         found = runtime.ExportedClassifier(draft, document, engine=ENGINES[format])
         parity = measure_parity(expected, found.predict_proba(texts), thresholds)
@@ -139,6 +149,16 @@ def export(
         document["files"] = list_files(draft)
         _write(draft / runtime.DOCUMENT, json.dumps(document, ensure_ascii=False, indent=1))
     return parity
+
+
+def _make_graph(student: Any) -> Graph:
+    graph: Graph = student._make_graph()
+    if not graph.tokenizer.is_fast:
+        raise ExportError(
+            f"The tokenizer {type(graph.tokenizer).__name__} has no tokenizer.json, without which "
+            "no text can be read: use a model with a fast tokenizer."
+        )
+    return graph
 
 
 def measure_parity(

@@ -13,6 +13,7 @@ from sklearn.dummy import DummyClassifier
 
 from pgkd.exceptions import StudentError
 from pgkd.label_sets import count_classes, has_sets, indicate, to_array
+from pgkd.ranks import broadcast
 from pgkd.records import Example, FloatArray, LabelArray, SyntheticText
 from pgkd.splitting import Indices, make_folds
 from pgkd.students.base import predict_label_proba, predict_proba, train, weight_parameter
@@ -141,8 +142,11 @@ class Learner:
     def predict(self, student: Any, texts: Sequence[str]) -> FloatArray:
         """Return probabilities of shape (n_texts, n_classes)."""
         if self.multilabel:
-            return predict_label_proba(student, list(texts), len(self.classes))
-        return predict_proba(student, texts, self.classes)
+            found = predict_label_proba(student, list(texts), len(self.classes))
+        else:
+            found = predict_proba(student, texts, self.classes)
+        # Two processes' numbers may differ in the last bit, and so would what they decide.
+        return broadcast(found)
 
     @cached_property
     def folds(self) -> list[tuple[Indices, Indices]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 #: Classes named on the card; config.json names all.
@@ -29,7 +30,7 @@ def make_card(document: dict[str, Any], classifier: Any) -> str:
             "---",
             "library_name: pgkd",
             "pipeline_tag: text-classification",
-            f"tags: [pgkd, {'onnx' if document['model'].endswith('.onnx') else 'openvino'}]",
+            f"tags: [pgkd, {_name_engine(document).removesuffix('runtime')}]",
             "---",
             "",
             "# A text classifier",
@@ -61,9 +62,15 @@ def _describe(document: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def _name_engine(document: dict[str, Any]) -> str:
+    return {".onnx": "onnxruntime", ".xml": "openvino", ".npz": "numpy"}[
+        Path(document["model"]).suffix
+    ]
+
+
 def _explain(document: dict[str, Any]) -> Iterator[str]:
-    onnx = document["model"].endswith(".onnx")
-    yield "With numpy, tokenizers and " + ("onnxruntime" if onnx else "openvino") + ", no torch:"
+    engine = _name_engine(document)
+    yield f"With {' and '.join(dict.fromkeys(['numpy', 'tokenizers', engine]))}, no torch:"
     yield from _code("import pgkd.runtime", 'pgkd.runtime.load(".").predict(["..."])')
     yield ""
     if document["student"] == "TransformerStudent" and not document["quantize"]:
@@ -74,7 +81,7 @@ def _explain(document: dict[str, Any]) -> Iterator[str]:
             'classify(["..."], truncation=True)',
         )
         yield ""
-    if onnx:
+    if engine == "onnxruntime":
         yield "With Optimum (`optimum-onnx`):"
         yield from _code(
             "from optimum.onnxruntime import ORTModelForSequenceClassification",

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -25,6 +26,7 @@ from sklearn.base import clone
 
 import pgkd
 from pgkd.exceptions import PersistenceError
+from pgkd.ranks import is_main_process
 from pgkd.records import Usage
 from pgkd.serialization import (
     abstention_from_json,
@@ -60,8 +62,13 @@ def save(classifier: Any, directory: Path) -> None:
 def replacing(directory: Path, writer: str) -> Iterator[Path]:
     """Yield a draft that takes the place of `directory`, whole or not at all.
 
-    `writer` is the method that writes it, and the only one whose directories it replaces.
+    `writer` is the method that writes it, and the only one whose directories it replaces. Of the
+    processes of a launcher, rank 0 replaces it, and the drafts of the others are thrown away.
     """
+    if not is_main_process():
+        with TemporaryDirectory(prefix="pgkd-") as scratch:
+            yield Path(scratch)
+        return
     try:
         directory = Path(os.path.abspath(directory))
         _check_replaceable(directory, writer)

@@ -113,6 +113,7 @@ def prepare(
         max_cost=clf.max_cost,
         max_tokens=clf.max_tokens,
         emit=emit,
+        is_shared=True,
     )
     run = Distillation(
         buyer,

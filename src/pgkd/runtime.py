@@ -1,8 +1,11 @@
 """Exported classifiers without torch: numpy, tokenizers and one engine are all it takes.
 
+A `StaticStudent` does without the engine.
+
 ::
 
     model.onnx, or openvino_model.xml and .bin    from tokens to logits and probabilities
+    model.npz                                     in their place: vectors of tokens, and a head
     tokenizer.json                                cuts texts as the student did
     pgkd.json                                     classes, temperature, threshold, parity
 """
@@ -20,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgkd.abstaining import check_abstain_label, find_unsure, withhold
-from pgkd.engines import ENGINES, Engine, open_engine
+from pgkd.engines import ENGINES, STATIC, Engine, list_choices, open_engine
 from pgkd.exceptions import InvalidInputError, PersistenceError
 from pgkd.label_sets import decide, indicate, to_sets
+from pgkd.static import open_static
 
 #: 2: several labels a text.
 FORMAT = 2
@@ -47,9 +51,10 @@ def load(
     Parameters
     ----------
     directory : str or path
-    engine : {"auto", "onnxruntime", "openvino"}, default="auto"
-        OpenVINO runs both formats, ONNX Runtime its own. ``"auto"``: of those that are installed
-        the fastest here, by a trial of a few batches; it takes up to a second or two.
+    engine : {"auto", "onnxruntime", "openvino", "numpy"}, default="auto"
+        OpenVINO runs both formats, ONNX Runtime its own, and numpy a `StaticStudent`. ``"auto"``:
+        of those that are installed the fastest here, by a trial of a few batches; it takes up to a
+        second or two.
     precision : {"auto", "float32", "bfloat16"}, default="float32"
         Bfloat16 is much faster on CPUs that have instructions for it (AVX512-BF16, AMX), takes
         OpenVINO, and changes probabilities in the third digit, which the parity measured by
@@ -134,10 +139,22 @@ class ExportedClassifier:
                 f"The export in {str(directory)!r} is damaged: its model is {file!r}. Export it "
                 "again."
             )
+        path = directory / file
+        thresholds = document.get("label_thresholds")
+        self.label_thresholds_ = None if thresholds is None else np.array(thresholds)
         try:
             self.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
             self._tokenizer, self._padding = _open_tokenizer(directory / TOKENIZER)
-            opened = open_engine(directory / file, engine, precision, n_threads, self._make_sample)
+            if file == STATIC:
+                ((self.engine, self.precision),) = list_choices(path, engine, precision)
+                self._predict_window = open_static(
+                    path, self._tokenizer, document["max_length"], multilabel=self.multilabel_
+                )
+            else:
+                opened = open_engine(path, engine, precision, n_threads, self._make_sample)
+                self.engine, self.precision = opened.name, opened.precision
+                self._inputs, self._run = opened.inputs, opened.run
+                self._predict_window = self._run_graph
         except Exception as error:
             if isinstance(error, (ImportError, InvalidInputError, PersistenceError)):
                 raise
@@ -145,13 +162,9 @@ class ExportedClassifier:
                 f"The export in {str(directory)!r} is damaged, or made for another version of "
                 f"its engine ({type(error).__name__}: {error}): export it again."
             ) from error
-        self.engine, self.precision = opened.name, opened.precision
         self.temperature_: float = document.get("temperature", 1.0)
         self.threshold_: float | None = document.get("threshold")
-        thresholds = document.get("label_thresholds")
-        self.label_thresholds_ = None if thresholds is None else np.array(thresholds)
         self.document = document
-        self._inputs, self._run = opened.inputs, opened.run
         self._batch_size = batch_size
         self._verbose = verbose
 
@@ -325,7 +338,7 @@ class ExportedClassifier:
             yield self._predict_window(window)
             n_done += len(window)
 
-    def _predict_window(self, texts: list[str]) -> NDArray[np.float64]:
+    def _run_graph(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Compute the longest first: if memory is too small, it shows at once."""
         encodings = self._tokenizer.encode_batch(texts)
         order = np.argsort([-len(encoding) for encoding in encodings], kind="stable")

@@ -319,7 +319,7 @@ def test_parameters_are_checked(student, name, value):
 def test_import_is_lazy():
     code = (
         "import sys, pgkd.students as s\n"
-        "assert dir(s) == ['EmbeddingStudent', 'TransformerStudent']\n"
+        "assert dir(s) == ['EmbeddingStudent', 'StaticStudent', 'TransformerStudent']\n"
         "print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])\n"
         "s.EmbeddingStudent\n"
         "print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])\n"

@@ -12,8 +12,8 @@ FILLERS = ["my", "please", "today", "why", "help", "again", "the", "a", "new", "
 OTHER = ["карта", "курс", "カード", "率", "بطاقة", "🙂", "é"]
 
 
-def write_tiny_bert(directory, *, seed=0, **special_tokens):
-    """Save model and tokenizer to `directory`."""
+def make_tokenizer():
+    """BERT's, with a vocabulary of letters and of the words that the tests use."""
     words = [*FILLERS, *OTHER, *(word for words in WORDS.values() for word in words)]
     letters = [prefix + chr(i) for i in range(ord("a"), ord("z") + 1) for prefix in ("", "##")]
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *"0123456789", *words]
@@ -24,6 +24,12 @@ def write_tiny_bert(directory, *, seed=0, **special_tokens):
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
+    return tokenizer
+
+
+def write_tiny_bert(directory, *, seed=0, **special_tokens):
+    """Save model and tokenizer to `directory`."""
+    tokenizer = make_tokenizer()
     special_tokens = special_tokens or {"pad_token": "[PAD]"}
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="[UNK]", **special_tokens
@@ -31,7 +37,7 @@ def write_tiny_bert(directory, *, seed=0, **special_tokens):
     set_seed(seed)
     BertModel(
         BertConfig(
-            vocab_size=len(vocabulary),
+            vocab_size=tokenizer.get_vocab_size(),
             hidden_size=32,
             num_hidden_layers=2,
             num_attention_heads=2,

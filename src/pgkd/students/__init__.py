@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pgkd.students.embedding import EmbeddingStudent as EmbeddingStudent
+    from pgkd.students.static import StaticStudent as StaticStudent
     from pgkd.students.transformer import TransformerStudent as TransformerStudent
 
 _LAZY = {
     "EmbeddingStudent": "pgkd.students.embedding",
+    "StaticStudent": "pgkd.students.static",
     "TransformerStudent": "pgkd.students.transformer",
 }
 
-__all__ = ["EmbeddingStudent", "TransformerStudent"]
+__all__ = ["EmbeddingStudent", "StaticStudent", "TransformerStudent"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,13 @@ from transformers import AutoModel
 
 from pgkd.exceptions import StudentError
 from pgkd.students._cache import TextCache, identify
-from pgkd.students._pretrained import load_pretrained, pick_device, run_in_batches, tokenize
+from pgkd.students._pretrained import (
+    load_pretrained,
+    pick_device,
+    run_in_batches,
+    save_pretrained,
+    tokenize,
+)
 
 #: Encoders kept for students to come. One in use by a fitted student is kept by that.
 N_ENCODERS = 2
@@ -35,7 +42,7 @@ class Encoder:
     """
 
     def __init__(self, model: Any, tokenizer: Any, max_length: int) -> None:
-        if getattr(model.config, "is_encoder_decoder", False):
+        if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
             raise StudentError(
                 f"The model {model.config.name_or_path!r} has a decoder, which gives no embedding "
                 "of a text. Pass an encoder, e.g. model='sentence-transformers/all-MiniLM-L6-v2'."
@@ -64,6 +71,10 @@ class Encoder:
             device=pick_device(None),
         )
 
+    def save(self, directory: Path) -> None:
+        """Write what `make_encoder` reads."""
+        save_pretrained(self.model, self.tokenizer, directory)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the weights on the CPU, for machines without this one's GPU; not the cache."""
         return Encoder, (self.model.to("cpu"), self.tokenizer, self.max_length)
@@ -77,12 +88,23 @@ def pool(model: Any, batch: Any) -> torch.Tensor:
     return torch.nn.functional.normalize(mean, dim=1)
 
 
-def get_encoder(name: str | os.PathLike[str], max_length: int) -> Encoder:
+def make_encoder(name: str | os.PathLike[str], max_length: int) -> Encoder:
+    """Load an encoder from a directory or the hub."""
+    return Encoder(*load_pretrained(AutoModel, name), max_length)
+
+
+def get_encoder(
+    name: str | os.PathLike[str],
+    max_length: int,
+    make: Callable[[str, int], Encoder] = make_encoder,
+) -> Encoder:
     """Return the encoder that all students of this process share."""
     with _load_lock:  # two threads must not load it twice
-        return _get_encoder(*identify(name), max_length)
+        return _get_encoder(make, *identify(name), max_length)
 
 
 @lru_cache(maxsize=N_ENCODERS)
-def _get_encoder(name: str, stamp: int, max_length: int) -> Encoder:
-    return Encoder(*load_pretrained(AutoModel, name), max_length)
+def _get_encoder(
+    make: Callable[[str, int], Encoder], name: str, stamp: int, max_length: int
+) -> Encoder:
+    return make(name, max_length)

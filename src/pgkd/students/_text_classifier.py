@@ -258,7 +258,7 @@ class TextClassifier(BaseTextClassifier):
         self,
         directory: str | os.PathLike[str],
         *,
-        format: str = "onnx",
+        format: str | None = None,
         quantize: str | None = None,
         texts: Any = None,
         min_agreement: float = 0.99,
@@ -272,7 +272,8 @@ class TextClassifier(BaseTextClassifier):
         ----------
         directory : str or path
             Created if need be; must be empty or hold an export and nothing else, which is replaced.
-        format : {"onnx", "openvino"}, default="onnx"
+        format : {"onnx", "openvino", "numpy"}, default=None
+            ``None``: ``"numpy"`` for a `StaticStudent`, which has no other, else ``"onnx"``.
         quantize : "int8" or None, default=None
             ``"int8"``: a quarter of the size, and answers that differ a little; whether it is
             faster depends on the CPU.
@@ -292,8 +293,8 @@ class TextClassifier(BaseTextClassifier):
         ------
         sklearn.exceptions.NotFittedError
         ExportError
-            If the student is neither a `TransformerStudent` nor an `EmbeddingStudent` with a
-            logistic regression, or the export does not answer as it should.
+            If the student is neither a `TransformerStudent` nor an `EmbeddingStudent` or
+            `StaticStudent` with a logistic regression, or the export does not answer as it should.
         InvalidInputError
             If a parameter cannot work.
         ImportError

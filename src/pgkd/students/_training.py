@@ -16,6 +16,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from pgkd.ranks import find_rank
 from pgkd.students._lora import add_adapters
 from pgkd.students._pretrained import has_fast_bf16
 
@@ -74,7 +75,7 @@ def fine_tune(
             directory,
             num_train_epochs=n_epochs,
             learning_rate=learning_rate,
-            per_device_train_batch_size=batch_size,
+            per_device_train_batch_size=math.ceil(batch_size / find_rank()[1]),
             weight_decay=weight_decay,
             warmup_steps=int(warmup_ratio * n_steps),
             optim="adamw_torch" if device == "mps" else "adamw_torch_fused",

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier, _ConstantPredictor
 from sklearn.utils._param_validation import HasMethods, Interval
-from transformers import AutoModel
 
 from pgkd.exceptions import ExportError, PersistenceError
 from pgkd.records import FloatArray
-from pgkd.students._encoder import Encoder, get_encoder, pool
-from pgkd.students._pretrained import Graph, load_pretrained, save_pretrained
+from pgkd.students._encoder import get_encoder, make_encoder, pool
+from pgkd.students._pretrained import Graph
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students.base import (
     check_takes_weights,
@@ -82,6 +82,8 @@ class EmbeddingStudent(TextClassifier):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
 
+    _make_encoder = staticmethod(make_encoder)
+
     def __init__(
         self,
         model: str | os.PathLike[str] = "sentence-transformers/all-MiniLM-L6-v2",
@@ -131,7 +133,7 @@ class EmbeddingStudent(TextClassifier):
         if sample_weight is not None:
             check_takes_weights(head)
             params = {str(weight_parameter(head)): sample_weight}
-        encoder = get_encoder(self.model, self.max_length)
+        encoder = get_encoder(self.model, self.max_length, self._make_encoder)
         embeddings = encoder.encode(texts, self.batch_size)
         fit_quietly(head, embeddings, target.for_fit, params)
 
@@ -150,31 +152,33 @@ class EmbeddingStudent(TextClassifier):
         return probabilities
 
     def _make_graph(self) -> Graph:
-        head = self.head_
-        encoder = self.encoder_
-        heads = getattr(head, "estimators_", [head])  # of OneVsRestClassifier, one for each label
-        known = (LogisticRegression, _ConstantPredictor) if self.multilabel_ else LogisticRegression
-        if not all(isinstance(one, known) for one in heads):
-            raise ExportError(
-                f"The head {head!r} cannot be put into a graph: only LogisticRegression can, which "
-                "is the default. Train the student with that one, or use `save` and `load`."
-            )
-        if self.multilabel_:
-            weights, bias = _stack(heads, encoder.model.config.hidden_size)
-        else:
-            weights, bias = map(torch.tensor, (head.coef_, head.intercept_))
-        if (
-            len(weights) == 1 and not self.multilabel_
-        ):  # of two classes, only the second has weights
-            weights, bias = (torch.cat([torch.zeros_like(x), x]) for x in (weights, bias))
-        weights, bias = weights.float(), bias.float()
+        weights, bias = map(torch.tensor, self._get_weights())
 
         def compute(model: Any, batch: Any) -> torch.Tensor:
             return torch.nn.functional.linear(pool(model, batch), weights, bias)
 
+        encoder = self.encoder_
         return Graph(
             compute, encoder.model, encoder.tokenizer, encoder.max_length, self.multilabel_
         )
+
+    def _get_weights(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the head's, of shape (n_classes, n_dimensions) and (n_classes,)."""
+        head = self.head_
+        heads = getattr(head, "estimators_", [head])  # of OneVsRestClassifier, one for each label
+        known = (LogisticRegression, _ConstantPredictor) if self.multilabel_ else LogisticRegression
+        if not all(isinstance(one, known) for one in heads):
+            raise ExportError(
+                f"The head {head!r} cannot be exported: only LogisticRegression can, which is the "
+                "default. Train the student with that one, or use `save` and `load`."
+            )
+        if self.multilabel_:
+            weights, bias = _stack(heads)
+            return weights.astype(np.float32), bias.astype(np.float32)
+        weights, bias = head.coef_, head.intercept_
+        if len(weights) == 1:  # of two classes, only the second has weights
+            weights, bias = (np.concatenate([np.zeros_like(x), x]) for x in (weights, bias))
+        return weights.astype(np.float32), bias.astype(np.float32)
 
     def _save(self, directory: Path) -> None:
         import skops.io
@@ -188,7 +192,7 @@ class EmbeddingStudent(TextClassifier):
                 f"{unknown}. Use a head of scikit-learn's own, e.g. LogisticRegression(), or "
                 "pickle the student."
             )
-        save_pretrained(self.encoder_.model, self.encoder_.tokenizer, directory / "encoder")
+        self.encoder_.save(directory / "encoder")
 
     def _load(self, directory: Path, document: dict[str, Any]) -> None:
         import skops.io
@@ -196,16 +200,16 @@ class EmbeddingStudent(TextClassifier):
         self.head_ = skops.io.load(directory / "head.skops")
         if "head" not in document["params"]:  # it was not the default
             self.head = clone(self.head_)
-        encoder = load_pretrained(AutoModel, directory / "encoder")
-        self.encoder_ = Encoder(*encoder, self.max_length)
+        self.encoder_ = self._make_encoder(directory / "encoder", self.max_length)
 
 
-def _stack(heads: Sequence[Any], n_dimensions: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _stack(heads: Sequence[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return weights and bias of one head for each label."""
-    weights, bias = torch.zeros(len(heads), n_dimensions), torch.zeros(len(heads))
+    n_dimensions = max(getattr(head, "n_features_in_", 0) for head in heads)
+    weights, bias = np.zeros((len(heads), n_dimensions)), np.zeros(len(heads))
     for i, head in enumerate(heads):
         if isinstance(head, LogisticRegression):
-            weights[i], bias[i] = torch.tensor(head.coef_[0]), torch.tensor(head.intercept_[0])
+            weights[i], bias[i] = head.coef_[0], head.intercept_[0]
         else:  # all texts had the label, or none
             bias[i] = SURE if head.y_[0] else -SURE
     return weights, bias

@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification, set_seed
 
 from pgkd.exceptions import InvalidInputError
 from pgkd.label_sets import indicate
+from pgkd.ranks import broadcast
 from pgkd.records import FloatArray, LabelArray
 from pgkd.splitting import hold_out
 from pgkd.students._lesson import Lesson, check_soft_labels, make_targets, weigh_classes
@@ -54,6 +55,7 @@ class TransformerStudent(TextClassifier):
         Peak of the rate, which then falls linearly to 0. Meant for BERT's size; a small model such
         as MiniLM learns better with 5e-4.
     batch_size : int, default=16
+        Texts of a training step; several processes (``torchrun``) share them out.
     max_length : int, default=128
         Tokens of a text that are read, or the model's own limit if that is less.
     weight_decay : float, default=0.01
@@ -329,7 +331,8 @@ class TransformerStudent(TextClassifier):
             check_peft()
 
     def _draw_seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        rng = check_random_state(self.random_state)
+        return broadcast(int(rng.randint(np.iinfo(np.int32).max)))
 
     def _train(
         self,
@@ -351,7 +354,8 @@ class TransformerStudent(TextClassifier):
 
         def validation_loss(model: Any) -> float:
             assert validation is not None
-            return validation.measure_loss(self._apply(model, reader, validation.texts))
+            probabilities = self._apply(model, reader, validation.texts)
+            return broadcast(validation.measure_loss(probabilities))  # all stop at the same epoch
 
         return fine_tune(
             model,
