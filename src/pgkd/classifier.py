@@ -373,7 +373,7 @@ class PGKDClassifier(TextClassifier):
 
         self.classes_ = run.classes
         self.label_thresholds_ = thresholds
-        self._target_kind = find_kind(y)
+        self._target_kind = find_kind(data[1])
         self.student_ = student
         self.history_ = run.history
         self.synthetic_ = run.synthetic

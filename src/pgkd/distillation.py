@@ -552,6 +552,7 @@ class Distillation:
             scorer = SetScorer(self.scoring, self.classes, evidence.texts, evidence.y)
             return scorer.choose_thresholds(probabilities, self.seed)
         except (Exception, KeyboardInterrupt) as error:  # what was bought must not be lost to it
+            check_shared(error)
             warnings.warn(f"No thresholds were chosen ({error!r}): all are 0.5.", stacklevel=4)
             return default
 

@@ -113,7 +113,7 @@ def predict(
         if value is not None and value < 1:
             raise InvalidInputError(f"`{name}` must be an int of 1 or more. Got {value}.")
     _check_method(method)
-    kind = _find_kind(model)
+    kind = _find_kind(model, method)
     return dataset.map_batches(
         _Actor,
         fn_constructor_kwargs={
@@ -188,7 +188,7 @@ pyspark.sql.functions.pandas_udf.html
         "U": types.StringType(),
         "i": types.LongType(),
         "b": types.BooleanType(),
-    }[_find_kind(model)]
+    }[_find_kind(model, method)]
     name = uuid4().hex  # another export may take the same path
     arguments = os.path.abspath(model), method, {"n_threads": n_threads, **options}
 
@@ -277,9 +277,16 @@ def _check_method(method: str) -> None:
         raise InvalidInputError(f"`method` must be one of {list(METHODS)}. Got {method!r}.")
 
 
-def _find_kind(model: str | os.PathLike[str]) -> str:
+def _find_kind(model: str | os.PathLike[str], method: str) -> str:
     """Return the kind of a model's labels: U(nicode), i(nteger) or b(ool)."""
-    kind = np.dtype(_read_document(model)["classes_dtype"]).kind
+    document = _read_document(model)
+    if method == "predict" and document.get("target_kind", "labels") != "labels":
+        raise InvalidInputError(
+            f"{str(model)!r} gives a text several labels, which no column of labels holds: pass "
+            '`method="predict_proba"`; `label_thresholds` of pgkd.json say above which probability '
+            "each label is given."
+        )
+    kind = np.dtype(document["classes_dtype"]).kind
     return "i" if kind == "u" else kind
 
 

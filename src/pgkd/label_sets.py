@@ -2,7 +2,7 @@
 
 Inside pgkd a label is one class, or a tuple of classes in the order of ``classes_``. What asks for
 the classes of a text, whichever it is, asks `labels_of`; students and scikit-learn's scorers get an
-indicator matrix.
+indicator matrix. Needs numpy alone.
 """
 
 from __future__ import annotations

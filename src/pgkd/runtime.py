@@ -140,16 +140,15 @@ class ExportedClassifier:
                 "again."
             )
         path = directory / file
+        thresholds = document.get("label_thresholds")
+        self.label_thresholds_ = None if thresholds is None else np.array(thresholds)
         try:
             self.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
             self._tokenizer, self._padding = _open_tokenizer(directory / TOKENIZER)
             if file == STATIC:
                 ((self.engine, self.precision),) = list_choices(path, engine, precision)
                 self._predict_window = open_static(
-                    path,
-                    self._tokenizer,
-                    document["max_length"],
-                    multilabel=document.get("label_thresholds") is not None,
+                    path, self._tokenizer, document["max_length"], multilabel=self.multilabel_
                 )
             else:
                 opened = open_engine(path, engine, precision, n_threads, self._make_sample)
@@ -165,8 +164,6 @@ class ExportedClassifier:
             ) from error
         self.temperature_: float = document.get("temperature", 1.0)
         self.threshold_: float | None = document.get("threshold")
-        thresholds = document.get("label_thresholds")
-        self.label_thresholds_ = None if thresholds is None else np.array(thresholds)
         self.document = document
         self._batch_size = batch_size
         self._verbose = verbose

@@ -5,17 +5,20 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from tiny_bert import write_texts, write_tiny_bert
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 import pgkd.runtime
 from pgkd import PGKDClassifier
+from pgkd.distributed import _find_kind
 from pgkd.exceptions import ExportError, InvalidInputError
 from pgkd.export import measure_parity
 from pgkd.label_sets import indicate
-from pgkd.students import EmbeddingStudent, TransformerStudent
+from pgkd.students import EmbeddingStudent, StaticStudent, TransformerStudent
 from pgkd.students._training import measure_losses
 from pgkd.testing import PoolTeacher, check_student
 
@@ -134,6 +137,29 @@ def test_export(student, tmp_path):
     assert config["problem_type"] == "multi_label_classification"
     assert config["id2label"] == dict(zip("012", CLASSES))
     assert "above their threshold" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_static_embeddings(tmp_path, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("model")
+    vocabulary = {
+        token: i for i, token in enumerate(["[UNK]", *sorted(set(" ".join(TEXTS).split()))])
+    }
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(directory / "tokenizer.json"))
+    vectors = np.random.default_rng(0).normal(size=(len(vocabulary), 16)).astype(np.float32)
+    save_file({"embeddings": vectors}, directory / "model.safetensors")
+    (directory / "config.json").write_text("{}")
+    student = StaticStudent(directory).fit(TEXTS, SETS)
+    student.export(tmp_path / "model", texts=TEXTS)
+    exported = pgkd.runtime.load(tmp_path / "model")
+    np.testing.assert_allclose(
+        exported.predict_proba(TEXTS), student.predict_proba(TEXTS), atol=1e-5
+    )
+    assert exported.predict(TEXTS) == student.predict(TEXTS)
+    with pytest.raises(InvalidInputError, match='several labels.*`method="predict_proba"`'):
+        _find_kind(tmp_path / "model", "predict")
+    assert _find_kind(tmp_path / "model", "predict_proba") == "U"
 
 
 def test_a_classifier_exports_its_names_and_thresholds(tiny_bert, tmp_path):

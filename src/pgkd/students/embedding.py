@@ -162,6 +162,7 @@ class EmbeddingStudent(TextClassifier):
         def compute(model: Any, batch: Any) -> torch.Tensor:
             return torch.nn.functional.linear(pool(model, batch), weights, bias)
 
+        encoder = self.encoder_
         return Graph(
             compute, encoder.model, encoder.tokenizer, encoder.max_length, self.multilabel_
         )
@@ -210,8 +211,8 @@ class EmbeddingStudent(TextClassifier):
 
 def _stack(heads: Sequence[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return weights and bias of one head for each label."""
-    trained = next(head for head in heads if isinstance(head, LogisticRegression))
-    weights, bias = np.zeros((len(heads), trained.coef_.shape[1])), np.zeros(len(heads))
+    n_dimensions = max(getattr(head, "n_features_in_", 0) for head in heads)
+    weights, bias = np.zeros((len(heads), n_dimensions)), np.zeros(len(heads))
     for i, head in enumerate(heads):
         if isinstance(head, LogisticRegression):
             weights[i], bias[i] = head.coef_[0], head.intercept_[0]
