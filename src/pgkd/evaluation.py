@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import (
     confusion_matrix,
@@ -51,7 +52,7 @@ def make_report(y: LabelArray, probabilities: FloatArray, classes: LabelArray) -
     return StudentReport(
         accuracy=float(np.mean(codes == predicted)),
         f1_macro=float(f1[support > 0].mean()),
-        log_loss=float(log_loss(codes, probabilities, labels=every)),
+        log_loss=float(-_log_likelihood(codes, probabilities).mean()),
         classes={
             name: ClassScore(float(p), float(r), float(f), int(n))
             for name, p, r, f, n in zip(names, precision, recall, f1, support)
@@ -59,6 +60,14 @@ def make_report(y: LabelArray, probabilities: FloatArray, classes: LabelArray) -
         confusions={(names[i], names[j]): int(matrix[i, j]) for i, j in pairs},
         n_texts=len(y),
     )
+
+
+def _log_likelihood(codes: NDArray[np.intp], probabilities: FloatArray) -> FloatArray:
+    """Return that of each text's true class, shape (n_texts,), as scikit-learn's log_loss does."""
+    tiny = np.finfo(probabilities.dtype).eps
+    own = probabilities[np.arange(len(codes)), codes] / probabilities.sum(axis=1)
+    found: FloatArray = np.log(np.clip(own, tiny, 1))
+    return found
 
 
 def make_predictions(
@@ -163,7 +172,10 @@ class GateScorer:
             If the scorer cannot be computed on the gate, which may lack texts of some classes.
         """
         try:
-            score = self._score(probabilities, np.arange(len(self._y)))
+            if self._scoring in self.means:  # as scikit-learn's, and many times as fast
+                score = float(self._score_texts(probabilities).mean())
+            else:
+                score = self._score(probabilities, np.arange(len(self._y)))
         except Exception as error:  # a stranger's scorer may raise anything
             raise InvalidInputError(
                 f"scoring={self._scoring!r} cannot be computed on the gate, "
@@ -231,10 +243,7 @@ class GateScorer:
         if self._scoring == "accuracy":
             is_correct: FloatArray = (probabilities.argmax(axis=1) == codes).astype(float)
             return is_correct
-        tiny = np.finfo(probabilities.dtype).eps  # as log_loss does
-        own = probabilities[np.arange(len(codes)), codes] / probabilities.sum(axis=1)
-        log_likelihood: FloatArray = np.log(np.clip(own, tiny, 1))
-        return log_likelihood
+        return _log_likelihood(codes, probabilities)
 
     def _find_one_of_each(self) -> Any:
         """Return the row of a text of every class that the gate has."""

@@ -113,7 +113,10 @@ def draft(
 
 def is_about(item: Example | Prediction, label: Label) -> bool:
     """Whether a text has a class or, if a tuple is given, exactly these classes."""
-    return bool(item.label == label) if isinstance(label, tuple) else label in item.labels
+    own = item.label
+    if isinstance(own, tuple) and not isinstance(label, tuple):
+        return label in own
+    return bool(own == label)
 
 
 def find_choices(state: State, labels: Sequence[Label]) -> tuple[Label, ...]:

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from pgkd.records import Feedback, GenerationRequest, Label, Prediction, State, StudentReport
-from pgkd.samplers.base import apportion, draft, group, pick
+from pgkd.samplers.base import apportion, draft, group, is_about, pick
 from pgkd.samplers.quota import QUOTAS, weigh
 
 #: Mistakes named in a request's report, the most frequent ones.
@@ -129,7 +129,7 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
         for label in classes:
             # With several labels a text may be shown for one class already; else none is.
             shown = {*hard_negatives, *correct, *wrong}
-            own = [p for p in feedback.predictions if label in p.labels and p not in shown]
+            own = [p for p in feedback.predictions if is_about(p, label) and p not in shown]
             missed = [p for p in own if label not in p.predicted_labels]
             if request.choices:  # one label is given in place of another, several by themselves
                 given = [p for p in feedback.predictions if label in p.predicted_labels]
