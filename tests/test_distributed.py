@@ -107,7 +107,7 @@ def test_no_model(tmp_path):
     (tmp_path / "pgkd.json").write_text("[]")
     for directory in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(PersistenceError, match="neither an exported nor a saved classifier"):
-            distributed._find_kind(directory)
+            distributed._find_kind(directory, "predict")
 
 
 @pytest.mark.slow
