@@ -204,7 +204,11 @@ def run_in_batches(
     `read_batch` makes tensors of texts, as `tokenize` does. Texts of like length share a batch, so
     that little of it is padding.
     """
-    model.to(device).eval()
+    # Both walk through all modules, which a single text would feel.
+    if next(model.parameters()).device.type != device:
+        model.to(device)
+    if model.training:
+        model.eval()
     # The longest first: if memory is too small, it shows at once.
     order = np.argsort([-len(text) for text in texts], kind="stable")
     parts = []

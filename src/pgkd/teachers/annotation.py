@@ -9,6 +9,7 @@ from typing import Any
 from pgkd.records import AnnotationRequest, Example, Message, Refusal
 from pgkd.teachers.label_sets import name, read_names
 from pgkd.teachers.parsing import find_label
+from pgkd.teachers.prompts import quote
 
 SYSTEM = (
     "You label texts for a text classifier. Give each text the one label that fits it best, "
@@ -51,9 +52,9 @@ def render(request: AnnotationRequest) -> list[Message]:
         parts.append(f"Task of the classifier: {request.task_description}")
     parts += [_label(label, request) for label in dict.fromkeys(sum(request.shortlists, ()))]
     for i, (text, shortlist) in enumerate(zip(request.texts, request.shortlists), start=1):
-        choices = ", ".join(map(_quote, shortlist if request.multilabel else [*shortlist, NONE]))
+        choices = ", ".join(map(quote, shortlist if request.multilabel else [*shortlist, NONE]))
         which = "Its labels are among" if request.multilabel else "Its label is one of"
-        parts.append(f"Text {i}: {_quote(text)}\n{which}: {choices}")
+        parts.append(f"Text {i}: {quote(text)}\n{which}: {choices}")
     own = ["..."] if request.multilabel else "..."
     answer = {str(i): own for i in range(1, min(len(request.texts), 2) + 1)}
     none = ", with an empty list for a text that none fits" if request.multilabel else ""
@@ -114,14 +115,10 @@ def parse(
 
 def _label(label: Any, request: AnnotationRequest) -> str:
     description = request.class_descriptions.get(label)
-    lines = [f"Label {_quote(label)}" + (f": {description}" if description else "")]
+    lines = [f"Label {quote(label)}" + (f": {description}" if description else "")]
     own = [e for e in request.examples if label in e.labels]
     if request.multilabel:
-        lines += [f"- {_quote(e.text)} (labels: {name(e.labels)})" for e in own]
+        lines += [f"- {quote(e.text)} (labels: {name(e.labels)})" for e in own]
     else:
-        lines += [f"- {_quote(e.text)}" for e in own]
+        lines += [f"- {quote(e.text)}" for e in own]
     return "\n".join(lines)
-
-
-def _quote(text: Any) -> str:
-    return json.dumps(" ".join(str(text).split()), ensure_ascii=False)

@@ -13,6 +13,7 @@ import json_repair
 from pgkd.records import Example, GenerationRequest, Label, Message, Refusal
 from pgkd.teachers import prompts
 from pgkd.teachers.parsing import find_label
+from pgkd.teachers.prompts import quote
 from pgkd.text import is_valid
 
 SYSTEM = (
@@ -27,6 +28,9 @@ REWRITE_SYSTEM = (
     "Each new text means the same as one that you are shown and keeps its labels, as another user "
     "would have sent it: same style and length, other words. Answer with JSON only."
 )
+
+#: A mistake of the student, in the report.
+MISTAKE = "{} times missed where {} was wrongly given"
 
 _DECODER = json.JSONDecoder()
 #: The beginning of a text with its labels.
@@ -78,24 +82,10 @@ def _labels(request: GenerationRequest) -> str:
             others.append(label)
             continue
         line = f"Label {quote(label)}" + (f": {description}" if description else "")
-        lines += [line, *([_score(label, request)] if shown else [])]
+        lines += [line, *([prompts.show_score(label, request, MISTAKE)] if shown else [])]
     if others:
         lines.append(f"Labels that texts may have besides: {name(others)}")
     return "\n".join(lines)
-
-
-def _score(label: Label, request: GenerationRequest) -> str:
-    assert request.report is not None
-    score = request.report.classes[label]
-    line = f"Precision {score.precision:.2f}, recall {score.recall:.2f}, F1 {score.f1:.2f}"
-    if request.previous_report and label in request.previous_report.classes:
-        line += f" ({request.previous_report.classes[label].f1:.2f} before your last texts)"
-    given = [
-        f"{n} times missed where {quote(other)} was wrongly given"
-        for (missed, other), n in request.report.confusions.items()
-        if missed == label
-    ]
-    return "; ".join([line, f"{score.support} texts", *given])
 
 
 def _texts(request: GenerationRequest) -> str:
@@ -143,11 +133,6 @@ def _order(request: GenerationRequest) -> str:
 def name(labels: Iterable[Label]) -> str:
     """Name a label set."""
     return ", ".join(map(quote, labels)) or "none"
-
-
-def quote(label: Label) -> str:
-    """Quote a label, as in the answer."""
-    return json.dumps(" ".join(str(label).split()), ensure_ascii=False)
 
 
 def _without(labels: Sequence[Label], others: Sequence[Label]) -> list[Label]:

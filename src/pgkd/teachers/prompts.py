@@ -110,29 +110,30 @@ def render_task(request: GenerationRequest) -> str:
 def _label(label: Label, name: str, request: GenerationRequest) -> str:
     """All about one class: what it is, how the student does on it, real texts."""
     description = request.class_descriptions.get(label)
-    heading = f"Label {_quote(label)}" if name == str(label) else f"Label {name} is {_quote(label)}"
+    heading = f"Label {quote(label)}" if name == str(label) else f"Label {name} is {quote(label)}"
     lines = [heading + (f": {description}" if description else "")]
     if request.report and label in request.report.classes:
-        lines.append(_score(label, request))
+        lines.append(show_score(label, request, "{} taken for {}"))
     texts = _texts(label, request)
     if texts:
         lines.append("Real texts:")
-        lines += [f"- {_quote(text)}{note}" for text, note in texts.items()]
+        lines += [f"- {quote(text)}{note}" for text, note in texts.items()]
     return "\n".join(lines)
 
 
-def _score(label: Label, request: GenerationRequest) -> str:
+def show_score(label: Label, request: GenerationRequest, mistake: str) -> str:
+    """Say how the student does on a class; `mistake` has places for a number and a class."""
     assert request.report is not None
     score = request.report.classes[label]
     line = f"Precision {score.precision:.2f}, recall {score.recall:.2f}, F1 {score.f1:.2f}"
     if request.previous_report and label in request.previous_report.classes:
         line += f" ({request.previous_report.classes[label].f1:.2f} before your last texts)"
-    taken = [
-        f"{n} taken for {_quote(predicted)}"
+    mistakes = [
+        mistake.format(n, quote(predicted))
         for (true, predicted), n in request.report.confusions.items()
         if true == label
     ]
-    return "; ".join([line, f"{score.support} texts", *taken])
+    return "; ".join([line, f"{score.support} texts", *mistakes])
 
 
 def _texts(label: Label, request: GenerationRequest) -> Mapping[str, str]:
@@ -141,7 +142,7 @@ def _texts(label: Label, request: GenerationRequest) -> Mapping[str, str]:
     for p in (*request.hard_negatives, *request.wrong):
         if p.label == label:
             sure = f", confidence {p.confidence:.2f}" if p in request.hard_negatives else ""
-            texts[p.text] = f" (wrongly taken for {_quote(p.predicted)}{sure})"
+            texts[p.text] = f" (wrongly taken for {quote(p.predicted)}{sure})"
     texts |= {p.text: " (recognised)" for p in request.correct if p.label == label}
     return {e.text: "" for e in request.examples if e.label == label} | texts
 
@@ -152,7 +153,7 @@ def _order(request: GenerationRequest) -> str:
     def refer(label: Label) -> str:
         """Name a class; one of another request has no number."""
         name = names.get(label, str(label))
-        return _quote(label) if name == str(label) else f"label {name}"
+        return quote(label) if name == str(label) else f"label {name}"
 
     wanted = []
     for label, n in request.counts.items():
@@ -185,5 +186,6 @@ def render_length(request: GenerationRequest) -> str:
     return f" Each has {low} to {high} words." if low < high else f" Each has about {high} words."
 
 
-def _quote(text: Any) -> str:
+def quote(text: Any) -> str:
+    """Quote a text or a label in one line, as in the answer."""
     return json.dumps(" ".join(str(text).split()), ensure_ascii=False)
