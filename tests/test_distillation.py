@@ -215,6 +215,20 @@ def test_teacher_that_fails_at_once(student, data):
         fit(Broken(), student, data)
 
 
+def test_a_cycle_is_kept_if_its_log_loss_is_better(student, data, monkeypatch):
+    def falling(estimator, X, y):
+        return -estimator.predict_proba(X).max(axis=1).mean()
+
+    monkeypatch.setattr(Distillation, "_standard_error", lambda self, a, b: 0.0)
+    clf = fit(WordTeacher(), student, data, scoring=falling)
+    scores = [cycle.gate_score for cycle in clf.history_]
+    assert scores[1] < scores[0]
+    assert clf.history_[1].kept
+    monkeypatch.setattr(Distillation, "_is_log_loss_better", lambda *_, **__: False)
+    clf = fit(WordTeacher(), student, data, scoring=falling, max_cycles=1)
+    assert "and the log loss is no better" in clf.history_[1].reason
+
+
 def test_log_loss_decides_although_the_score_fell_a_little(student, data, monkeypatch):
     def falling(estimator, X, y):
         return -estimator.predict_proba(X).max(axis=1).mean()
