@@ -177,7 +177,11 @@ def test_any_number_of_texts(clf):
     assert len([next(stream), next(stream)]) == 2
     with pytest.raises(InvalidInputError, match=r"X\[2:3\] must be.*Got None at position 0"):
         next(stream)
-    for texts, message in [("my card", "a single str"), (3, "a single int")]:
+    for texts, message in [
+        ("my card", "a single str"),
+        (3, "a single int"),
+        ({"text": "my card"}, "a dict instead: pass its text column"),
+    ]:
         with pytest.raises(InvalidInputError, match=message):
             clf.predict_iter(texts)
     with pytest.raises(InvalidInputError, match="`window_size` must be an int of 1 or more. Got 0"):
