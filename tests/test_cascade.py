@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pgkd import CascadeClassifier
-from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.exceptions import AnnotatorError, InvalidInputError, TeacherError
 from pgkd.records import Completion, Generation, Usage
 from pgkd.testing import PoolTeacher
 
@@ -335,6 +335,25 @@ def test_cost_of_an_llm(priced):
     share = cascade.report().share_escalated.value
     assert cascade.report().cost_per_1000.value == pytest.approx(share * 0.02)
     assert cascade.score(X, y) > 0.95
+
+
+def test_cost_of_requests_that_are_split():
+    """What an annotator took before it failed at several texts at once is a part of the cost."""
+
+    class Single(Labelling):
+        def annotate(self, requests):
+            for request in requests:
+                if request.n_texts > 1:
+                    error = AnnotatorError("one at a time")
+                    error.usage = Usage(1, 50, 0, cost=0.01)
+                    raise error
+                yield from super().annotate([request])
+
+    cascade = fit(Single(), make_texts(120))
+    assert cascade.usage_.cost == pytest.approx(60 * 0.001 + 13 * 0.01)
+    report = cascade.report()
+    expected = 1000 * cascade.usage_.cost / report.n_asked * report.share_escalated.value
+    assert report.cost_per_1000.value == pytest.approx(expected)
 
 
 def test_an_unknown_price():

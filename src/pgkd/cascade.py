@@ -252,7 +252,7 @@ class CascadeClassifier(BaseTextClassifier):
             n_asked=len(asked),
             n_answered=sum(texts[i] in labels for i in asked),
             n_escalated=int(escalated.sum()),
-            cost_per_text=find_cost_per_text(answers),
+            cost_per_text=find_cost_per_text(answers, escalator.usage),
             rules=tuple(
                 replace(r, classes=tuple(classes[list(r.classes)].tolist())) for r in rules
             ),

@@ -133,13 +133,16 @@ class Escalator:
         return left
 
 
-def find_cost_per_text(answers: Sequence[Generation]) -> float | None:
+def find_cost_per_text(answers: Sequence[Generation], usage: Usage) -> float | None:
     """Return the US dollars that the label of a text takes, ``None`` if that is not known.
 
     Answers that a cache had say nothing about it.
+
+    Parameters
+    ----------
+    answers : sequence of Generation
+    usage : Usage
+        What they took, together with the requests that had to be split.
     """
-    paid = [answer for answer in answers if answer.usage.n_requests]
-    costs = [answer.usage.cost for answer in paid]
-    if not costs or None in costs:
-        return None
-    return sum(costs) / sum(answer.request.n_texts for answer in paid)  # type: ignore[arg-type]
+    n_texts = sum(answer.request.n_texts for answer in answers if answer.usage.n_requests)
+    return usage.cost / n_texts if n_texts and usage.cost is not None else None
