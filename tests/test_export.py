@@ -158,6 +158,10 @@ def test_model_card(distilled, data, tmp_path):
     distilled.refit().export(tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "gate" not in card  # which has not judged this student
+    distilled.refit_mask_ = distilled.choice_ = None  # as an earlier pgkd saved it
+    distilled.export(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "the same class in 100.00%" in card
 
 
 @pytest.mark.parametrize("kind", ["embedding", "transformer", "static"])
