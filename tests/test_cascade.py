@@ -1,6 +1,8 @@
 import json
 import pickle
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -387,6 +389,25 @@ def test_the_budget_is_held_by_fit_and_predict_together(priced, has_run_dir, tmp
     with pytest.warns(UserWarning, match=r"not answer about 5 of 5 .* budget \(max_cost=0.00"):
         assert cascade.predict(X[:5]).tolist() == [text.split()[0] for text in X[:5]]
     assert Priced.n_calls == n_calls
+
+
+def test_threads_share_the_budget():
+    from pgkd.teachers import FunctionTeacher
+
+    class Slow(Priced):
+        def __call__(self, messages):
+            time.sleep(0.005)  # so that others begin before this one is paid for
+            return super().__call__(messages)
+
+    X, y = make_texts(120)
+    Priced.n_calls = 0
+    cascade = fit(FunctionTeacher(Slow(), price=(1.0, 0.0)), (X, y), max_cost=0.003)
+    texts = [[text] for text, is_asked in zip(X, cascade.escalates(X)) if is_asked]
+    assert len(texts) > 30  # for which the budget is too small
+    with ThreadPoolExecutor(8) as threads, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the budget, which is spent
+        list(threads.map(cascade.predict, texts))
+    assert 0.0025 < cascade.usage_.cost <= 0.003
 
 
 def test_a_budget_too_small_for_fit(priced):
