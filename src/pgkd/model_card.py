@@ -105,7 +105,7 @@ def _code(*lines: str) -> Iterator[str]:
 def _measure(document: dict[str, Any], classifier: Any) -> Iterator[str]:
     parity = document["parity"]
     yield (
-        f"- Beside the student in torch, on {parity['n_texts']} texts: the same class in "
+        f"- Beside the student that was exported, on {parity['n_texts']} texts: the same class in "
         f"{parity['agreement']:.2%}, probabilities that differ by up to "
         f"{parity['max_difference']:.2g}."
     )
