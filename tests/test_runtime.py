@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -140,6 +141,17 @@ def test_labels_keep_their_type(student, tmp_path, labels):
     assert clf.predict(TEXTS).dtype == y.dtype
     assert clf.predict(TEXTS).tolist() == two.predict(TEXTS).tolist()
     assert {type(label) for label in clf.predict_iter(TEXTS)} == {type(labels[0])}
+
+
+def test_pickle(exported, monkeypatch, tmp_path):
+    """As a part of a cascade, say; wherever the process that opens it works."""
+    monkeypatch.chdir(exported.parent)
+    clf = pgkd.runtime.load(exported.name, engine="onnxruntime", batch_size=5, n_threads=1)
+    written = pickle.dumps(clf)
+    monkeypatch.chdir(tmp_path)
+    again = pickle.loads(written)
+    assert (repr(again), again._batch_size, again._n_threads) == (repr(clf), 5, 1)
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), clf.predict_proba(TEXTS))
 
 
 def test_threads_share_it(clf):

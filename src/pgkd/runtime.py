@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def load(
 
 
 class ExportedClassifier:
-    """A classifier that `load` opened. Threads may share it.
+    """A classifier that `load` opened. Threads may share it; a pickle names its directory.
 
     Attributes
     ----------
@@ -166,8 +167,21 @@ class ExportedClassifier:
         self.temperature_: float = document.get("temperature", 1.0)
         self.threshold_: float | None = document.get("threshold")
         self.document = document
+        self._directory = os.path.abspath(directory)
+        self._n_threads = n_threads
         self._batch_size = batch_size
         self._verbose = verbose
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle where it was opened: another process opens the directory again."""
+        options = {
+            "engine": self.engine,
+            "precision": self.precision,
+            "batch_size": self._batch_size,
+            "n_threads": self._n_threads,
+            "verbose": self._verbose,
+        }
+        return partial(load, **options), (self._directory,)
 
     def __repr__(self) -> str:
         return (
