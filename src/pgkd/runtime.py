@@ -174,7 +174,7 @@ class ExportedClassifier:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle where it was opened: another process opens the directory again."""
-        options = {
+        options: dict[str, Any] = {
             "engine": self.engine,
             "precision": self.precision,
             "batch_size": self._batch_size,
