@@ -297,12 +297,13 @@ class Distillation:
         gain = last.gate_score - self.baseline.gate_score
         return gain > 0 or self._is_log_loss_better(last, self.baseline)
 
-    def _is_log_loss_better(self, a: Candidate, b: Candidate) -> bool:
+    def _is_log_loss_better(self, a: Candidate, b: Candidate, n_errors: float = 2.0) -> bool:
+        """Whether the log loss of `a` is less than that of `b`, by so many standard errors."""
         scorer = make_gate_scorer("neg_log_loss", self.classes, self.gate.texts, self.gate.y)
         gain = scorer.score(a.gate_probabilities) - scorer.score(b.gate_probabilities)
         rng = np.random.RandomState(self.seed)
         error = scorer.standard_error(a.gate_probabilities, b.gate_probabilities, rng)
-        return gain > 2 * error > 0
+        return gain > max(n_errors * error, 0.0)
 
     def _promote(self) -> tuple[Candidate, Candidate]:
         """Train the student itself on what its scout has learnt, if that was worth anything."""
@@ -619,17 +620,18 @@ class Distillation:
         """Say why a candidate is worse than the best one so far, if the gate can tell.
 
         The gate is small: asking for a better score would throw away, by chance, good texts that
-        were paid for.
+        were paid for. Where a few texts that change sides make the score fall, the log loss, which
+        all texts have a part in, need not agree.
         """
         loss = self.best.gate_score - candidate.gate_score
         if not self.rollback or loss <= 0:
             return None
         error = self._standard_error(candidate, self.best)
-        if loss <= Z * error:
+        if loss <= Z * error or self._is_log_loss_better(candidate, self.best, n_errors=0):
             return None
         return (
             f"the gate score fell by {loss:.4g}, more than {Z} times its standard error of "
-            f"{error:.2g}"
+            f"{error:.2g}, and the log loss is no better"
         )
 
     def _report_on_gate(self, candidate: Candidate) -> StudentReport:

@@ -1,5 +1,6 @@
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -28,6 +29,13 @@ def test_prompt():
         "Request 2-a1: label the 3 texts.",
     ):
         assert part in text
+
+
+def test_texts_share_a_list():
+    request = replace(REQUEST, shortlists=(("card", "pin"),) * 3)
+    text = render(request)[1]["content"]
+    assert f'The label of each text is one of these, or "{NONE}".\n\nText 1: "where is it"' in text
+    assert text.count('"pin"') == 1  # its heading: a list for each text would repeat all names
 
 
 def test_schema():

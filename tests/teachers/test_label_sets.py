@@ -187,7 +187,9 @@ def test_annotation():
     [system, user] = annotation.render(LABELLING)
     assert "all labels that fit it" in system["content"]
     assert '- "my card\'s rate" (labels: "card", "rate")' in user["content"]
-    assert 'Its labels are among: "card", "rate"\n' in user["content"] + "\n"
+    assert "The labels of each text are among these.\n" in user["content"]
+    apart = replace(LABELLING, shortlists=(("card",), ("card", "rate"), ("rate",)))
+    assert 'Its labels are among: "card", "rate"\n' in annotation.render(apart)[1]["content"]
     assert annotation.NONE not in user["content"]
     examples, refused = parse_answer(
         '{"1": ["rate", "card"], "2": [], "3": ["bird", "card"]}', LABELLING

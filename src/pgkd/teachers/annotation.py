@@ -51,10 +51,21 @@ def render(request: AnnotationRequest) -> list[Message]:
     if request.task_description:
         parts.append(f"Task of the classifier: {request.task_description}")
     parts += [_label(label, request) for label in dict.fromkeys(sum(request.shortlists, ()))]
+    # Texts with the same list share it: among hundreds of classes it is most of the prompt.
+    shared = len(set(request.shortlists)) == 1
+    if shared:
+        parts.append(
+            "The labels of each text are among these."
+            if request.multilabel
+            else f"The label of each text is one of these, or {quote(NONE)}."
+        )
     for i, (text, shortlist) in enumerate(zip(request.texts, request.shortlists), start=1):
-        choices = ", ".join(map(quote, shortlist if request.multilabel else [*shortlist, NONE]))
-        which = "Its labels are among" if request.multilabel else "Its label is one of"
-        parts.append(f"Text {i}: {quote(text)}\n{which}: {choices}")
+        lines = [f"Text {i}: {quote(text)}"]
+        if not shared:
+            choices = ", ".join(map(quote, shortlist if request.multilabel else [*shortlist, NONE]))
+            which = "Its labels are among" if request.multilabel else "Its label is one of"
+            lines.append(f"{which}: {choices}")
+        parts.append("\n".join(lines))
     own = ["..."] if request.multilabel else "..."
     answer = {str(i): own for i in range(1, min(len(request.texts), 2) + 1)}
     none = ", with an empty list for a text that none fits" if request.multilabel else ""
