@@ -42,7 +42,15 @@ def test_thresholds_by_hand(n_right_of_each_quarter, coverage):
 
 def test_ties_stay_together():
     found = choose([True] * 100 + [False] * 20, top=[0.9] * 60 + [0.8] * 40 + [0.4] * 20)
-    assert (found.threshold, found.coverage.value) == (0.8, 100 / 120)
+    assert (found.threshold, found.coverage.value) == (pytest.approx(0.6), 100 / 120)
+
+
+def test_rounding_changes_no_decision():
+    """In another batch, or exported, a text's probability is another in the seventh digit."""
+    top = np.linspace(1, 0.3, 160)
+    found = choose([True] * 80 + [False] * 80, top=top)
+    for shift in (-1e-6, 1e-6):
+        assert np.mean(top + shift >= found.threshold) == found.coverage.value == 0.5
 
 
 def test_nothing_can_be_shown():
@@ -103,7 +111,7 @@ def test_classifier(clf):
     assert clf.fit_threshold(min_accuracy=0.8) is clf
     assert clf.abstention_.on_gate
     assert clf.abstention_.n_texts == 30
-    clf.abstention_ = choose([True] * 60 + [False] * 20, top=[0.6] * 60 + [0.4] * 20)
+    clf.abstention_ = choose([True] * 60 + [False] * 20, top=[0.7] * 60 + [0.5] * 20)
     assert clf.threshold_ == 0.6
     assert clf.abstains(ODD).tolist() == [False, True, False]
     assert clf.predict(ODD, abstain_label="unsure").tolist() == ["card", "unsure", "pin"]
@@ -150,6 +158,8 @@ def test_what_cannot_work(clf, data):
         clf.fit_threshold(confidence=1)
     with pytest.raises(InvalidInputError, match="y is None"):
         clf.fit_threshold(data[0])
+    with pytest.raises(InvalidInputError, match=r"classes \['card', .*Got none of them.* e.g. 0:"):
+        clf.fit_threshold(data[0], np.arange(len(data[0])) % 3)
     clf.fit_threshold(min_accuracy=0.8)
     with pytest.raises(InvalidInputError, match="none of the classes. Got 'pin'.*'unsure'"):
         clf.predict(ODD, abstain_label="pin")
@@ -177,7 +187,11 @@ def test_any_number_of_texts(clf):
     assert len([next(stream), next(stream)]) == 2
     with pytest.raises(InvalidInputError, match=r"X\[2:3\] must be.*Got None at position 0"):
         next(stream)
-    for texts, message in [("my card", "a single str"), (3, "a single int")]:
+    for texts, message in [
+        ("my card", "a single str"),
+        (3, "a single int"),
+        ({"text": "my card"}, "a dict instead: pass its text column"),
+    ]:
         with pytest.raises(InvalidInputError, match=message):
             clf.predict_iter(texts)
     with pytest.raises(InvalidInputError, match="`window_size` must be an int of 1 or more. Got 0"):

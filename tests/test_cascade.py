@@ -1,6 +1,8 @@
 import json
 import pickle
+import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pgkd import CascadeClassifier
-from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.exceptions import AnnotatorError, InvalidInputError, TeacherError
 from pgkd.records import Completion, Generation, Usage
 from pgkd.testing import PoolTeacher
 
@@ -337,6 +339,25 @@ def test_cost_of_an_llm(priced):
     assert cascade.score(X, y) > 0.95
 
 
+def test_cost_of_requests_that_are_split():
+    """What an annotator took before it failed at several texts at once is a part of the cost."""
+
+    class Single(Labelling):
+        def annotate(self, requests):
+            for request in requests:
+                if request.n_texts > 1:
+                    error = AnnotatorError("one at a time")
+                    error.usage = Usage(1, 50, 0, cost=0.01)
+                    raise error
+                yield from super().annotate([request])
+
+    cascade = fit(Single(), make_texts(120))
+    assert cascade.usage_.cost == pytest.approx(60 * 0.001 + 13 * 0.01)
+    report = cascade.report()
+    expected = 1000 * cascade.usage_.cost / report.n_asked * report.share_escalated.value
+    assert report.cost_per_1000.value == pytest.approx(expected)
+
+
 def test_an_unknown_price():
     report = fit(Labelling(), max_escalated=0.5).report()
     assert report.cost_per_1000 is not None
@@ -368,6 +389,25 @@ def test_the_budget_is_held_by_fit_and_predict_together(priced, has_run_dir, tmp
     with pytest.warns(UserWarning, match=r"not answer about 5 of 5 .* budget \(max_cost=0.00"):
         assert cascade.predict(X[:5]).tolist() == [text.split()[0] for text in X[:5]]
     assert Priced.n_calls == n_calls
+
+
+def test_threads_share_the_budget():
+    from pgkd.teachers import FunctionTeacher
+
+    class Slow(Priced):
+        def __call__(self, messages):
+            time.sleep(0.005)  # so that others begin before this one is paid for
+            return super().__call__(messages)
+
+    X, y = make_texts(120)
+    Priced.n_calls = 0
+    cascade = fit(FunctionTeacher(Slow(), price=(1.0, 0.0)), (X, y), max_cost=0.003)
+    texts = [[text] for text, is_asked in zip(X, cascade.escalates(X)) if is_asked]
+    assert len(texts) > 30  # for which the budget is too small
+    with ThreadPoolExecutor(8) as threads, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the budget, which is spent
+        list(threads.map(cascade.predict, texts))
+    assert 0.0025 < cascade.usage_.cost <= 0.003
 
 
 def test_a_budget_too_small_for_fit(priced):

@@ -110,6 +110,28 @@ def test_no_model(tmp_path):
             distributed._find_kind(directory, "predict")
 
 
+@pytest.mark.parametrize(
+    ("labels", "dtype"),
+    [
+        (["a", "b"], None),
+        (["a", "b"], object),  # as a column of a data frame often is
+        ([1, 2], None),
+        ([False, True], None),
+        ([0.0, 1.0], None),
+    ],
+)
+def test_columns_of_labels_of_any_type(tmp_path, labels, dtype):
+    pa = pytest.importorskip("pyarrow", reason='not installed: pip install "pgkd[ray]"')
+    student = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    clf = PGKDClassifier(PoolTeacher(["a"], labels[:1]), student, max_cycles=0, random_state=0)
+    clf.fit(TEXTS, np.array(labels * 18, dtype=dtype)).save(tmp_path / "model")
+    kind = distributed._find_kind(tmp_path / "model", "predict")
+    actor = distributed._Actor(str(tmp_path / "model"), "predict", kind, "text", "label", {})
+    found = actor(pa.table({"text": TEXTS})).column("label").to_pylist()
+    assert found == clf.predict(TEXTS).tolist()
+    assert type(found[0]) is type(labels[0])
+
+
 @pytest.mark.slow
 class TestRay:
     def test_labels_and_all_columns(self, ray, exported):

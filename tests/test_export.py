@@ -1,6 +1,7 @@
 """What is exported answers as the student does, or is not there."""
 
 import copy
+import importlib.metadata
 import json
 import sys
 
@@ -157,6 +158,10 @@ def test_model_card(distilled, data, tmp_path):
     distilled.refit().export(tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "gate" not in card  # which has not judged this student
+    distilled.refit_mask_ = distilled.choice_ = None  # as an earlier pgkd saved it
+    distilled.export(tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "the same class in 100.00%" in card
 
 
 @pytest.mark.parametrize("kind", ["embedding", "transformer", "static"])
@@ -332,3 +337,15 @@ def test_the_student_stays_as_it_is(tiny_bert, tmp_path):
     student.export(tmp_path / "model", texts=TEXTS)
     assert pgkd.runtime.load(tmp_path / "model").document["max_length"] == 5
     assert state() == before
+
+
+def test_an_engine_of_another_distribution(embedding, tmp_path, monkeypatch):
+    """The module of onnxruntime-gpu and of onnxruntime-openvino is onnxruntime as well."""
+
+    def refuse(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", refuse)
+    embedding.export(tmp_path / "model", texts=TEXTS)
+    versions = pgkd.runtime.load(tmp_path / "model").document["versions"]
+    assert versions["onnxruntime"] == sys.modules["onnxruntime"].__version__

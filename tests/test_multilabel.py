@@ -71,6 +71,8 @@ def test_what_predict_returns_is_of_the_kind_that_fit_got(fitted):
     assert fitted.predict([]).shape == (0, 4)
     expected = [tuple(np.array(CLASSES)[row == 1].tolist()) for row in given]
     assert list(fitted.predict_iter(iter(TEXTS), window_size=7)) == expected
+    with pytest.raises(InvalidInputError, match="no threshold to abstain by"):
+        next(fitted.predict_iter(TEXTS, abstain_label="unsure"))  # as `predict` does
     assert (fitted.calibration_, fitted.temperature_) == (None, 1.0)
     with pytest.raises(InvalidInputError, match="one label a text.*`label_threshold`"):
         fitted.fit_threshold()

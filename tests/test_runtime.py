@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -96,8 +97,8 @@ def test_without_torch(exported, student, tmp_path):
     command = [sys.executable, "-c", WITHOUT, str(exported)]
     out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     modules, probabilities, labels = map(eval, out.splitlines())
-    names = ("abstaining", "engines", "exceptions", "label_sets", "records", "runtime", "static")
-    assert modules == ["pgkd", *(f"pgkd.{name}" for name in names)]
+    names = "abstaining engines exceptions label_sets records runtime static text"
+    assert modules == ["pgkd", *(f"pgkd.{name}" for name in names.split())]
     texts = ["my card", "the pin code"]
     np.testing.assert_allclose(probabilities, student.predict_proba(texts), atol=1e-5)
     assert labels == student.predict(texts).tolist()
@@ -142,6 +143,17 @@ def test_labels_keep_their_type(student, tmp_path, labels):
     assert {type(label) for label in clf.predict_iter(TEXTS)} == {type(labels[0])}
 
 
+def test_pickle(exported, monkeypatch, tmp_path):
+    """As a part of a cascade, say; wherever the process that opens it works."""
+    monkeypatch.chdir(exported.parent)
+    clf = pgkd.runtime.load(exported.name, engine="onnxruntime", batch_size=5, n_threads=1)
+    written = pickle.dumps(clf)
+    monkeypatch.chdir(tmp_path)
+    again = pickle.loads(written)
+    assert (repr(again), again._batch_size, again._n_threads) == (repr(clf), 5, 1)
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), clf.predict_proba(TEXTS))
+
+
 def test_threads_share_it(clf):
     expected = clf.predict_proba(TEXTS)
     found = []
@@ -157,11 +169,19 @@ def test_threads_share_it(clf):
         np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
+class Frame(list):
+    """Like pandas', it has columns, and gives their names when it is read."""
+
+    columns = ("text",)
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
         ("my card", r"Got a single str.*\[text\]"),
         (3, "Got a single int"),
+        ({"text": "my card"}, r"Got a dict instead: pass its text column"),
+        (Frame(), r"Got a Frame instead: pass its text column"),
         (["my card", None], "Got None at position 1"),
         (["my card", "\ud83d"], r"Got '\\ud83d' at position 1.*surrogates"),
     ],
@@ -276,6 +296,8 @@ def edit(directory, **changes):
         (lambda d: (d / "pgkd.json").write_text("[]"), "is damaged"),
         (lambda d: (d / "pgkd.json").write_text("{}"), "written by `save`.*PGKDClassifier.load"),
         (lambda d: edit(d, format=99), "in format 99.*upgrade pgkd"),
+        (lambda d: edit(d, format=None), "is damaged.*TypeError"),
+        (lambda d: (d / "pgkd.json").write_text('{"writer": "export"}'), "is damaged.*'format'"),
         (lambda d: (d / "model.onnx").write_bytes(b"cut"), "is damaged.*ONNXRuntimeError"),
         (lambda d: (d / "tokenizer.json").unlink(), "is damaged"),
         (lambda d: edit(d, model="../other.onnx"), r"is damaged: its model is '\.\./other"),

@@ -129,8 +129,10 @@ def choose_threshold(
         )
     best = passed[0]  # the lowest
     k, right = int(n_kept[best]), int(n_right[best])
+    # Between two texts: computed in another batch or engine, neither must change sides.
+    threshold = 0.0 if k == n else float(descending[k - 1 : k + 1].mean())
     return Abstention(
-        threshold=0.0 if k == n else float(thresholds[best]),
+        threshold=threshold,
         min_accuracy=min_accuracy,
         confidence=confidence,
         n_texts=n,

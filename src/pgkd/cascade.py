@@ -78,7 +78,8 @@ class CascadeClassifier(BaseTextClassifier):
         What belongs to each class of the student, for the teacher.
     max_cost : float, default=None
         Spend no more US dollars than that, in `fit` and all predictions together; the teacher's
-        price must be known. When it is spent, the student labels the rest.
+        price must be known. When it is spent, the student labels the rest. Threads that predict at
+        once take turns at the teacher, unless there is a `run_dir`.
     run_dir : str or path, default=None
         Directory in which every answer of an LLM teacher is kept, with a ledger of what was spent:
         the same `fit` (with an int as `random_state`) and the same `predict` pay for no answer
@@ -252,7 +253,7 @@ class CascadeClassifier(BaseTextClassifier):
             n_asked=len(asked),
             n_answered=sum(texts[i] in labels for i in asked),
             n_escalated=int(escalated.sum()),
-            cost_per_text=find_cost_per_text(answers),
+            cost_per_text=find_cost_per_text(answers, escalator.usage),
             rules=tuple(
                 replace(r, classes=tuple(classes[list(r.classes)].tolist())) for r in rules
             ),

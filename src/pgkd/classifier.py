@@ -541,10 +541,14 @@ class PGKDClassifier(TextClassifier):
                 raise InvalidInputError(f"`{name}` must be a float in (0, 1). Got {value!r}.")
         if X is not None:
             texts = check_texts(X)
-            answers = (
-                predict_proba(self.student_, texts, self.classes_),
-                check_labels(y, len(texts)),
-            )
+            labels = check_labels(y, len(texts))
+            if set(labels.tolist()).isdisjoint(self.classes_.tolist()):
+                raise InvalidInputError(
+                    f"y must have labels of the classes {self.classes_.tolist()[:5]!r} and so on. "
+                    f"Got none of them, but e.g. {labels.tolist()[0]!r}: pass labels as `fit` got "
+                    "them."
+                )
+            answers = predict_proba(self.student_, texts, self.classes_), labels
         elif self._gate is not None:
             answers = self._gate
         else:

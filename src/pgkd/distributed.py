@@ -142,7 +142,7 @@ def make_udf(
         A directory that `export` or :meth:`PGKDClassifier.save` wrote, which each machine must be
         able to read at this path.
     method : {"predict", "predict_proba"}, default="predict"
-        ``"predict"``: the label, a string, bigint or boolean as the labels are.
+        ``"predict"``: the label, a string, bigint, boolean or double as the labels are.
         ``"predict_proba"``: an array of the probabilities of all classes, in the order of
         ``classes_``. A text that is null gets null.
     n_threads : int, default=1
@@ -188,6 +188,7 @@ pyspark.sql.functions.pandas_udf.html
         "U": types.StringType(),
         "i": types.LongType(),
         "b": types.BooleanType(),
+        "f": types.DoubleType(),
     }[_find_kind(model, method)]
     name = uuid4().hex  # another export may take the same path
     arguments = os.path.abspath(model), method, {"n_threads": n_threads, **options}
@@ -255,7 +256,8 @@ class _Actor:
         self.predictor = _Predictor(model, method, options)
         self.type = pa.list_(pa.float64())
         if method == "predict":
-            self.type = {"U": pa.string(), "i": pa.int64(), "b": pa.bool_()}[kind]
+            label_types = {"U": pa.string(), "i": pa.int64(), "b": pa.bool_(), "f": pa.float64()}
+            self.type = label_types[kind]
         self.text_column = text_column
         self.output_column = output_column
 
@@ -278,7 +280,7 @@ def _check_method(method: str) -> None:
 
 
 def _find_kind(model: str | os.PathLike[str], method: str) -> str:
-    """Return the kind of a model's labels: U(nicode), i(nteger) or b(ool)."""
+    """Return the kind of a model's labels: U(nicode), i(nteger), b(ool) or f(loat)."""
     document = _read_document(model)
     if method == "predict" and document.get("target_kind", "labels") != "labels":
         raise InvalidInputError(
@@ -286,7 +288,7 @@ def _find_kind(model: str | os.PathLike[str], method: str) -> str:
             '`method="predict_proba"`; `label_thresholds` of pgkd.json say above which probability '
             "each label is given."
         )
-    kind = np.dtype(document["classes_dtype"]).kind
+    kind = np.array(document["classes"]).dtype.kind  # whose own may be object, as of pandas' str
     return "i" if kind == "u" else kind
 
 
@@ -294,7 +296,7 @@ def _read_document(model: str | os.PathLike[str]) -> dict[str, Any]:
     path = Path(model) / DOCUMENT
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if "classes_dtype" in document:
+        if "classes" in document:
             return document
         reason = "it names no classes"
     except (OSError, TypeError, ValueError) as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 from pgkd.annotating import make_requests
 from pgkd.buying import Buyer, wrap_teacher
 from pgkd.exceptions import TeacherBudgetError
-from pgkd.records import FloatArray, Generation, State, Usage
+from pgkd.records import AnnotationRequest, FloatArray, Generation, State, Usage
 
 #: A teacher that serves none of so many requests is down: a text that nobody labels has the
 #: student's label, so there is no reason to wait for the others to fail.
@@ -20,7 +22,7 @@ GIVE_UP_AFTER = 16
 
 
 class Escalator:
-    """Ask the teacher for labels, again and again, within one budget.
+    """Ask the teacher for labels, again and again, within one budget. Threads may share it.
 
     Parameters
     ----------
@@ -59,6 +61,13 @@ class Escalator:
         self.run_dir = run_dir
         self.seed = seed
         self.usage = Usage()
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.RLock())
 
     def ask(
         self,
@@ -98,7 +107,14 @@ class Escalator:
         )
         # In a random order, so that a budget that runs out does not leave out whole classes.
         requests = [requests[i] for i in rng.permutation(len(requests))]
-        left = self._find_budget()
+        # Threads must not spend the same money; a ledger sees to that by itself.
+        is_alone = self.max_cost is not None and not self._has_ledger()
+        with self._lock if is_alone else nullcontext():
+            return self._buy(requests, self._find_budget(), is_shared)
+
+    def _buy(
+        self, requests: Sequence[AnnotationRequest], left: float | None, is_shared: bool
+    ) -> list[Generation]:
         with TemporaryDirectory(prefix="pgkd-") as scratch:
             teacher = wrap_teacher(
                 self.teacher,
@@ -117,12 +133,15 @@ class Escalator:
             try:
                 return buyer.ask(requests, brings_texts=False, give_up_after=GIVE_UP_AFTER)
             finally:
-                self.usage += buyer.usage
+                with self._lock:
+                    self.usage += buyer.usage
+
+    def _has_ledger(self) -> bool:
+        return self.run_dir is not None and hasattr(self.teacher, "session")
 
     def _find_budget(self) -> float | None:
         """Return what may still be spent; a ledger in the run directory knows that by itself."""
-        is_on_ledger = self.run_dir is not None and hasattr(self.teacher, "session")
-        if self.max_cost is None or is_on_ledger:
+        if self.max_cost is None or self._has_ledger():
             return self.max_cost
         # A teacher that does not tell its cost cannot be held to more than one answer.
         left = 0.0 if self.usage.cost is None else self.max_cost - self.usage.cost
@@ -133,13 +152,16 @@ class Escalator:
         return left
 
 
-def find_cost_per_text(answers: Sequence[Generation]) -> float | None:
+def find_cost_per_text(answers: Sequence[Generation], usage: Usage) -> float | None:
     """Return the US dollars that the label of a text takes, ``None`` if that is not known.
 
     Answers that a cache had say nothing about it.
+
+    Parameters
+    ----------
+    answers : sequence of Generation
+    usage : Usage
+        What they took, together with the requests that had to be split.
     """
-    paid = [answer for answer in answers if answer.usage.n_requests]
-    costs = [answer.usage.cost for answer in paid]
-    if not costs or None in costs:
-        return None
-    return sum(costs) / sum(answer.request.n_texts for answer in paid)  # type: ignore[arg-type]
+    n_texts = sum(answer.request.n_texts for answer in answers if answer.usage.n_requests)
+    return usage.cost / n_texts if n_texts and usage.cost is not None else None

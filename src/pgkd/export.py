@@ -21,7 +21,7 @@ import os
 import shutil
 import warnings
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,8 @@ def export(
             "label_thresholds": None if thresholds is None else thresholds.tolist(),
             "temperature": temperature,  # which is a part of the model
             "threshold": getattr(classifier, "threshold_", None),
-            "versions": {name: version(name) for name in packages},
+            # Of the modules: "onnxruntime" is also what other distributions bring.
+            "versions": {name: import_module(name).__version__ for name in packages},
         }
         found = runtime.ExportedClassifier(draft, document, engine=ENGINES[format])
         parity = measure_parity(expected, found.predict_proba(texts), thresholds)

@@ -105,12 +105,12 @@ def _code(*lines: str) -> Iterator[str]:
 def _measure(document: dict[str, Any], classifier: Any) -> Iterator[str]:
     parity = document["parity"]
     yield (
-        f"- Beside the student in torch, on {parity['n_texts']} texts: the same class in "
+        f"- Beside the student that was exported, on {parity['n_texts']} texts: the same class in "
         f"{parity['agreement']:.2%}, probabilities that differ by up to "
         f"{parity['max_difference']:.2g}."
     )
-    if getattr(classifier, "refit_mask_", None) is None and hasattr(classifier, "history_"):
-        choice = classifier.choice_
+    choice = getattr(classifier, "choice_", None)  # an earlier pgkd's `save` left it out
+    if choice is not None and classifier.refit_mask_ is None:
         report = choice.last_report if choice.taken else choice.baseline_report
         is_baseline = classifier.best_cycle_ == 0
         learnt = "the labelled texts alone" if is_baseline else "labelled and generated texts"

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from pgkd.engines import ENGINES, STATIC, Engine, list_choices, open_engine
 from pgkd.exceptions import InvalidInputError, PersistenceError
 from pgkd.label_sets import decide, indicate, to_sets
 from pgkd.static import open_static
+from pgkd.text import check_stream
 
 #: 2: several labels a text.
 FORMAT = 2
@@ -101,7 +103,7 @@ def load(
 
 
 class ExportedClassifier:
-    """A classifier that `load` opened. Threads may share it.
+    """A classifier that `load` opened. Threads may share it; a pickle names its directory.
 
     Attributes
     ----------
@@ -165,8 +167,21 @@ class ExportedClassifier:
         self.temperature_: float = document.get("temperature", 1.0)
         self.threshold_: float | None = document.get("threshold")
         self.document = document
+        self._directory = os.path.abspath(directory)
+        self._n_threads = n_threads
         self._batch_size = batch_size
         self._verbose = verbose
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle where it was opened: another process opens the directory again."""
+        options: dict[str, Any] = {
+            "engine": self.engine,
+            "precision": self.precision,
+            "batch_size": self._batch_size,
+            "n_threads": self._n_threads,
+            "verbose": self._verbose,
+        }
+        return partial(load, **options), (self._directory,)
 
     def __repr__(self) -> str:
         return (
@@ -313,13 +328,7 @@ class ExportedClassifier:
         )
 
     def _stream(self, texts: Iterable[str], size: int) -> Iterator[NDArray[np.float64]]:
-        if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-            raise InvalidInputError(
-                f"Texts must be an iterable of str. Got a single {type(texts).__name__} instead: "
-                "pass [text]."
-            )
-        if size < 1:
-            raise InvalidInputError(f"`window_size` must be an int of 1 or more. Got {size}.")
+        check_stream(texts, "Texts", size)
         return self._predict_windows(self._show_progress(texts), size)
 
     def _show_progress(self, texts: Iterable[str]) -> Iterator[str]:
@@ -399,16 +408,17 @@ def _read_document(directory: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
         exported = document.get("writer") == "export"
-    except (AttributeError, OSError, ValueError) as error:
+        is_newer = exported and document["format"] > FORMAT
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise PersistenceError(
-            f"The export in {str(directory)!r} is damaged ({error}): export it again."
+            f"The export in {str(directory)!r} is damaged ({error!r}): export it again."
         ) from error
     if not exported:
         raise PersistenceError(
             f"{str(directory)!r} was written by `save`, which needs torch or scikit-learn: open it "
             "with PGKDClassifier.load, and `export` it to another directory."
         )
-    if document["format"] > FORMAT:
+    if is_newer:
         raise PersistenceError(
             f"{str(directory)!r} was exported by pgkd {document['pgkd']} in format "
             f"{document['format']}, and this one reads up to {FORMAT}: upgrade pgkd."

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pgkd.exceptions import InvalidInputError
 
 
 def fold_name(name: str) -> str:
@@ -35,6 +39,27 @@ def is_valid(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def check_stream(texts: Any, name: str, window_size: int) -> None:
+    """Refuse what is no iterable of texts, before any of it is read.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if isinstance(texts, Mapping) or hasattr(texts, "columns"):  # whose keys would be read
+        raise InvalidInputError(
+            f"{name} must be an iterable of str. Got a {type(texts).__name__} instead: pass its "
+            "text column, e.g. df['text']."
+        )
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+        raise InvalidInputError(
+            f"{name} must be an iterable of str. Got a single {type(texts).__name__} instead: "
+            "pass [text]."
+        )
+    if window_size < 1:
+        raise InvalidInputError(f"`window_size` must be an int of 1 or more. Got {window_size}.")
 
 
 def make_valid(text: str) -> str:

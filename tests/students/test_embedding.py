@@ -343,3 +343,12 @@ def test_import_is_lazy():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.splitlines() == ["[]", "['torch', 'transformers', 'sklearn']"]
+
+
+def test_a_text_without_tokens(tmp_path):
+    """GPT-2's tokenizer marks neither beginning nor end, so that an empty text has none."""
+    student = EmbeddingStudent(write_tiny_bert(tmp_path, marks_ends=False))
+    alone = student.fit(TEXTS, LABELS).predict_proba([""])
+    student.save(tmp_path / "saved")
+    student = EmbeddingStudent.load(tmp_path / "saved")  # which has no cache yet
+    np.testing.assert_allclose(student.predict_proba(["my card", ""])[1:], alone, atol=1e-6)

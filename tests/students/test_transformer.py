@@ -340,3 +340,12 @@ def test_no_padding_token(student, tmp_path):
 def test_parameters_are_checked(student, name, value):
     with pytest.raises(ValueError, match=f"'{name}' parameter of TransformerStudent must be.*Got"):
         student.set_params(**{name: value}).fit(TEXTS, LABELS)
+
+
+def test_a_text_without_tokens(tmp_path):
+    """GPT-2's tokenizer marks neither beginning nor end, so that an empty text has none."""
+    student = TransformerStudent(write_tiny_bert(tmp_path, marks_ends=False), n_epochs=1)
+    alone = student.fit(TEXTS, LABELS).predict_proba([""])
+    student.save(tmp_path / "saved")
+    student = TransformerStudent.load(tmp_path / "saved")  # which has no cache yet
+    np.testing.assert_allclose(student.predict_proba(["my card", ""])[1:], alone, atol=1e-6)

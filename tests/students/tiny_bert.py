@@ -27,9 +27,11 @@ def make_tokenizer():
     return tokenizer
 
 
-def write_tiny_bert(directory, *, seed=0, **special_tokens):
+def write_tiny_bert(directory, *, seed=0, marks_ends=True, **special_tokens):
     """Save model and tokenizer to `directory`."""
     tokenizer = make_tokenizer()
+    if not marks_ends:
+        tokenizer.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
     special_tokens = special_tokens or {"pad_token": "[PAD]"}
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="[UNK]", **special_tokens

@@ -181,13 +181,18 @@ def has_fast_bf16(device: str) -> bool:
 
 def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> Any:
     """Return tensors of shape (n_texts, tokens of the longest text)."""
-    return tokenizer(
+    encoded = tokenizer(
         texts,
         padding=True,
         truncation=True,
         max_length=min(max_length, tokenizer.model_max_length),
         return_tensors="pt",
     )
+    if encoded["input_ids"].shape[1]:
+        return encoded
+    # Empty texts have no token if a tokenizer marks neither beginning nor end, as GPT-2's and
+    # Qwen's do not. Models need one: that of padding.
+    return tokenizer(texts, padding="max_length", max_length=1, return_tensors="pt")
 
 
 def run_in_batches(

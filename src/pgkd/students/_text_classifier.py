@@ -15,10 +15,11 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 import pgkd
-from pgkd.exceptions import InvalidInputError, PersistenceError
+from pgkd.exceptions import PersistenceError
 from pgkd.label_sets import THRESHOLD, decide, indicate, to_sets
 from pgkd.records import FloatArray, Label, LabelArray
 from pgkd.targets import Target
+from pgkd.text import check_stream
 from pgkd.validation import check_texts
 
 if TYPE_CHECKING:
@@ -136,15 +137,7 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             If a text is no str: after the labels of all windows before it.
         """
         check_is_fitted(self)
-        if isinstance(X, (str, bytes)) or not isinstance(X, Iterable):
-            raise InvalidInputError(
-                f"X must be an iterable of str. Got a single {type(X).__name__} instead: pass "
-                "[text]."
-            )
-        if window_size < 1:
-            raise InvalidInputError(
-                f"`window_size` must be an int of 1 or more. Got {window_size}."
-            )
+        check_stream(X, "X", window_size)
         return self._predict_windows(iter(X), window_size, params)
 
     def _predict_windows(
@@ -153,10 +146,10 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_done = 0
         while window := list(islice(texts, size)):
             checked = check_texts(window, f"X[{n_done}:{n_done + len(window)}]")
-            if self.multilabel_:
-                yield from to_sets(self._decide(self.predict_proba(checked)), self.classes_)
-            else:
-                yield from self.predict(checked, **params).tolist()
+            labels = self.predict(checked, **params)
+            if self._target_kind == "indicator":
+                labels = to_sets(labels, self.classes_)
+            yield from labels if isinstance(labels, list) else labels.tolist()
             n_done += len(window)
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:

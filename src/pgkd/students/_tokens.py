@@ -48,10 +48,15 @@ class TextReader:
 
     def _tokenize(self, texts: list[str]) -> list[Tokens]:
         encoded = self.tokenizer(texts, truncation=True, max_length=self.max_length)
-        return [
+        found = [
             {name: np.array(encoded[name][i], dtype=np.int32) for name in encoded}
             for i in range(len(texts))
         ]
+        for tokens in found:
+            if not len(tokens["input_ids"]):  # as in `tokenize`
+                padding = self.tokenizer("", padding="max_length", max_length=1)
+                tokens.update({name: np.array(padding[name], dtype=np.int32) for name in tokens})
+        return found
 
     def __deepcopy__(self, memo: dict[int, Any]) -> TextReader:
         return TextReader(copy.deepcopy(self.tokenizer, memo), self.max_length, self._cache)
