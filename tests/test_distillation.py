@@ -8,7 +8,7 @@ from conftest import WORDS, WordTeacher, write_text
 from sklearn.base import BaseEstimator, clone
 
 from pgkd import PGKDClassifier
-from pgkd.distillation import Distillation
+from pgkd.gating import Judge
 from pgkd.exceptions import TeacherError
 from pgkd.records import Example, Generation, Usage
 from pgkd.samplers import PerformanceGuidedSampler, UnguidedSampler
@@ -219,12 +219,12 @@ def test_a_cycle_is_kept_if_its_log_loss_is_better(student, data, monkeypatch):
     def falling(estimator, X, y):
         return -estimator.predict_proba(X).max(axis=1).mean()
 
-    monkeypatch.setattr(Distillation, "_standard_error", lambda self, a, b: 0.0)
+    monkeypatch.setattr(Judge, "_standard_error", lambda self, a, b: 0.0)
     clf = fit(WordTeacher(), student, data, scoring=falling)
     scores = [cycle.gate_score for cycle in clf.history_]
     assert scores[1] < scores[0]
     assert clf.history_[1].kept
-    monkeypatch.setattr(Distillation, "_is_log_loss_better", lambda *_, **__: False)
+    monkeypatch.setattr(Judge, "_is_log_loss_better", lambda *_, **__: False)
     clf = fit(WordTeacher(), student, data, scoring=falling, max_cycles=1)
     assert "and the log loss is no better" in clf.history_[1].reason
 
@@ -233,7 +233,7 @@ def test_log_loss_decides_although_the_score_fell_a_little(student, data, monkey
     def falling(estimator, X, y):
         return -estimator.predict_proba(X).max(axis=1).mean()
 
-    monkeypatch.setattr(Distillation, "_standard_error", lambda self, a, b: 1.0)
+    monkeypatch.setattr(Judge, "_standard_error", lambda self, a, b: 1.0)
     clf = fit(WordTeacher(), student, data, scoring=falling)
     assert clf.choice_.last_score < clf.choice_.baseline_score
     assert (clf.choice_.taken, clf.choice_.rule) == (True, "log loss")

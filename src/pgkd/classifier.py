@@ -18,8 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from pgkd import persistence
-from pgkd.abstaining import check_abstain_label, find_unsure, withhold
-from pgkd.abstention import Abstention, choose_threshold
+from pgkd.abstention import AbstainingClassifier
 from pgkd.calibration import apply_temperature, calibrate
 from pgkd.callbacks import PrintProgress
 from pgkd.distillation import Distillation
@@ -28,18 +27,17 @@ from pgkd.learning import LabelledTexts, Learner
 from pgkd.preparation import prepare
 from pgkd.protocols import Callback, Sampler, Teacher
 from pgkd.ranks import broadcast, check_shared, is_main_process
-from pgkd.records import Event, Example, FloatArray, Label, LabelArray, SyntheticText
-from pgkd.students._text_classifier import TextClassifier
+from pgkd.records import Event, Example, FloatArray, Label, SyntheticText
 from pgkd.students.base import predict_label_proba, predict_proba
 from pgkd.targets import find_kind
-from pgkd.validation import check_labels, check_mask, check_texts
+from pgkd.validation import check_mask
 
 if TYPE_CHECKING:
     from pgkd.planning import Plan
     from pgkd.reporting import Report
 
 
-class PGKDClassifier(TextClassifier):
+class PGKDClassifier(AbstainingClassifier):
     """Distil an LLM that classifies texts into a small, fast classifier.
 
     The student is trained on the labelled texts (the baseline); then, cycle by cycle, it is
@@ -386,11 +384,8 @@ class PGKDClassifier(TextClassifier):
         self.labelled_diversity_ = run.labelled_diversity
         self.refit_mask_: NDArray[np.bool_] | None = None
         self.calibration_ = calibration
-        self.abstention_: Abstention | None = None
-        self._gate: tuple[FloatArray, LabelArray] | None = (
-            run.returned.gate_probabilities,
-            run.gate.y,
-        )
+        self.abstention_ = None
+        self._gate = (run.returned.gate_probabilities, run.gate.y)
         self._labelled = labelled if self.refit_on_all else run.train
         self._seed = run.seed
         return self
@@ -481,139 +476,6 @@ class PGKDClassifier(TextClassifier):
     def temperature_(self) -> float:
         """By which the student's logits are divided."""
         return 1.0 if self.calibration_ is None else self.calibration_.temperature
-
-    @property
-    def threshold_(self) -> float | None:
-        """The least probability of a label for `predict` with `abstain_label`."""
-        return None if self.abstention_ is None else self.abstention_.threshold
-
-    def fit_threshold(
-        self,
-        X: Any = None,
-        y: Any = None,
-        *,
-        min_accuracy: float = 0.95,
-        confidence: float = 0.95,
-    ) -> PGKDClassifier:
-        """Choose below which probability `predict` with `abstain_label` gives no label.
-
-        It is the lowest of four thresholds above which an exact test shows the labels to be right
-        often enough. The teacher is not asked, and the student stays as it is.
-
-        Parameters
-        ----------
-        X : list, 1-D array or Series of str, of shape (n_texts,), default=None
-            Labelled texts that had no part in `fit`. ``None``: the gate. It has chosen the student
-            as well, which makes it a little too kind, and `refit_on_all` has changed the student
-            since.
-        y : array-like of shape (n_texts,), default=None
-            Their labels.
-        min_accuracy : float, default=0.95
-            In (0, 1): the share of right labels among those that are given is to be greater.
-        confidence : float, default=0.95
-            In (0, 1): the probability with which it is, over draws of `X`.
-
-        Returns
-        -------
-        self : PGKDClassifier
-            With `threshold_` and `abstention_`.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-        InvalidInputError
-            If no threshold can be shown to do, or there is no gate: after `refit` and `load`.
-
-        Examples
-        --------
-        >>> clf.fit_threshold(min_accuracy=0.9)  # doctest: +SKIP
-        >>> clf.predict(["good fun", "who knows"], abstain_label="unsure")  # doctest: +SKIP
-        array(['pos', 'unsure'], dtype='<U6')
-        """
-        check_is_fitted(self)
-        if self.multilabel_:
-            raise InvalidInputError(
-                "`fit_threshold` is for one label a text. Where texts have several, each is given "
-                "above its own threshold: see `label_threshold` and ``label_thresholds_``."
-            )
-        for name, value in (("min_accuracy", min_accuracy), ("confidence", confidence)):
-            if not 0 < value < 1:
-                raise InvalidInputError(f"`{name}` must be a float in (0, 1). Got {value!r}.")
-        if X is not None:
-            texts = check_texts(X)
-            labels = check_labels(y, len(texts))
-            if set(labels.tolist()).isdisjoint(self.classes_.tolist()):
-                raise InvalidInputError(
-                    f"y must have labels of the classes {self.classes_.tolist()[:5]!r} and so on. "
-                    f"Got none of them, but e.g. {labels.tolist()[0]!r}: pass labels as `fit` got "
-                    "them."
-                )
-            answers = predict_proba(self.student_, texts, self.classes_), labels
-        elif self._gate is not None:
-            answers = self._gate
-        else:
-            raise InvalidInputError(
-                "`fit_threshold` needs labelled texts that the student has not learnt, as `X` and "
-                "`y`: those of the gate are gone after `load`, and tell nothing after `refit`."
-            )
-        probabilities = apply_temperature(answers[0], self.temperature_)
-        self.abstention_ = choose_threshold(
-            probabilities.max(axis=1),
-            self.classes_[probabilities.argmax(axis=1)] == answers[1],
-            min_accuracy=min_accuracy,
-            confidence=confidence,
-            on_gate=X is None,
-        )
-        return self
-
-    def abstains(self, X: Any) -> NDArray[np.bool_]:
-        """Return which texts the student is less sure of than ``threshold_``.
-
-        Parameters
-        ----------
-        X : list, 1-D array or Series of str, of shape (n_texts,)
-
-        Returns
-        -------
-        unsure : array of bool of shape (n_texts,)
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-        InvalidInputError
-            Without a threshold, which `fit_threshold` chooses.
-        """
-        return find_unsure(self.predict_proba(X), self.threshold_)
-
-    def predict(self, X: Any, abstain_label: Label | None = None) -> Any:
-        """Return the most probable class of each text.
-
-        Parameters
-        ----------
-        X : list, 1-D array or Series of str, of shape (n_texts,)
-        abstain_label : str, int or bool, default=None
-            For texts that the student is less sure of than ``threshold_``; none of the classes.
-            ``None``: every text gets a class.
-
-        Returns
-        -------
-        labels : array of shape (n_texts,)
-            With several labels a text: those above their threshold in ``label_thresholds_``, as an
-            indicator matrix of shape (n_texts, n_classes), or as a list of tuples if `fit` got
-            lists of labels.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-        InvalidInputError
-            If `X` is no sequence of str, or for an `abstain_label` without a threshold.
-        """
-        if abstain_label is None:
-            return super().predict(X)
-        probabilities = self.predict_proba(X)
-        check_abstain_label(abstain_label, self.classes_)
-        labels = self.classes_[probabilities.argmax(axis=1)]
-        return withhold(labels, find_unsure(probabilities, self.threshold_), abstain_label)
 
     def report(self) -> Report:
         """Explain the run, from the baseline to the student that was returned.

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from pgkd.curation import Curator, count_reasons, enter, enter_refused
 from pgkd.diversity import measure_diversity
 from pgkd.evaluation import make_gate_scorer, make_predictions, make_report
 from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
+from pgkd.gating import Candidate, Judge
 from pgkd.label_sets import THRESHOLD, count_classes
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.protocols import Sampler
@@ -25,7 +26,6 @@ from pgkd.ranks import check_shared
 from pgkd.records import (
     Audit,
     Batch,
-    Choice,
     Cycle,
     Diversity,
     Event,
@@ -37,7 +37,6 @@ from pgkd.records import (
     Label,
     LabelArray,
     State,
-    StudentReport,
     SyntheticText,
     Usage,
     labels_of,
@@ -47,27 +46,10 @@ from pgkd.samplers.unguided import UnguidedSampler
 from pgkd.selection import Selector, Version, to_example
 from pgkd.verification import verify
 
-#: Standard errors by which a student must be worse to be rolled back: a one-sided test at 5 %.
-Z = 1.64
 #: Why texts that the gate let pass are not learnt.
 BASELINE_RETURNED = "the baseline was returned"
 #: Reasons to stop in the middle of a cycle.
 UNFINISHED = ("interrupted", "teacher_error", "error")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A student that might be returned, and what is needed to train it again."""
-
-    cycle: int
-    version: Version
-    gate_probabilities: FloatArray
-    gate_score: float
-
-    @property
-    def student(self) -> Any:
-        """The trained classifier."""
-        return self.version.student
 
 
 class Distillation:
@@ -165,7 +147,6 @@ class Distillation:
         self.audit_size = audit_size
         self.verification = verification
         self.n_candidates = n_candidates
-        self.rollback = rollback
         self.emit = emit
         self.seed = seed
 
@@ -177,7 +158,7 @@ class Distillation:
             synthetic_weight = 1.0  # whatever a scout would choose
         self.has_scout = scout is not None
         self.scoring = scoring
-        self.scorer = make_gate_scorer(scoring, classes, gate.texts, gate.y)
+        self.judge = Judge(gate, classes, scoring, rollback=rollback, seed=seed)
         self.labelled_diversity = measure_diversity(train.texts, train.y.tolist())
         self.shown = train if feedback is None else feedback
         self.shown_scorer = make_gate_scorer(scoring, classes, self.shown.texts, self.shown.y)
@@ -255,62 +236,18 @@ class Distillation:
         return reason
 
     def _choose(self) -> Candidate:
-        """Return the last student that was kept if it is better than the baseline.
-
-        By more than a standard error: of two models that cannot be told apart the simplest is
-        preferred. Or, if the gate score cannot tell, by two standard errors of the log loss: all
-        gate texts tell something about it, and about accuracy or F1 only those that change sides.
-        With hundreds of classes, and so a text or none of each, that is not enough to see even a
-        great gain.
-
-        Not the cycle with the best gate score: the best of many is partly luck, and giving up for
-        it what later cycles have learnt is a loss. None that was kept is worse than the best by
-        more than the gate can tell.
-
-        References
-        ----------
-        Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, section 7.10.
-        """
         baseline, last = self.baseline, self.current
         if self.learner is not self.student_learner:  # the scout has done its work
             baseline, last = self._promote()
-        gain, error = last.gate_score - baseline.gate_score, self._standard_error(last, baseline)
-        rule = "one standard error" if self.rollback else "last student"
-        taken = not self.rollback or gain > error
-        if not taken and gain >= -error and self._is_log_loss_better(last, baseline):
-            rule, taken = "log loss", True
-        self.choice = Choice(
-            self.scorer.name,
-            baseline.gate_score,
-            last.gate_score,
-            self._report_on_gate(baseline),
-            self._report_on_gate(last),
-            error,
-            last.cycle,
-            taken,
-            rule,
-        )
-        return last if taken else baseline
-
-    def _is_worth_training(self, last: Candidate) -> bool:
-        """Whether a scout's gain leaves any hope of one of its student."""
-        gain = last.gate_score - self.baseline.gate_score
-        return gain > 0 or self._is_log_loss_better(last, self.baseline)
-
-    def _is_log_loss_better(self, a: Candidate, b: Candidate, n_errors: float = 2.0) -> bool:
-        """Whether the log loss of `a` is less than that of `b`, by so many standard errors."""
-        scorer = make_gate_scorer("neg_log_loss", self.classes, self.gate.texts, self.gate.y)
-        gain = scorer.score(a.gate_probabilities) - scorer.score(b.gate_probabilities)
-        rng = np.random.RandomState(self.seed)
-        error = scorer.standard_error(a.gate_probabilities, b.gate_probabilities, rng)
-        return gain > max(n_errors * error, 0.0)
+        self.choice = self.judge.choose(last, baseline)
+        return last if self.choice.taken else baseline
 
     def _promote(self) -> tuple[Candidate, Candidate]:
         """Train the student itself on what its scout has learnt, if that was worth anything."""
         self.learner = self.student_learner
         last, baseline = self.current, self.student_baseline
         self.current = baseline  # what a warm start starts from
-        if last.cycle == 0 or (self.rollback and not self._is_worth_training(last)):
+        if last.cycle == 0 or not self.judge.has_promise(last, self.baseline):
             return baseline, baseline
         try:
             return baseline, self._make_candidate(last.cycle, replace(last.version, student=None))
@@ -323,11 +260,6 @@ class Distillation:
                 stacklevel=5,
             )
             return baseline, baseline
-
-    def _standard_error(self, a: Candidate, b: Candidate) -> float:
-        return self.scorer.standard_error(
-            a.gate_probabilities, b.gate_probabilities, np.random.RandomState(self.seed)
-        )
 
     def _warn(self, what: str) -> None:
         warnings.warn(
@@ -369,7 +301,7 @@ class Distillation:
         requests = self.request_missing_classes()
         if requests:  # before they are paid for: can these scores be computed?
             n_classes = len(self.classes)
-            self.scorer.score(np.full((len(self.gate), n_classes), 1 / n_classes))
+            self.judge.scorer.score(np.full((len(self.gate), n_classes), 1 / n_classes))
         generations = self.buyer.ask(requests)
         rng = np.random.default_rng([self.seed, 0])
         judged = self._verify(self.curator.judge(generations, 0), rng)
@@ -384,7 +316,7 @@ class Distillation:
             Cycle(
                 0,
                 self.best.gate_score,
-                self._report_on_gate(self.best),
+                self.judge.report(self.best),
                 n_requested=sum(request.n_texts for request in requests),
                 n_generated=len(judged),
                 n_accepted=len(version.synthetic),
@@ -482,13 +414,13 @@ class Distillation:
         learnt = version.synthetic[len(self.current.version.synthetic) :]
         judged = [_judge_plausibility(text, learnt) for text in judged]
         candidate = self._make_candidate(number, version) if learnt else self.current
-        reason = self._reason_to_roll_back(candidate)
+        reason = self.judge.reason_to_roll_back(candidate, self.best)
         if reason is not None:
             judged = [_roll_back(text, reason) for text in judged]
         cycle = Cycle(
             number,
             candidate.gate_score,
-            self._report_on_gate(candidate),
+            self.judge.report(candidate),
             kept=reason is None,
             feedback_report=self.state.feedback.report if self.state.feedback else None,
             n_requested=sum(request.n_texts for request in requests),
@@ -520,8 +452,7 @@ class Distillation:
             )
             version = replace(version, student=student)
         probabilities = self.learner.predict(version.student, self.gate.texts)
-        score = self.scorer.score(probabilities)
-        return Candidate(cycle, version, probabilities, score)
+        return self.judge.assess(cycle, version, probabilities)
 
     def refit(self, labelled: LabelledTexts) -> Any:
         """Train the student that is returned once more, on all labelled texts."""
@@ -539,7 +470,7 @@ class Distillation:
         version, evidence = self.returned.version, self.gate
         probabilities = self.returned.gate_probabilities
         default = np.full(len(self.classes), THRESHOLD)
-        if not self.scorer.is_of_decisions:
+        if not self.judge.scorer.is_of_decisions:
             return default
         try:
             if self.feedback is None and not self.has_scout:  # a scout's predictions are others'
@@ -615,27 +546,6 @@ class Distillation:
         feedback = self.state.feedback.report if self.state.feedback else None
         batch = Batch(requested, counts, tokens, feedback)
         self.state = replace(self.state, batches=(*self.state.batches, batch))
-
-    def _reason_to_roll_back(self, candidate: Candidate) -> str | None:
-        """Say why a candidate is worse than the best one so far, if the gate can tell.
-
-        The gate is small: asking for a better score would throw away, by chance, good texts that
-        were paid for. Where a few texts that change sides make the score fall, the log loss, which
-        all texts have a part in, need not agree.
-        """
-        loss = self.best.gate_score - candidate.gate_score
-        if not self.rollback or loss <= 0:
-            return None
-        error = self._standard_error(candidate, self.best)
-        if loss <= Z * error or self._is_log_loss_better(candidate, self.best, n_errors=0):
-            return None
-        return (
-            f"the gate score fell by {loss:.4g}, more than {Z} times its standard error of "
-            f"{error:.2g}, and the log loss is no better"
-        )
-
-    def _report_on_gate(self, candidate: Candidate) -> StudentReport:
-        return make_report(self.gate.y, candidate.gate_probabilities, self.classes)
 
     def _record(self, cycle: Cycle) -> None:
         self.history.append(cycle)

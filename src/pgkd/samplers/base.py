@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -52,6 +53,9 @@ def group(
 ) -> Iterator[dict[Label, int]]:
     """Cut a quota into requests, putting classes together that the student confuses.
 
+    Of a class that gets many texts each request asks for its even share only: asked for more at
+    once a teacher repeats itself, while each further request shows it other real texts.
+
     Yields
     ------
     counts : dict of label to int
@@ -59,6 +63,7 @@ def group(
         classes.
     """
     left = dict(quota)
+    share = math.ceil(texts_per_request / classes_per_request)
     while left:
         first = max(left, key=lambda label: left[label])
 
@@ -70,7 +75,7 @@ def group(
         counts: dict[Label, int] = {}
         room = texts_per_request
         for label in sorted(left, key=closeness, reverse=True)[:classes_per_request]:
-            counts[label] = min(left[label], room)
+            counts[label] = min(left[label], share, room)
             left[label] -= counts[label]
             room -= counts[label]
             if left[label] == 0:

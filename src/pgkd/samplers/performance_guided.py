@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections import Counter
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from numbers import Integral
 
@@ -44,11 +45,12 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
     texts_per_request : int, default=10
         Texts asked for at once.
     classes_per_request : int, default=2
-        Classes that share a request.
+        Classes that share a request, each with at most its even share of the texts.
     n_examples : int, default=2
         Real texts shown of each class, for the style.
     n_hard_negatives : int, default=2
-        Hard negatives shown of each class; 0 leaves them out.
+        Hard negatives shown of each class; 0 leaves them out. Several requests about a class show
+        one after the other.
     n_samples : int, default=1
         Samples got right, and as many got wrong, shown of each class; 0 leaves them out.
     report : bool, default=True
@@ -108,21 +110,26 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
         groups = group(
             quota, self.texts_per_request, self.classes_per_request, feedback.report.confusions
         )
-        return [
-            self._add_evidence(
-                draft(state, number, counts, self.n_examples, rng), tuple(counts), feedback, rng
-            )
-            for number, counts in enumerate(groups, start=1)
-        ]
+        requests = []
+        n_asked: Counter[Label] = Counter()  # requests of this batch, by class
+        for number, counts in enumerate(groups, start=1):
+            request = draft(state, number, counts, self.n_examples, rng)
+            requests.append(self._add_evidence(request, tuple(counts), feedback, n_asked, rng))
+            n_asked.update(dict.fromkeys(counts, 1))
+        return requests
 
     def _add_evidence(
         self,
         request: GenerationRequest,
         classes: tuple[Label, ...],
         feedback: Feedback,
+        n_asked: Mapping[Label, int],
         rng: np.random.Generator,
     ) -> GenerationRequest:
-        """Show how the student does on `classes`."""
+        """Show how the student does on `classes`.
+
+        Each further request about a class goes on down the list of its hard negatives.
+        """
         hard_negatives: list[Prediction] = []
         correct: list[Prediction] = []
         wrong: list[Prediction] = []
@@ -135,6 +142,9 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
                 given = [p for p in feedback.predictions if label in p.predicted_labels]
                 missed += [p for p in given if label not in p.labels and p not in shown]
             mistakes = sorted(missed, key=lambda p: -p.confidence)
+            if mistakes:
+                start = self.n_hard_negatives * n_asked[label] % len(mistakes)
+                mistakes = mistakes[start:] + mistakes[:start]
             hard_negatives += mistakes[: self.n_hard_negatives]
             wrong += pick(mistakes[self.n_hard_negatives :], self.n_samples, rng)
             correct += pick([p for p in own if p.correct], self.n_samples, rng)
