@@ -8,8 +8,8 @@ from conftest import WORDS, WordTeacher, write_text
 from sklearn.base import BaseEstimator, clone
 
 from pgkd import PGKDClassifier
-from pgkd.gating import Judge
 from pgkd.exceptions import TeacherError
+from pgkd.gating import Judge
 from pgkd.records import Example, Generation, Usage
 from pgkd.samplers import PerformanceGuidedSampler, UnguidedSampler
 
