@@ -247,6 +247,46 @@ def test_requests_that_fail_one_by_one():
     assert teacher.n_failed == 16
 
 
+def test_a_teacher_that_goes_down_part_way_is_left_alone(monkeypatch):
+    class GoesDown(Labelling):
+        n_asked, limit = 0, None
+
+        def annotate(self, requests):
+            for request, generation in zip(requests, super().annotate(requests)):
+                self.n_asked += 1
+                if self.limit is None or self.n_asked <= self.limit:
+                    yield generation
+                else:
+                    yield Generation(request, usage=Usage(1), error="HTTP 503")
+
+    X, y = make_texts(120)
+    teacher = GoesDown()
+    cascade = fit(teacher, (X, y), texts_per_request=1)
+    teacher.n_asked, teacher.limit = 0, 3
+    with pytest.warns(UserWarning, match="did not answer"):
+        cascade.predict(X)
+    assert teacher.n_asked == 3 + 16
+    with pytest.warns(UserWarning, match="left alone for another"):
+        cascade.predict(X)
+    assert teacher.n_asked == 3 + 16
+    assert cascade._escalator.__getstate__()["_down_until"] == 0.0  # another process's clock
+    teacher.limit = None
+    monkeypatch.setattr("pgkd.escalating.time.monotonic", lambda: 1e12)
+    assert cascade.score(X, y) > 0.95
+
+
+def test_the_student_answers_where_a_disk_is_full(monkeypatch):
+    X, y = make_texts(120)
+    cascade = fit(Labelling(), (X, y))
+
+    def fail(**_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("pgkd.escalating.TemporaryDirectory", fail)
+    with pytest.warns(UserWarning, match="no space left"):
+        assert cascade.predict(X).tolist() == [text.split()[0] for text in X]
+
+
 def test_a_label_is_never_invented():
     X, y = make_texts(120)
     teacher = Labelling()

@@ -50,6 +50,22 @@ def play(monkeypatch, tmp_path):
     return make
 
 
+def test_one_that_opens_and_cannot_run_is_left_out(play, monkeypatch):
+    ask = play("onnxruntime", "openvino")
+
+    def open_broken(path, precision, n_threads):
+        def run(batch):
+            raise RuntimeError("no such kernel")
+
+        return Engine("openvino", precision, ["input_ids"], run)
+
+    monkeypatch.setitem(engines._OPEN, "openvino", open_broken)
+    assert ask() == ("onnxruntime", "float32")
+    monkeypatch.setitem(engines._OPEN, "onnxruntime", lambda *given: open_broken(*given))
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        ask()
+
+
 def test_the_fastest_is_taken(play):
     ask = play("onnxruntime", "openvino")
     assert ask() == ("openvino", "float32")

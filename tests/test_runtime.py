@@ -70,6 +70,33 @@ def test_texts_are_cut_as_the_student_does(clf, student):
     assert abs(np.subtract(*clf.predict_proba([long, "card " * 9 + "pin"]))).max() > 1e-3
 
 
+def test_what_is_cut_off_takes_no_memory(clf):
+    """The tokenizer keeps the rest of a text beside what is read of it."""
+    [encoding] = clf._encode(["card pin " * 5000])
+    assert encoding.shape == (2, 12)
+    assert encoding.nbytes < 100
+
+
+def test_labels_of_many_texts_take_the_memory_of_the_labels(clf, monkeypatch):
+    names = np.array(["a" * 50, "b" * 50, "c"])
+    monkeypatch.setattr(clf, "classes_", names)
+    rows = np.eye(3)[np.arange(1000) % 3]
+    monkeypatch.setattr(clf, "_predict_window", lambda texts: rows[: len(texts)])
+    n = 100_000
+    tracemalloc.start()
+    labels = clf.predict("card" for _ in range(n))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert labels[:3].tolist() == names.tolist()
+    assert peak < 1.2 * labels.nbytes
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 1.5}, {"batch_size": "8"}, {"n_threads": 0}])
+def test_numbers_that_are_none(exported, wrong):
+    with pytest.raises(InvalidInputError, match="must be an int of 1 or more"):
+        pgkd.runtime.load(exported, **wrong)
+
+
 def test_no_texts(clf):
     assert clf.predict_proba([]).shape == (0, 3)
     assert clf.predict(iter([])).tolist() == []

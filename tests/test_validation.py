@@ -64,6 +64,7 @@ def test_texts(X, message):
         (np.eye(12), "12 columns have no names.*class_names"),
         (2 * np.eye(12), "12 columns, so it must be an indicator matrix.*Got 2.0"),
         ([*Y[:-1], 3], "labels of one type"),
+        (np.repeat(["2026-01-01", "2026-01-02"], 6).astype("M8[D]"), "pass str"),
     ],
 )
 def test_labels(y, message):

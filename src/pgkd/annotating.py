@@ -76,10 +76,11 @@ def make_requests(
     # Texts with the same likeliest class share a request, and so its examples.
     group = rng.permutation(len(state.classes))[probabilities.argmax(axis=1)]
     rows = np.argsort(group, kind="stable")
-    of_class: dict[Label, list[Example]] = defaultdict(list)
+    of_class: dict[Label, list[tuple[str, Example]]] = defaultdict(list)
     for example in state.examples:
+        folded = fold_text(example.text)
         for label in example.labels:
-            of_class[label].append(example)
+            of_class[label].append((folded, example))
     requests = []
     for number, start in enumerate(range(0, len(rows), texts_per_request), start=1):
         chosen = rows[start : start + texts_per_request]
@@ -95,8 +96,8 @@ def make_requests(
         asked = set(map(fold_text, request.texts))
         examples: list[Example] = []
         for label in dict.fromkeys(sum(request.shortlists, ())):
-            new = [e for e in of_class[label] if e not in examples]
-            own = [e for e in new if fold_text(e.text) not in asked]
+            new = [(text, e) for text, e in of_class[label] if e not in examples]
+            own = [e for text, e in new if text not in asked]
             examples += [own[i] for i in rng.permutation(len(own))[:n_examples]]
         requests.append(replace(request, examples=tuple(examples)))
     return requests

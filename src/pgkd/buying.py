@@ -61,6 +61,7 @@ class Buyer:
         self.is_shared = is_shared
         self.usage = self.saved = Usage()
         self.n_answers = 0
+        self.is_down = False  # whether `give_up_after` ended the last call
         self.pending: list[Generation] = []
         self._is_refused = False  # whether the budget did not allow a request
 
@@ -96,7 +97,7 @@ class Buyer:
         brings_texts : bool, default=True
             Whether the answers bring texts to learn, which become `pending`.
         give_up_after : int, default=None
-            Stop when so many requests have failed and none was served: the teacher is down.
+            Stop when so many requests in a row have failed: the teacher is down.
 
         Raises
         ------
@@ -106,6 +107,7 @@ class Buyer:
         if not requests:
             return []
         bought: list[Generation] = []
+        n_failed = 0  # in a row
         answers = self._serve(requests)
         try:
             for generation in answers:
@@ -117,8 +119,9 @@ class Buyer:
                 self.saved += generation.saved
                 self.n_answers += not generation.error
                 self.emit(Event("generation", generation))
-                is_down = len(bought) == give_up_after and all(g.error for g in bought)
-                if is_down or self.is_budget_spent():
+                n_failed = n_failed + 1 if generation.error else 0
+                self.is_down = n_failed == give_up_after
+                if self.is_down or self.is_budget_spent():
                     break
         except Exception as error:  # a stranger's teacher may raise anything
             if not bought:

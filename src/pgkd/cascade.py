@@ -415,7 +415,7 @@ class CascadeClassifier(BaseTextClassifier):
         reason = ""
         try:
             labels = read_labels(self._escalator.ask(asked, probabilities[rows], prefix="e"))
-        except TeacherError as error:
+        except (OSError, TeacherError) as error:  # a full disk is no reason to fail, either
             reason = f": {error}"
         if n_left := sum(text not in labels for text in asked):
             warnings.warn(

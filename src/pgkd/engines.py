@@ -77,11 +77,17 @@ def open_engine(
             opened.append(_OPEN[name](path, its_precision, n_threads))
         except Exception as error:
             errors.append(error)
-    if not opened:
-        raise errors[0]
     if len(opened) == 1:
         return opened[0]
-    return min(opened, key=lambda one: _time(one, make_batch(one)))
+    timed = []
+    for one in opened:
+        try:
+            timed.append((_time(one, make_batch(one)), one))
+        except Exception as error:  # it opens the graph, and cannot run it
+            errors.append(error)
+    if not timed:
+        raise errors[0]
+    return min(timed, key=lambda pair: pair[0])[1]
 
 
 def list_choices(path: Path, engine: str, precision: str) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,12 +14,14 @@ import numpy as np
 
 from pgkd.annotating import make_requests
 from pgkd.buying import Buyer, wrap_teacher
-from pgkd.exceptions import TeacherBudgetError
+from pgkd.exceptions import TeacherBudgetError, TeacherError
 from pgkd.records import AnnotationRequest, FloatArray, Generation, State, Usage
 
-#: A teacher that serves none of so many requests is down: a text that nobody labels has the
+#: A teacher that fails so many requests in a row is down: a text that nobody labels has the
 #: student's label, so there is no reason to wait for the others to fail.
 GIVE_UP_AFTER = 16
+#: Seconds for which it is then left alone, by all calls and threads.
+COOL_DOWN = 60.0
 
 
 class Escalator:
@@ -62,9 +65,11 @@ class Escalator:
         self.seed = seed
         self.usage = Usage()
         self._lock = threading.RLock()
+        self._down_until = 0.0  # by the monotonic clock
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_lock"}
+        # Another process has another clock.
+        return {**{k: v for k, v in vars(self).items() if k != "_lock"}, "_down_until": 0.0}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.RLock())
@@ -92,8 +97,13 @@ class Escalator:
         Raises
         ------
         TeacherError
-            If no request was served.
+            If no request was served, or the teacher went down less than `COOL_DOWN` seconds ago.
         """
+        if (seconds := self._down_until - time.monotonic()) > 0:
+            raise TeacherError(
+                f"The last {GIVE_UP_AFTER} requests in a row failed, so the teacher is left alone "
+                f"for another {seconds:.0f} s."
+            )
         rows = list({text: i for i, text in enumerate(texts)}.values())
         rng = np.random.default_rng(self.seed)
         requests = make_requests(
@@ -135,6 +145,8 @@ class Escalator:
             finally:
                 with self._lock:
                     self.usage += buyer.usage
+                    if buyer.is_down:
+                        self._down_until = time.monotonic() + COOL_DOWN
 
     def _has_ledger(self) -> bool:
         return self.run_dir is not None and hasattr(self.teacher, "session")

@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgkd.abstaining import check_abstain_label, find_unsure, withhold
-from pgkd.engines import ENGINES, STATIC, Engine, list_choices, open_engine
+from pgkd.engines import ENGINES, STATIC, Batch, Engine, list_choices, open_engine
 from pgkd.exceptions import InvalidInputError, PersistenceError
 from pgkd.label_sets import decide, indicate, to_sets
 from pgkd.static import open_static
@@ -35,6 +36,9 @@ FORMAT = 2
 DOCUMENT, TOKENIZER = "pgkd.json", "tokenizer.json"
 #: Texts that the engines are timed with.
 SAMPLE = ["where is the parcel that I ordered last week, and why does nobody answer?"] * 8
+
+#: The numbers of a text's tokens, and of their types, shape (2, n_tokens).
+Tokens = NDArray[np.int32]
 
 __all__ = ["ExportedClassifier", "load"]
 
@@ -133,8 +137,8 @@ class ExportedClassifier:
         verbose: bool | int = False,
     ) -> None:
         for name, value in (("batch_size", batch_size), ("n_threads", n_threads)):
-            if value is not None and value < 1:
-                raise InvalidInputError(f"`{name}` must be an int of 1 or more. Got {value}.")
+            if value is not None and not (isinstance(value, Integral) and value >= 1):
+                raise InvalidInputError(f"`{name}` must be an int of 1 or more. Got {value!r}.")
         file = str(document.get("model"))
         if file not in ENGINES:
             raise PersistenceError(
@@ -142,6 +146,7 @@ class ExportedClassifier:
                 "again."
             )
         path = directory / file
+        self._batch_size = batch_size
         thresholds = document.get("label_thresholds")
         self.label_thresholds_ = None if thresholds is None else np.array(thresholds)
         try:
@@ -169,7 +174,6 @@ class ExportedClassifier:
         self.document = document
         self._directory = os.path.abspath(directory)
         self._n_threads = n_threads
-        self._batch_size = batch_size
         self._verbose = verbose
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -189,8 +193,8 @@ class ExportedClassifier:
             f"{self.engine}, {self.precision})"
         )
 
-    def _make_sample(self, engine: Engine) -> dict[str, NDArray[np.int64]]:
-        return self._pad(self._tokenizer.encode_batch(SAMPLE), engine.inputs)
+    def _make_sample(self, engine: Engine) -> Batch:
+        return self._pad(self._encode(SAMPLE), engine.inputs)
 
     @property
     def multilabel_(self) -> bool:
@@ -239,12 +243,23 @@ class ExportedClassifier:
         InvalidInputError
             If a text is no str, or for an `abstain_label` without a threshold.
         """
-        windows = list(self._label(texts, abstain_label, 64 * self._batch_size))
-        if not self.multilabel_:
-            return np.concatenate(windows) if windows else self.classes_[:0]
-        sets = [own for window in windows for own in window]
-        is_list = self.document["target_kind"] == "sets"
-        return sets if is_list else indicate(sets, self.classes_)
+        size = 64 * self._batch_size
+        if self.multilabel_:
+            windows = self._label(texts, abstain_label, size)
+            sets = [own for window in windows for own in window]
+            is_list = self.document["target_kind"] == "sets"
+            return sets if is_list else indicate(sets, self.classes_)
+        self._check_abstention(abstain_label)
+        # Names take many times the memory of columns, which is needed twice.
+        columns, unsure = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=bool)]
+        for rows in self._stream(texts, size):
+            columns.append(rows.argmax(axis=1).astype(np.int32))
+            if abstain_label is not None:
+                unsure.append(find_unsure(rows, self.threshold_))
+        labels = self.classes_[np.concatenate(columns)]
+        if abstain_label is None:
+            return labels
+        return withhold(labels, np.concatenate(unsure), abstain_label)
 
     def abstains(self, texts: Iterable[str]) -> NDArray[np.bool_]:
         """Return which texts the student is less sure of than ``threshold_``.
@@ -316,8 +331,7 @@ class ExportedClassifier:
             return (to_sets(decide(rows, thresholds), self.classes_) for rows in windows)
         if abstain_label is None:
             return (self.classes_[rows.argmax(axis=1)] for rows in windows)
-        check_abstain_label(abstain_label, self.classes_)
-        find_unsure(np.empty((0, 1)), self.threshold_)  # is there a threshold? before the work
+        self._check_abstention(abstain_label)
         return (
             withhold(
                 self.classes_[rows.argmax(axis=1)],
@@ -326,6 +340,12 @@ class ExportedClassifier:
             )
             for rows in windows
         )
+
+    def _check_abstention(self, abstain_label: Any) -> None:
+        """Check that labels can be withheld, before the work."""
+        if abstain_label is not None:
+            check_abstain_label(abstain_label, self.classes_)
+            find_unsure(np.empty((0, 1)), self.threshold_)
 
     def _stream(self, texts: Iterable[str], size: int) -> Iterator[NDArray[np.float64]]:
         check_stream(texts, "Texts", size)
@@ -349,8 +369,8 @@ class ExportedClassifier:
 
     def _run_graph(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Compute the longest first: if memory is too small, it shows at once."""
-        encodings = self._tokenizer.encode_batch(texts)
-        order = np.argsort([-len(encoding) for encoding in encodings], kind="stable")
+        encodings = self._encode(texts)
+        order = np.argsort([-encoding.shape[1] for encoding in encodings], kind="stable")
         found = np.empty((len(texts), len(self.classes_)))
         for start in range(0, len(order), self._batch_size):
             rows = order[start : start + self._batch_size]
@@ -360,9 +380,17 @@ class ExportedClassifier:
         probabilities: NDArray[np.float64] = found / found.sum(axis=1, keepdims=True)
         return probabilities
 
-    def _pad(self, encodings: Sequence[Any], inputs: Sequence[str]) -> dict[str, NDArray[np.int64]]:
+    def _encode(self, texts: Sequence[str]) -> list[Tokens]:
+        """Tokenize a batch at a time: the tokenizer also keeps what it cuts off."""
+        return [
+            np.array([encoding.ids, encoding.type_ids], dtype=np.int32)
+            for start in range(0, len(texts), self._batch_size)
+            for encoding in self._tokenizer.encode_batch(texts[start : start + self._batch_size])
+        ]
+
+    def _pad(self, encodings: Sequence[Tokens], inputs: Sequence[str]) -> Batch:
         """Make the graph's inputs, each of shape (n_texts, n_tokens of the longest)."""
-        shape = (len(encodings), max(1, *map(len, encodings)))
+        shape = (len(encodings), max(1, *(encoding.shape[1] for encoding in encodings)))
         fillings = {
             "input_ids": self._padding["pad_id"],
             "attention_mask": 0,
@@ -370,12 +398,12 @@ class ExportedClassifier:
         }
         batch = {name: np.full(shape, fillings[name], dtype=np.int64) for name in inputs}
         for i, encoding in enumerate(encodings):
-            n = len(encoding)
+            n = encoding.shape[1]
             place = slice(shape[1] - n, None) if self._padding["direction"] == "left" else slice(n)
             values = {
-                "input_ids": encoding.ids,
-                "attention_mask": encoding.attention_mask,
-                "token_type_ids": encoding.type_ids,
+                "input_ids": encoding[0],
+                "attention_mask": 1,
+                "token_type_ids": encoding[1],
             }
             for name in inputs:
                 batch[name][i, place] = values[name]

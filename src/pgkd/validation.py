@@ -100,6 +100,11 @@ def check_labels(y: Any, n_texts: int, name: str = "y") -> LabelArray:
         if isinstance(error, InvalidInputError):
             raise
         raise InvalidInputError(f"{name} must be one class label a text. {error}") from error
+    if array.dtype.kind in "mM":  # times, which have no name in a prompt and none in JSON
+        raise InvalidInputError(
+            f"{name} must be class labels (str, int or bool). Got {array.dtype}: pass str, e.g. "
+            f"{name}.astype(str)."
+        )
     if len(array) != n_texts:
         raise InvalidInputError(
             f"{name} must have a label for each text. Got {n_texts} texts and {len(array)} labels."

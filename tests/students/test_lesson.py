@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_sample_weight
@@ -85,3 +86,14 @@ def test_soft_labels_sum_to_one():
     given = np.array([[0.2, 0.3, 0.5002]] * 5)
     np.testing.assert_allclose(check_soft_labels(given, LABELS, CLASSES).sum(axis=1), 1, rtol=1e-12)
     assert given[0, 2] == 0.5002
+
+
+def test_soft_labels_go_by_the_names_of_their_columns():
+    given = np.full((len(LABELS), len(CLASSES)), 1 / len(CLASSES))
+    given[:, 0], given[:, 1] = 2 / len(CLASSES), 0
+    turned = pd.DataFrame(given[:, ::-1], columns=CLASSES[::-1])
+    np.testing.assert_allclose(check_soft_labels(turned, LABELS, CLASSES), given)
+    with pytest.raises(InvalidInputError, match="Got columns"):
+        check_soft_labels(turned.rename(columns={CLASSES[0]: "other"}), LABELS, CLASSES)
+    unnamed = pd.DataFrame(given)
+    np.testing.assert_allclose(check_soft_labels(unnamed, LABELS, CLASSES), given)

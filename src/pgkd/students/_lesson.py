@@ -62,6 +62,12 @@ def check_soft_labels(soft_labels: Any, labels: LabelArray, classes: LabelArray)
         f"soft_labels must be probabilities of shape {shape}, a row for each text and a column for "
         "each class of y in sorted order"
     )
+    names = getattr(soft_labels, "columns", None)  # a DataFrame's
+    if names is not None and list(names) != list(range(len(names))):
+        if sorted(map(str, names)) != sorted(map(str, classes)):
+            raise InvalidInputError(f"{expected}. Got columns {list(names)[:5]!r} instead.")
+        by_name = {str(name): i for i, name in enumerate(names)}
+        soft_labels = soft_labels.iloc[:, [by_name[str(label)] for label in classes]]
     try:
         array: FloatArray = np.array(soft_labels, dtype=np.float64)
     except (TypeError, ValueError) as error:
