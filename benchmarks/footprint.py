@@ -72,9 +72,9 @@ def install(packages):
     root = Path(__file__).parents[1]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--target"]
     with tempfile.TemporaryDirectory() as target:
-        if packages == ["."]:
-            subprocess.run([*pip, target, f"torch=={version('torch').split('+')[0]}"], check=True)
-            subprocess.run([*pip, target, "--upgrade", str(root)], check=True)
+        if packages == ["."]:  # with the torch that is here: another may bring CUDA
+            torch = f"torch=={version('torch').split('+')[0]}"
+            subprocess.run([*pip, target, torch, str(root)], check=True)
         else:
             subprocess.run([*pip, target, *packages], check=True)
             subprocess.run([*pip, target, "--no-deps", str(root)], check=True)
