@@ -183,6 +183,7 @@ class Distillation:
             pool=tuple(self.curator.screen(pool)),
             scoring=scoring if isinstance(scoring, str) else None,
             multilabel=multilabel,
+            folds=self.learner.fold_numbers if feedback is None else (),
         )
         self.audit: Audit | None = None
         self.history: list[Cycle] = []

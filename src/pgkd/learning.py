@@ -153,6 +153,14 @@ class Learner:
         """The rest and the fold, each time, of `labelled`."""
         return make_folds(self.labelled.texts, self.labelled.y, N_FOLDS, self.seed)
 
+    @property
+    def fold_numbers(self) -> tuple[int, ...]:
+        """The fold of each text of `labelled`."""
+        numbers = np.empty(len(self.labelled), dtype=int)
+        for number, (_, fold) in enumerate(self.folds):
+            numbers[fold] = number
+        return tuple(numbers.tolist())
+
     def predict_out_of_fold(
         self, synthetic: Sequence[Sequence[Example]], factor: float = 1.0
     ) -> tuple[FloatArray, tuple[Any, ...]]:

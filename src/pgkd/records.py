@@ -238,6 +238,11 @@ class State:
         Classes in which the teacher cannot better the student.
     multilabel : bool
         Whether texts have several labels: those of `examples` are tuples of `classes` then.
+    folds : tuple of int
+        The fold of each of `examples`, if these are what `feedback` is about, out of fold. The
+        student that predicts a fold does not learn what was written after one of its texts, so the
+        fewer folds a request shows, the better the loop sees what its texts are worth. Empty where
+        that does not matter.
     """
 
     cycle: int
@@ -253,6 +258,7 @@ class State:
     batches: tuple[Batch, ...] = ()
     settled: frozenset[Label] = frozenset()
     multilabel: bool = False
+    folds: tuple[int, ...] = ()
 
     @property
     def may_be_empty(self) -> bool:

@@ -1,3 +1,6 @@
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,8 +8,13 @@ from hypothesis import strategies as st
 
 from pgkd.evaluation import make_predictions, make_report
 from pgkd.records import Example, Feedback, State
-from pgkd.samplers import PerformanceGuidedSampler, UnguidedSampler
-from pgkd.samplers.base import apportion, group
+from pgkd.samplers import (
+    EvoKDSampler,
+    LLM2LLMSampler,
+    PerformanceGuidedSampler,
+    UnguidedSampler,
+)
+from pgkd.samplers.base import apportion, group, look_at_folds
 from pgkd.samplers.performance_guided import MAX_CONFUSIONS, cut
 from pgkd.testing import check_sampler
 
@@ -88,18 +96,49 @@ def test_a_class_with_many_texts_does_not_crowd_out_what_it_is_confused_with():
     assert groups[:5] == [{"a": 2, "b": 2}] * 5
 
 
-def test_requests_about_one_class_show_other_hard_negatives():
-    state = make_state(skill=np.zeros(20))
-    sampler = PerformanceGuidedSampler(texts_per_request=4, n_samples=0)
-    shown = {}
-    for request in sampler.propose(state, 160, np.random.default_rng(0)):
-        for p in request.hard_negatives:
-            shown.setdefault(p.label, []).append(p)
-    for label, hard in shown.items():
-        of_class = [p for p in state.feedback.predictions if p.label == label]
-        ranked = sorted(of_class, key=lambda p: -p.confidence)
-        assert len(hard) > 2
-        assert hard[: len(ranked)] == ranked[: len(hard)]
+def with_folds(state, n_folds=5):
+    """Each class's texts go round the folds."""
+    seen = Counter()
+    folds = []
+    for example in state.examples:
+        folds.append(seen[example.label] % n_folds)
+        seen[example.label] += 1
+    return replace(state, folds=tuple(folds))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "n_folds"),
+    [
+        (PerformanceGuidedSampler(n_samples=3), 1),
+        (UnguidedSampler(), 2),
+        (EvoKDSampler(), 1),
+        (LLM2LLMSampler(), 3),
+    ],
+)
+def test_a_request_shows_few_folds(sampler, n_folds):
+    state = with_folds(make_state(skill=np.full(20, 0.5)))  # 10 texts a class: 2 a fold
+    fold_of = {e.text: fold for e, fold in zip(state.examples, state.folds)}
+    shown_of_class = {}
+    for request in sampler.propose(state, 200, np.random.default_rng(0)):
+        for label in request.counts:
+            evidence = [*request.hard_negatives, *request.correct, *request.wrong]
+            shown = [e for e in [*request.examples, *evidence] if e.label == label]
+            folds = {fold_of[item.text] for item in shown}
+            assert 1 <= len(folds) <= n_folds
+            shown_of_class.setdefault(label, set()).update(folds)
+    # The next request shows others.
+    assert np.mean([len(folds) for folds in shown_of_class.values()]) > n_folds
+
+
+def test_classes_of_a_request_share_a_fold():
+    labels = ["a"] * 2 + ["b"] * 2 + ["c"]
+    examples = tuple(Example(f"text {i}", label) for i, label in enumerate(labels))
+    state = State(1, ("a", "b", "c"), examples, folds=(0, 1, 2, 1, 3))
+    for seed in range(5):
+        views = look_at_folds(state, ("a", "b", "c"), 1, np.random.default_rng(seed))
+        assert [view.folds for view in views.values()] == [(1, 1), (1, 1), (3,)]
+    both = look_at_folds(state, ("a",), 2, np.random.default_rng(0))["a"]
+    assert set(both.folds) == {0, 1}
 
 
 def total_counts(requests):
@@ -123,7 +162,6 @@ def test_weak_classes_get_more():
 def test_evidence_is_about_the_requests_classes():
     state = make_state()
     sampler = PerformanceGuidedSampler(n_hard_negatives=2, n_samples=1, n_examples=3)
-    seen = set()
     for request in sampler.propose(state, 100, np.random.default_rng(0)):
         classes = set(request.counts)
         shown = [*request.examples, *request.hard_negatives, *request.correct, *request.wrong]
@@ -139,8 +177,7 @@ def test_evidence_is_about_the_requests_classes():
                 key=lambda p: -p.confidence,
             )
             hard = [p for p in request.hard_negatives if p.label == label]
-            assert hard == mistakes[:2] or label in seen
-        seen |= classes
+            assert hard == mistakes[:2]
 
 
 def test_switches():

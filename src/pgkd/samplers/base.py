@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import compress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -85,8 +88,49 @@ def group(
         yield counts
 
 
+def look_at_folds(
+    state: State, labels: Iterable[Label], n_texts: int, rng: np.random.Generator
+) -> dict[Label, State]:
+    """Narrow a state to what a request may show of each class: the texts of few folds.
+
+    No more folds than have `n_texts` of the class between them, and the same for all classes as far
+    as that goes; drawn at random, so that the next request shows other texts. See `State.folds`.
+    """
+    if not state.folds:
+        return dict.fromkeys(labels, state)
+    sizes = {
+        label: Counter(fold for e, fold in zip(state.examples, state.folds) if is_about(e, label))
+        for label in labels
+    }
+    folds = rng.permutation(max(state.folds) + 1).tolist()
+    folds.sort(key=lambda fold: -sum(fold in own for own in sizes.values()))
+    views = {}
+    for label, own in sizes.items():
+        chosen: Counter[int] = Counter()
+        for fold in folds:
+            if fold in own and chosen.total() < n_texts:
+                chosen[fold] = own[fold]
+        views[label] = _narrow(state, chosen)
+    return views
+
+
+def _narrow(state: State, folds: Container[int]) -> State:
+    keep = [fold in folds for fold in state.folds]
+    feedback = state.feedback
+    if feedback is not None:
+        predictions = tuple(compress(feedback.predictions, keep))
+        feedback = replace(feedback, predictions=predictions, probabilities=None)
+    return replace(
+        state,
+        examples=tuple(compress(state.examples, keep)),
+        folds=tuple(compress(state.folds, keep)),
+        feedback=feedback,
+    )
+
+
 def draft(
     state: State,
+    views: Mapping[Label, State],
     number: int,
     counts: Mapping[Label, int],
     n_examples: int,
@@ -94,12 +138,13 @@ def draft(
 ) -> GenerationRequest:
     """Begin a request for `counts`: the task, the classes, and real texts to show the style.
 
-    With several labels a text, each text that is asked for has the labels of a real text of its
-    class, drawn at random: so labels come together as often as they do in the labelled texts.
+    `views` has what may be shown of each class. With several labels a text, each text that is asked
+    for has the labels of a real text of its class, drawn at random: so labels come together as
+    often as they do in the labelled texts.
     """
     examples: list[Example] = []
     for label in counts:
-        own = [e for e in state.examples if is_about(e, label) and e not in examples]
+        own = [e for e in views[label].examples if is_about(e, label) and e not in examples]
         examples += pick(own, n_examples, rng)
     choices: tuple[Label, ...] = ()
     if state.multilabel:

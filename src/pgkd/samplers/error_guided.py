@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from pgkd.records import GenerationRequest, Prediction, State
-from pgkd.samplers.base import apportion, draft, group, is_about, pick
+from pgkd.samplers.base import apportion, draft, group, is_about, look_at_folds, pick
 
 
 class EvoKDSampler(BaseEstimator):  # type: ignore[misc]
@@ -82,14 +82,16 @@ class EvoKDSampler(BaseEstimator):  # type: ignore[misc]
         for number, counts in enumerate(groups, start=1):
             correct: list[Prediction] = []
             wrong: list[Prediction] = []
-            for label in counts:
+            views = look_at_folds(state, counts, max(self.n_examples, 1), rng)
+            for label, view in views.items():
+                assert view.feedback is not None
                 shown = {*correct, *wrong}
                 own = [
-                    p for p in state.feedback.predictions if is_about(p, label) and p not in shown
+                    p for p in view.feedback.predictions if is_about(p, label) and p not in shown
                 ]
                 correct += pick([p for p in own if p.correct], self.n_samples, rng)
                 wrong += pick([p for p in own if not p.correct], self.n_samples, rng)
-            request = draft(state, number, counts, self.n_examples, rng)
+            request = draft(state, views, number, counts, self.n_examples, rng)
             requests.append(replace(request, correct=tuple(correct), wrong=tuple(wrong)))
         return requests
 
@@ -152,14 +154,16 @@ class LLM2LLMSampler(BaseEstimator):  # type: ignore[misc]
             return []
         # In turn: none is rewritten twice before each was once.
         turns = [mistakes[i] for i in np.resize(rng.permutation(len(mistakes)), n_samples)]
+        fold_of = {e.text: fold for e, fold in zip(state.examples, state.folds)}
         queues: dict[object, list[Prediction]] = {}
-        for mistake in turns:
+        for mistake in sorted(turns, key=lambda p: fold_of.get(p.text, 0)):  # few folds a request
             queues.setdefault(mistake.label, []).append(mistake)
         quota = {label: len(queue) for label, queue in queues.items()}
         groups = group(quota, self.texts_per_request, self.classes_per_request, confusions={})
         requests = []
         for number, counts in enumerate(groups, start=1):
             wrong = [queues[label].pop(0) for label, n in counts.items() for _ in range(n)]
-            request = draft(state, number, counts, self.n_examples, rng)
+            views = look_at_folds(state, counts, self.n_examples, rng)
+            request = draft(state, views, number, counts, self.n_examples, rng)
             requests.append(replace(request, wrong=tuple(dict.fromkeys(wrong)), rewrite=True))
         return requests

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Container, Mapping
 from dataclasses import replace
 from numbers import Integral
@@ -12,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from pgkd.records import Feedback, GenerationRequest, Label, Prediction, State, StudentReport
-from pgkd.samplers.base import apportion, draft, group, is_about, pick
+from pgkd.samplers.base import apportion, draft, group, is_about, look_at_folds, pick
 from pgkd.samplers.quota import QUOTAS, weigh
 
 #: Mistakes named in a request's report, the most frequent ones.
@@ -49,8 +48,7 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
     n_examples : int, default=2
         Real texts shown of each class, for the style.
     n_hard_negatives : int, default=2
-        Hard negatives shown of each class; 0 leaves them out. Several requests about a class show
-        one after the other.
+        Hard negatives shown of each class; 0 leaves them out.
     n_samples : int, default=1
         Samples got right, and as many got wrong, shown of each class; 0 leaves them out.
     report : bool, default=True
@@ -111,44 +109,38 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
             quota, self.texts_per_request, self.classes_per_request, feedback.report.confusions
         )
         requests = []
-        n_asked: Counter[Label] = Counter()  # requests of this batch, by class
         for number, counts in enumerate(groups, start=1):
-            request = draft(state, number, counts, self.n_examples, rng)
-            requests.append(self._add_evidence(request, tuple(counts), feedback, n_asked, rng))
-            n_asked.update(dict.fromkeys(counts, 1))
+            views = look_at_folds(state, counts, max(self.n_examples, 1), rng)
+            request = draft(state, views, number, counts, self.n_examples, rng)
+            requests.append(self._add_evidence(request, views, feedback, rng))
         return requests
 
     def _add_evidence(
         self,
         request: GenerationRequest,
-        classes: tuple[Label, ...],
+        views: Mapping[Label, State],
         feedback: Feedback,
-        n_asked: Mapping[Label, int],
         rng: np.random.Generator,
     ) -> GenerationRequest:
-        """Show how the student does on `classes`.
-
-        Each further request about a class goes on down the list of its hard negatives.
-        """
+        """Show how the student does on the classes of `views`, which have what may be shown."""
         hard_negatives: list[Prediction] = []
         correct: list[Prediction] = []
         wrong: list[Prediction] = []
-        for label in classes:
+        for label, view in views.items():
+            assert view.feedback is not None
+            predictions = view.feedback.predictions
             # With several labels a text may be shown for one class already; else none is.
             shown = {*hard_negatives, *correct, *wrong}
-            own = [p for p in feedback.predictions if is_about(p, label) and p not in shown]
+            own = [p for p in predictions if is_about(p, label) and p not in shown]
             missed = [p for p in own if label not in p.predicted_labels]
             if request.choices:  # one label is given in place of another, several by themselves
-                given = [p for p in feedback.predictions if label in p.predicted_labels]
+                given = [p for p in predictions if label in p.predicted_labels]
                 missed += [p for p in given if label not in p.labels and p not in shown]
             mistakes = sorted(missed, key=lambda p: -p.confidence)
-            if mistakes:
-                start = self.n_hard_negatives * n_asked[label] % len(mistakes)
-                mistakes = mistakes[start:] + mistakes[:start]
             hard_negatives += mistakes[: self.n_hard_negatives]
             wrong += pick(mistakes[self.n_hard_negatives :], self.n_samples, rng)
             correct += pick([p for p in own if p.correct], self.n_samples, rng)
-        previous = feedback.previous
+        classes, previous = tuple(views), feedback.previous
         return replace(
             request,
             hard_negatives=tuple(hard_negatives),
