@@ -7,6 +7,7 @@ from pgkd.annotating import make_requests, read_labels
 from pgkd.buying import Buyer
 from pgkd.exceptions import AnnotatorError, TeacherError
 from pgkd.records import AnnotationRequest, Example, Generation, State, Usage
+from pgkd.teachers.annotation import parse
 from pgkd.text import fold_text
 
 CLASSES = ("a", "b", "c", "d")
@@ -134,8 +135,31 @@ def test_what_was_answered_is_not_asked_again():
 
 
 def test_an_annotator_that_fails_at_everything():
-    with pytest.raises(TeacherError, match="All 2 requests failed.*cannot read t1"):
-        ask(Failing("t1", "t2"), ["t1", "t2"])
+    texts = [f"t{i}" for i in range(16)]
+    with pytest.raises(TeacherError, match="All 16 requests failed.*cannot read t0"):
+        ask(Failing(*texts), texts)
+    with pytest.warns(UserWarning, match="2 of 2 requests failed"):
+        _, generations = ask(Failing("t1", "t2"), ["t1", "t2"])
+    assert all(g.is_final for g in generations)  # of two texts, the texts may be what is odd
+
+
+def test_an_annotator_that_answers_and_then_fails_is_not_asked_again():
+    class Late(Failing):
+        def annotate(self, requests):
+            yield from super().annotate(requests)
+            raise AnnotatorError("late")
+
+    teacher = Late()
+    _, generations = ask(teacher, ["t1", "t2"])
+    assert [g.error for g in generations] == [None]
+    assert len(teacher.asked) == 1
+
+
+def test_a_text_that_a_cut_off_answer_leaves_out_is_not_without_a_label():
+    request = AnnotationRequest("1-1", ("t1", "t2", "t3"), (("a", "b"),) * 3)
+    examples, refused = parse('{"1": "a", "2": "none of these", "3": ', request)
+    generation = Generation(request, examples, refused=refused)
+    assert read_labels([generation]) == {"t1": "a", "t2": None}
 
 
 def test_other_errors_end_the_annotation():

@@ -9,13 +9,18 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from pgkd import PGKDClassifier, UnlabeledTexts
-from pgkd.exceptions import InvalidInputError
+from pgkd.exceptions import AnnotatorError, InvalidInputError
 from pgkd.records import Generation, Usage
 from pgkd.samplers import PerformanceGuidedSampler, UncertaintySampler
 from pgkd.testing import PoolTeacher
 
 STUDENT = make_pipeline(TfidfVectorizer(), LogisticRegression())
-ROWS = [(write_text(label, i), label) for i in range(100, 140) for label in WORDS]
+#: Unlike those of `data`: a copy of a labelled text is not asked about.
+ROWS = [
+    (f"{write_text(label, i)} {i * 7919:x} {i * 104729:x}", label)
+    for i in range(100, 140)
+    for label in WORDS
+]
 POOL, TRUTH = [text for text, _ in ROWS], [label for _, label in ROWS]
 
 
@@ -109,6 +114,32 @@ def test_a_request_that_fails_loses_its_texts_only(data):
     assert len(clf.synthetic_) == 15
 
 
+def test_texts_that_cannot_be_labelled_are_lost_once_and_alone(data):
+    class Picky(Annotating):
+        def annotate(self, requests):
+            for generation in super().annotate(requests):
+                for text in generation.request.texts:
+                    if text.startswith("odd"):
+                        raise AnnotatorError(f"cannot read {text}")
+                yield generation
+
+    odd = [f"odd xx{i}" for i in range(6)]  # of which the student is the least sure
+    picky = Picky(odd + POOL, ["card"] * 6 + TRUTH)
+    Annotating.asked = ()
+    with pytest.warns(UserWarning, match="cannot read odd"):
+        clf = classifier(picky, samples_per_cycle=6).fit(*data, X_unlabeled=odd + POOL)
+    assert clf.n_cycles_ == 3
+    assert any(text.verdict == "accepted" for text in clf.synthetic_)
+    alone = [r.texts[0] for r in Annotating.asked if r.n_texts == 1]
+    assert 1 <= alone.count("odd xx0") <= 2  # in one cycle only
+
+
+def test_copies_of_known_texts_are_not_paid_for(teacher, data):
+    near = [text + "!" for text in data[0][:5]]
+    classifier(teacher, max_cycles=1).fit(*data, X_unlabeled=near + POOL[:30])
+    assert set(asked_texts()).isdisjoint(near)
+
+
 def test_grid_search_over_the_sampler(teacher, data):
     clf = classifier(teacher, sampler=UncertaintySampler(strategy="random"))
     clf.set_params(sampler__strategy="entropy", sampler__generator=PerformanceGuidedSampler())
@@ -116,6 +147,6 @@ def test_grid_search_over_the_sampler(teacher, data):
 
 
 def test_the_student_is_evaluated_only_for_what_is_generated(teacher, data):
-    clf = classifier(teacher).fit(*data, X_unlabeled=POOL[:40])
+    clf = classifier(teacher).fit(*data, X_unlabeled=POOL[:30])
     shown = [cycle.feedback_report is not None for cycle in clf.history_]
     assert shown == [False, False, True, True]  # the pool has texts for one cycle and a half

@@ -9,7 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from pgkd.label_sets import indicate
-from pgkd.records import AnnotationRequest, Example, FloatArray, Generation, Label, State
+from pgkd.records import (
+    NO_ANSWER,
+    AnnotationRequest,
+    Example,
+    FloatArray,
+    Generation,
+    Label,
+    State,
+)
 from pgkd.text import fold_text
 
 #: Real texts shown of each class of a request.
@@ -131,7 +139,8 @@ def read_labels(generations: Iterable[Generation], prefix: str = "") -> dict[str
         ):
             continue
         given = {e.text: e.label for e in reversed(generation.examples)}
+        unanswered = {r.text for r in generation.refused if r.reason == NO_ANSWER}
         for text in request.texts:
-            if labels.get(text) is None:
+            if labels.get(text) is None and text not in unanswered:
                 labels[text] = given.get(text)
     return labels

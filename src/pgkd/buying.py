@@ -20,6 +20,9 @@ from pgkd.validation import check_generation
 
 Request: TypeAlias = GenerationRequest | AnnotationRequest
 
+#: An annotator that can label none of so many texts is broken; of fewer, the texts may be.
+MANY = 16
+
 
 class Buyer:
     """Send requests to a teacher and keep the bill.
@@ -102,7 +105,8 @@ class Buyer:
         Raises
         ------
         TeacherError
-            If every request failed; a part of them is a warning.
+            If every request failed; a part of them is a warning, and so are less than `MANY` texts
+            that an annotator cannot label.
         """
         if not requests:
             return []
@@ -133,7 +137,8 @@ class Buyer:
             answers.close()  # calls off what is still in flight
         self._is_refused = any(generation.unsent for generation in bought)
         failed = [generation for generation in bought if generation.error]
-        if failed and len(failed) == len(bought):
+        is_broken = len(failed) >= MANY or not all(g.is_final for g in failed)
+        if failed and len(failed) == len(bought) and is_broken:
             first = failed[0]
             if first.unsent:
                 raise TeacherBudgetError(first.error)
@@ -170,10 +175,12 @@ class Buyer:
                 answered.add(generation.request.id)
         except AnnotatorError as error:
             self.usage += error.usage
-            if len(requests) == requests[0].n_texts == 1:
-                yield Generation(requests[0], error=str(error))
+            if len(requests) == requests[0].n_texts == 1 and not answered:
+                yield Generation(requests[0], error=str(error), is_final=True)
                 return
             left = [r for r in requests if r.id not in answered]
+            if not left:
+                return
             for part in left if len(requests) > 1 else _split(requests[0]):
                 yield from self._annotate([part])
 

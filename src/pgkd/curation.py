@@ -88,8 +88,14 @@ class Curator:
         new = [text for text in unique if fold_text(text) not in self._seen | {""}]
         if not new:
             return []
-        similarity = _greatest(vectorize(new) @ self._gate.T)
-        return [text for text, s in zip(new, similarity) if s < self._threshold]
+        kept: list[str] = []
+        for start in range(0, len(new), BLOCK):
+            block = new[start : start + BLOCK]
+            vectors = vectorize(block)
+            similarity = [_greatest(vectors @ known.T) for known in (self._gate, self._known)]
+            close = np.maximum(*similarity) >= self._threshold
+            kept += [text for text, is_close in zip(block, close) if not is_close]
+        return kept
 
     def judge(self, generations: Iterable[Generation], cycle: int) -> list[SyntheticText]:
         """Give each text of the teacher a verdict. Accepted texts count as known from then on."""

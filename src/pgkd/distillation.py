@@ -459,6 +459,8 @@ class Distillation:
         """Train the student that is returned once more, on all labelled texts."""
         version = self.returned.version
         start = self.returned.student
+        if self.returned.cycle == 0 and self.student_learner.is_fitted:
+            return start  # the baseline is the student that was given
         return self.student_learner.fit(labelled, version.synthetic, version.factor, start)
 
     def choose_thresholds(self) -> FloatArray:
@@ -526,7 +528,8 @@ class Distillation:
 
     def _take_from_pool(self, generations: Sequence[Generation]) -> None:
         """Drop from the pool what the teacher was asked about."""
-        asked = {t for g in generations if not g.error for t in getattr(g.request, "texts", ())}
+        over = [g for g in generations if g.is_final or not g.error]
+        asked = {text for g in over for text in getattr(g.request, "texts", ())}
         pool = tuple(text for text in self.state.pool if text not in asked)
         self.state = replace(self.state, pool=pool)
 

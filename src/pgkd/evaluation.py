@@ -28,6 +28,8 @@ from pgkd.records import (
     StudentReport,
 )
 
+#: One text more that is right is a gain of exactly one standard error: rounding must not decide.
+ROUNDING = 1e-12
 #: Scores of a student from its probabilities: ``score(y, probabilities, rows)``, greater is better.
 Scorer = Callable[[Any, Any, Any], float]
 

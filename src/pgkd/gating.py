@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pgkd.evaluation import make_gate_scorer, make_report
+from pgkd.evaluation import ROUNDING, make_gate_scorer, make_report
 from pgkd.learning import LabelledTexts
 from pgkd.records import Choice, FloatArray, LabelArray, StudentReport
 from pgkd.selection import Version
@@ -74,7 +74,7 @@ class Judge:
         if not self.rollback or loss <= 0:
             return None
         error = self._standard_error(candidate, best)
-        if loss <= Z * error or self._is_log_loss_better(candidate, best, n_errors=0):
+        if loss <= Z * error + ROUNDING or self._is_log_loss_better(candidate, best, n_errors=0):
             return None
         return (
             f"the gate score fell by {loss:.4g}, more than {Z} times its standard error of "
@@ -100,8 +100,12 @@ class Judge:
         """
         gain, error = last.gate_score - baseline.gate_score, self._standard_error(last, baseline)
         rule = "one standard error" if self.rollback else "last student"
-        taken = not self.rollback or gain > error
-        if not taken and gain >= -error and self._is_log_loss_better(last, baseline, n_errors=2):
+        taken = not self.rollback or gain > error + ROUNDING
+        if (
+            not taken
+            and gain >= -error - ROUNDING
+            and self._is_log_loss_better(last, baseline, n_errors=2)
+        ):
             rule, taken = "log loss", True
         return Choice(
             self.scorer.name,

@@ -78,6 +78,11 @@ class Learner:
         """Whether the student's `fit` takes sample weights."""
         return weight_parameter(self.student) is not None
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether training begins with a student that was fitted before."""
+        return self.warm_start and hasattr(self.student, "classes_")
+
     def fit(
         self,
         labelled: LabelledTexts,
@@ -98,7 +103,7 @@ class Learner:
         # A student that takes no weights learns alike what a teacher has weighed.
         if self.takes_weights and (weights is not None or (new_weights != 1.0).any()):
             weights = np.ones(len(labelled)) if weights is None else weights
-            weights = np.append(weights, new_weights)
+            weights = np.append(weights, new_weights * weights.mean())
         if not self.warm_start or not self._is_known(y, start):
             start = None  # one that does not know a class cannot learn it
         try:
@@ -135,7 +140,7 @@ class Learner:
 
     def fit_baseline(self, labelled: LabelledTexts, synthetic: Sequence[Example]) -> Any:
         """Train on the labelled texts; with `warm_start` a fitted student is the baseline as is."""
-        if self.warm_start and hasattr(self.student, "classes_"):
+        if self.is_fitted:
             return copy.deepcopy(self.student)
         return self.fit(labelled, synthetic)
 

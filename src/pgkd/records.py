@@ -379,6 +379,10 @@ class Completion:
     saved: Usage = field(default_factory=Usage)
 
 
+#: Reason why a text has no label: the answer does not mention it.
+NO_ANSWER = "no answer"
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Something in an answer that cannot be used.
@@ -419,6 +423,8 @@ class Generation:
         What is counted in `rejected` and has a text: it becomes a row of ``synthetic_``.
     saved : Usage
         What answers that were kept took when they were bought; they are not paid again.
+    is_final : bool
+        Whether asking again is no use: an annotator cannot label this text.
     """
 
     request: GenerationRequest | AnnotationRequest
@@ -430,6 +436,7 @@ class Generation:
     model: str | None = None
     refused: tuple[Refusal, ...] = ()
     saved: Usage = field(default_factory=Usage)
+    is_final: bool = False
 
     @property
     def worth(self) -> Usage:

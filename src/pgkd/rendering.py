@@ -64,6 +64,7 @@ REASONS = {
     ),
     "no label fits": "the teacher found no label of the shortlist fitting",
     "unreadable answer": "nothing could be read in the answer",
+    "no answer": "the answer does not mention the text",
     "answer cut off": "the answer stopped at its token limit; whole texts before that were taken",
     "request failed": "no answer came",
     "interrupted": _UNFINISHED,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pgkd.curation import find_plausible, find_plausible_sets
-from pgkd.evaluation import GateScorer
+from pgkd.evaluation import ROUNDING, GateScorer
 from pgkd.exceptions import InvalidInputError
 from pgkd.label_sets import indicate
 from pgkd.learning import LabelledTexts, Learner
@@ -200,5 +200,5 @@ class Selector:
         except InvalidInputError:  # what can be computed on the gate need not be on these texts
             return best
         rng = np.random.RandomState(self.seed)
-        is_better = gain > 0 and gain > self.scorer.standard_error(a, b, rng)
+        is_better = gain > 0 and gain > self.scorer.standard_error(a, b, rng) + ROUNDING
         return challenger if is_better else best

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_samplers import CLASSES, make_state
 
-from pgkd.records import Batch, Example
+from pgkd.records import Batch, ClassScore, Example
 from pgkd.samplers import PerformanceGuidedSampler
 from pgkd.samplers.quota import QUOTAS, weigh
 
@@ -97,3 +97,23 @@ def test_contrasts_name_what_a_class_is_mistaken_for():
     assert all(set(r.contrasts) <= set(r.counts) for r in requests)
     sampler = PerformanceGuidedSampler(contrast=False)
     assert not any(r.contrasts for r in sampler.propose(state, 40, np.random.default_rng(0)))
+
+
+def test_one_text_that_was_refused_does_not_dry_a_class_out(even):
+    asked = Batch(requested={"c05": 1, "c06": 3, "c07": 3}, counts={"c07": 1}, tokens={})
+    weights = weights_of("auto", replace(even, batches=(asked,)))
+    assert weights["c05"] > 0.2 * weights["c00"]
+    assert weights["c06"] < 0.1 * weights["c00"]
+    again = Batch(requested={"c06": 1, "c07": 2}, counts={"c06": 1}, tokens={})
+    weights = weights_of("auto", replace(even, batches=(asked, again)))
+    assert min(weights["c06"], weights["c07"]) > 0.1 * weights["c00"]
+
+
+def test_of_a_class_without_a_text_no_weakness_is_known():
+    state = make_state(skill=np.full(len(CLASSES), 0.8))
+    report = state.feedback.report
+    scores = {**report.classes, "c03": ClassScore(0.0, 0.0, 0.0, 0)}
+    feedback = replace(state.feedback, report=replace(report, classes=scores))
+    weights = dict(zip(NAMES, weigh("weakness", state, feedback)))
+    known = [weight for name, weight in weights.items() if name != "c03"]
+    assert weights["c03"] == pytest.approx(np.mean(known))

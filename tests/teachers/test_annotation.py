@@ -48,9 +48,13 @@ def test_schema():
     ("answer", "labels", "rejected"),
     [
         ('{"1": "card", "2": "Rate", "3": "pin"}', ["card", "rate", "pin"], {}),
-        (f'{{"1": "card", "2": "{NONE}"}}', ["card"], {"no label fits": 1}),
-        ('{"1": "rate", "2": 7}', [], {"unknown label": 2}),  # "rate" is not on text 1's list
-        ('Sure! ```{"1": "pin", "2": "rate", "3": "p', ["pin", "rate"], {}),
+        (f'{{"1": "card", "2": "{NONE}"}}', ["card"], {"no label fits": 1, "no answer": 1}),
+        (
+            '{"1": "rate", "2": 7}',
+            [],
+            {"unknown label": 2, "no answer": 1},
+        ),  # "rate" is not on text 1's list
+        ('Sure! ```{"1": "pin", "2": "rate", "3": "p', ["pin", "rate"], {"no answer": 1}),
         ("no idea", [], {"unreadable answer": 1}),
         ("[]", [], {"unreadable answer": 1}),
     ],

@@ -19,8 +19,9 @@ _DECAY = 0.75
 #: Power of a class's share where all classes count the same: the frequent ones take more texts from
 #: others when they are not well known.
 _MACRO_POWER = 0.75
-#: Yield of a class of which nothing came the last time.
+#: Yield of a class of which nothing came the last times that so many texts were asked for.
 _DRY = 0.02
+_DRY_AFTER = 3
 #: Deficiency of a class without a mistake, so that no class is left out for good.
 MIN_WEAKNESS = 0.05
 
@@ -44,8 +45,10 @@ def by_expected_gain(state: State, feedback: Feedback) -> FloatArray:
 
 def by_weakness(state: State, feedback: Feedback) -> FloatArray:
     """Weigh each class by 1 - F1."""
-    scores = feedback.report.classes
-    return np.array([max(1 - scores[label].f1, MIN_WEAKNESS) for label in state.classes])
+    scores = [feedback.report.classes[label] for label in state.classes]
+    known = [1 - score.f1 for score in scores if score.support]
+    mean = float(np.mean(known)) if known else 1.0  # of a class without a text nothing is known
+    return np.array([max(1 - s.f1 if s.support else mean, MIN_WEAKNESS) for s in scores])
 
 
 def by_errors(state: State, feedback: Feedback) -> FloatArray:
@@ -170,14 +173,19 @@ def _read(state: State, feedback: Feedback) -> tuple[FloatArray, FloatArray]:
 def _measure_yield(state: State) -> FloatArray:
     """Measure the share of the texts asked for that could be learnt.
 
-    A class of which nothing came the last time has run out, as far as this teacher goes.
+    A class of which several were asked for and nothing came has run out, as far as this teacher
+    goes; a single text may have been refused by chance.
     """
     asked, got = Counter[Label](), Counter[Label]()
-    is_dry = dict.fromkeys(state.classes, False)
+    in_vain = Counter[Label]()
     for batch in state.batches:
         asked.update(batch.requested)
         got.update(batch.counts)
-        is_dry.update({label: not batch.counts.get(label) for label in batch.requested})
+        in_vain.update(batch.requested)
+        in_vain -= Counter({label: in_vain[label] for label, n in batch.counts.items() if n})
     return np.array(
-        [_DRY if is_dry[c] else min(1.0, (got[c] + 0.5) / (asked[c] + 0.5)) for c in state.classes]
+        [
+            _DRY if in_vain[c] >= _DRY_AFTER else min(1.0, (got[c] + 0.5) / (asked[c] + 0.5))
+            for c in state.classes
+        ]
     )

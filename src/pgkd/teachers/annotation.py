@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from pgkd.records import AnnotationRequest, Example, Message, Refusal
+from pgkd.records import NO_ANSWER, AnnotationRequest, Example, Message, Refusal
 from pgkd.teachers.label_sets import name, read_names
 from pgkd.teachers.parsing import find_label
 from pgkd.teachers.prompts import quote
@@ -103,7 +103,8 @@ def parse(
     examples = []
     refused = []
     for i, (text, shortlist) in enumerate(zip(request.texts, request.shortlists), start=1):
-        if (given := document.get(str(i))) is None:
+        if (given := document.get(str(i))) is None:  # where an answer is cut off
+            refused.append(Refusal(NO_ANSWER, text))
             continue
         if request.multilabel:
             names = given if isinstance(given, list) else [given]

@@ -112,7 +112,8 @@ def _label(label: Label, name: str, request: GenerationRequest) -> str:
     description = request.class_descriptions.get(label)
     heading = f"Label {quote(label)}" if name == str(label) else f"Label {name} is {quote(label)}"
     lines = [heading + (f": {description}" if description else "")]
-    if request.report and label in request.report.classes:
+    score = request.report.classes.get(label) if request.report else None
+    if score and score.support:  # without a text nothing is known of a class
         lines.append(show_score(label, request, "{} taken for {}"))
     texts = _texts(label, request)
     if texts:
