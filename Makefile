@@ -19,6 +19,7 @@ test: $(VENV)/.test
 
 test-slow: $(VENV)/.test-slow
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest tests/students/test_setfit.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
