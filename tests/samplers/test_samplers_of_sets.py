@@ -45,9 +45,7 @@ def test_conforms(sampler):
 
 
 def test_labels_are_asked_for_together_as_often_as_they_come():
-    request = draft(
-        STATE, {"a": STATE, "c": STATE}, 1, {"a": 1000, "c": 5}, 0, np.random.default_rng(0)
-    )
+    request = draft(STATE, 1, {"a": 1000, "c": 5}, 0, np.random.default_rng(0))
     assert set(request.counts) == {("a",), ("a", "b"), ("c",)}
     assert request.n_texts == 1005
     assert 430 < request.counts["a", "b"] < 570  # half of the texts that have a
@@ -57,9 +55,7 @@ def test_labels_are_asked_for_together_as_often_as_they_come():
 
 def test_a_class_without_a_text_is_asked_for_alone():
     state = replace(STATE, classes=("a", "b", "c", "d"))
-    assert draft(state, {"d": state}, 1, {"d": 2}, 3, np.random.default_rng(0)).counts == {
-        ("d",): 2
-    }
+    assert draft(state, 1, {"d": 2}, 3, np.random.default_rng(0)).counts == {("d",): 2}
 
 
 def test_choices_of_many_classes_are_those_that_come_together():

@@ -130,18 +130,19 @@ def _narrow(state: State, folds: Container[int]) -> State:
 
 def draft(
     state: State,
-    views: Mapping[Label, State],
     number: int,
     counts: Mapping[Label, int],
     n_examples: int,
     rng: np.random.Generator,
+    views: Mapping[Label, State] | None = None,
 ) -> GenerationRequest:
     """Begin a request for `counts`: the task, the classes, and real texts to show the style.
 
-    `views` has what may be shown of each class. With several labels a text, each text that is asked
-    for has the labels of a real text of its class, drawn at random: so labels come together as
-    often as they do in the labelled texts.
+    `views` has what may be shown of each class, which `look_at_folds` finds otherwise. With several
+    labels a text, each text that is asked for has the labels of a real text of its class, drawn at
+    random: so labels come together as often as they do in the labelled texts.
     """
+    views = look_at_folds(state, counts, n_examples, rng) if views is None else views
     examples: list[Example] = []
     for label in counts:
         own = [e for e in views[label].examples if is_about(e, label) and e not in examples]

@@ -91,7 +91,7 @@ class EvoKDSampler(BaseEstimator):  # type: ignore[misc]
                 ]
                 correct += pick([p for p in own if p.correct], self.n_samples, rng)
                 wrong += pick([p for p in own if not p.correct], self.n_samples, rng)
-            request = draft(state, views, number, counts, self.n_examples, rng)
+            request = draft(state, number, counts, self.n_examples, rng, views)
             requests.append(replace(request, correct=tuple(correct), wrong=tuple(wrong)))
         return requests
 
@@ -163,7 +163,6 @@ class LLM2LLMSampler(BaseEstimator):  # type: ignore[misc]
         requests = []
         for number, counts in enumerate(groups, start=1):
             wrong = [queues[label].pop(0) for label, n in counts.items() for _ in range(n)]
-            views = look_at_folds(state, counts, self.n_examples, rng)
-            request = draft(state, views, number, counts, self.n_examples, rng)
+            request = draft(state, number, counts, self.n_examples, rng)
             requests.append(replace(request, wrong=tuple(dict.fromkeys(wrong)), rewrite=True))
         return requests

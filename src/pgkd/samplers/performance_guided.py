@@ -111,7 +111,7 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
         requests = []
         for number, counts in enumerate(groups, start=1):
             views = look_at_folds(state, counts, max(self.n_examples, 1), rng)
-            request = draft(state, views, number, counts, self.n_examples, rng)
+            request = draft(state, number, counts, self.n_examples, rng, views)
             requests.append(self._add_evidence(request, views, feedback, rng))
         return requests
 

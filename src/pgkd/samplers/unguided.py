@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from pgkd.label_sets import count_classes
 from pgkd.records import GenerationRequest, State
-from pgkd.samplers.base import apportion, draft, group, look_at_folds, pick
+from pgkd.samplers.base import apportion, draft, group, pick
 
 
 class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
@@ -82,8 +82,7 @@ class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
         weights = [max(n_labelled.get(label, 0), 1) for label in classes]
         quota = apportion(classes, weights, n_samples, rng)
         groups = group(quota, self.texts_per_request, self.classes_per_request, confusions={})
-        requests = []
-        for number, counts in enumerate(groups, start=1):
-            views = look_at_folds(state, counts, self.n_examples, rng)
-            requests.append(draft(state, views, number, counts, self.n_examples, rng))
-        return requests
+        return [
+            draft(state, number, counts, self.n_examples, rng)
+            for number, counts in enumerate(groups, start=1)
+        ]
