@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import WORDS, WordTeacher, write_text
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.naive_bayes import MultinomialNB
@@ -138,22 +138,6 @@ def test_warm_start_learns_a_new_class_from_scratch(dear):
     assert new.classes_.tolist() == ["card", "pin", "rate"]
 
 
-class CountsWeights(ClassifierMixin, BaseEstimator):
-    """Keeps the weights that it was trained with."""
-
-    def __init__(self, student):
-        self.student = student
-
-    def fit(self, X, y, sample_weight=None):
-        self.weights_ = sample_weight
-        self.student_ = clone(self.student).fit(X, y)
-        self.classes_ = self.student_.classes_
-        return self
-
-    def predict_proba(self, X):
-        return self.student_.predict_proba(X)
-
-
 @pytest.mark.parametrize("refit_on_all", [False, True])
 def test_warm_start_begins_with_a_fitted_student(dear, data, refit_on_all):
     held_out = [(write_text(label, i), label) for i in range(200, 300) for label in WORDS]
@@ -172,19 +156,6 @@ def test_warm_start_wants_what_it_needs(dear, student, data):
     dear.fit(["a", "b"], ["x", "y"])
     with pytest.raises(InvalidInputError, match="fitted on the classes"):
         fit(WordTeacher(), dear, data, warm_start=True)
-
-
-def test_weights_of_labelled_texts_have_no_scale():
-    """A generated text weighs as much as a labelled one does on average."""
-    student = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    texts, y = ["a card", "a pin", "the card"], np.array(["card", "pin", "card"])
-    new = [Example("a code", "pin")]
-    found = []
-    for weights in (None, np.full(3, 0.01)):
-        labelled = LabelledTexts(texts, y, weights)
-        learner = Learner(CountsWeights(student), np.unique(y), labelled, seed=0)
-        found.append(learner.fit(labelled, new, 0.5).weights_)
-    np.testing.assert_allclose(found[1] / found[1].sum(), found[0] / found[0].sum())
 
 
 def test_wrong_texts_get_a_low_weight(data):

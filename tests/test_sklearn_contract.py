@@ -184,16 +184,7 @@ class NumericSets(NumericPGKD):
         return PGKDClassifier.fit(self, write_rows(X), y, sample_weight)
 
 
-EXPECTED_FAILED_CHECKS = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "a text of weight 0 still takes part in the split into training texts and gate"
-    ),
-}
-
-
-@parametrize_with_checks(
-    [NumericPGKD()], expected_failed_checks=lambda estimator: EXPECTED_FAILED_CHECKS
-)
+@parametrize_with_checks([NumericPGKD()])
 def test_check_estimator(estimator, check):
     check(estimator)
 

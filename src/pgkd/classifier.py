@@ -324,7 +324,7 @@ class PGKDClassifier(AbstainingClassifier):
             labels for each, or an indicator matrix of shape (n_texts, n_classes), sparse, dense or
             a DataFrame, whose columns are the classes.
         sample_weight : array-like of shape (n_texts,), default=None
-            Weights of the labelled texts in the student's training.
+            Weights of the labelled texts in the student's training; a generated one has up to 1.
         X_val, y_val : default=None
             Texts and labels for the gate; without them `validation_fraction` of `X` is held out.
             The teacher never sees them (but with ``feedback="validation"``) and the student never

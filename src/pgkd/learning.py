@@ -103,7 +103,7 @@ class Learner:
         # A student that takes no weights learns alike what a teacher has weighed.
         if self.takes_weights and (weights is not None or (new_weights != 1.0).any()):
             weights = np.ones(len(labelled)) if weights is None else weights
-            weights = np.append(weights, new_weights * weights.mean())
+            weights = np.append(weights, new_weights)
         if not self.warm_start or not self._is_known(y, start):
             start = None  # one that does not know a class cannot learn it
         try:
