@@ -1,7 +1,7 @@
 """A real, weak LLM as the teacher: the loop, its ablations and its opponents at equal texts.
 
     python benchmarks/real_llm.py DATA RUN_DIR [--datasets hint3_curekart banking77] [--seeds 3]
-        [--arms pgkd unguided ...] [--cycles 3] [--replay]
+        [--arms pgkd unguided ...] [--cycles 3] [--replay | --server URL]
 
 Qwen2.5-Coder-1.5B (4 bit) behind llama.cpp's server on this machine writes 100 texts a cycle, so
 300 an arm, for few labelled texts: 5 a class of hint3_curekart, 4 a class of banking77. MiniLM
@@ -13,6 +13,7 @@ baseline. So it does not decide here (rollback=False); the last column is what i
 
 The answers are recorded in results/answers, so that `--replay` makes the table again without an
 LLM; without it, only what is not recorded is asked. A run that is in the results is not run again.
+`--server`: where the same LLM is served already, say by llama.cpp compiled for this machine.
 """
 
 import argparse
@@ -131,7 +132,7 @@ def label_zero_shot(teacher, texts, classes, task):
 
 
 @contextlib.contextmanager
-def record(dataset, run_dir, replay):
+def record(dataset, run_dir, replay, server):
     """Make the teacher, with the answers unpacked from the results and packed again."""
     run_dir.mkdir(parents=True, exist_ok=True)
     path, packed = run_dir / f"{dataset}.jsonl", RESULTS / "answers" / f"{dataset}.jsonl.gz"
@@ -141,7 +142,8 @@ def record(dataset, run_dir, replay):
     if replay:
         yield RecordedTeacher(path)
         return
-    with serve(fetch_qwen()) as base_url:
+    running = contextlib.nullcontext(server) if server else serve(fetch_qwen())
+    with running as base_url:
         teacher = PatientTeacher(
             "qwen",
             base_url=base_url,
@@ -166,7 +168,9 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--arms", nargs="+", default=["baseline", *SAMPLERS, "zero_shot"])
     parser.add_argument("--cycles", type=int, default=3)
-    parser.add_argument("--replay", action="store_true", help="use recorded answers only")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--replay", action="store_true", help="use recorded answers only")
+    source.add_argument("--server", metavar="URL", help="ends in /v1")
     args = parser.parse_args()
 
     path = RESULTS / "real_llm.jsonl"
@@ -179,7 +183,7 @@ def main():
         ]
         if not todo:
             continue
-        with record(dataset, args.run_dir, args.replay) as teacher:
+        with record(dataset, args.run_dir, args.replay, args.server) as teacher:
             for seed, arm in todo:
                 row = run(args.data, dataset, seed, arm, n_asked(arm, args.cycles), teacher)
                 print(json.dumps(row), flush=True)
