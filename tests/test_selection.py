@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
@@ -20,9 +21,9 @@ def write_row(example, seed_texts=(), source="generated"):
     )
 
 
-def make_selector(train, *, out_of_fold=True, shown=None, synthetic_weight="auto"):
+def make_selector(train, *, out_of_fold=True, shown=None, synthetic_weight="auto", student=None):
     memory = make_pipeline(CountVectorizer(), KNeighborsClassifier(n_neighbors=1))
-    learner = Learner(memory, CLASSES, train, seed=0)
+    learner = Learner(student or memory, CLASSES, train, seed=0)
     shown = train if out_of_fold else shown
     scorer = GateScorer("accuracy", CLASSES, shown.texts, shown.y)
     return Selector(
@@ -115,3 +116,21 @@ def test_wrong_labels_are_left_out_by_the_feedback_texts():
     chosen = selector.choose(Version((), ((),) * len(selector.learner.folds)), rows, student)
     assert chosen.synthetic == right
     assert chosen.student is not None
+
+
+def test_a_batch_that_harms_at_every_weight_gets_none():
+    rng = np.random.default_rng(0)
+
+    def write(label):
+        return " ".join(f"{label}{rng.integers(9)}" for _ in range(2))
+
+    labels = np.array(["a", "b"] * 40)
+    train = LabelledTexts([write(label) for label in labels], labels)
+    unsure = make_pipeline(CountVectorizer(), LogisticRegression(C=0.01))  # all is plausible to it
+    selector = make_selector(train, student=unsure)
+    fitted = selector.learner.fit(train, ())
+    known = Version((), ((),) * len(selector.learner.folds))
+    wrong = [write_row(Example(write("a"), "b")) for _ in range(2000)]
+    assert selector.choose(known, wrong, fitted).synthetic == ()
+    right = [write_row(Example(write(label), label)) for label in "ab" * 10]
+    assert len(selector.choose(known, right, fitted).synthetic) == 20

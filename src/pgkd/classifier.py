@@ -89,7 +89,8 @@ class PGKDClassifier(AbstainingClassifier):
         Training weight of a generated text, in (0, inf); a labelled one has 1. The texts of a weak
         teacher help at a low weight and harm at a high one. ``"auto"``: chosen in each cycle among
         1, 0.3 and 0.1 by what it does to the student on the feedback texts (out of fold, by
-        default); 1 for a student that takes no ``sample_weight``.
+        default), and 0 for a batch that harms at all of them; 1 for a student that takes no
+        ``sample_weight``.
     audit_size : int, default=0
         Training texts that the teacher labels before the first cycle, about three times each, to be
         compared with the student: see `audit_`. A teacher that is no better is warned about, and

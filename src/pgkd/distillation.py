@@ -413,7 +413,7 @@ class Distillation:
         accepted = [text for text in judged if text.verdict == "accepted"]
         version = self.selector.choose(self.current.version, accepted, self.current.student)
         learnt = version.synthetic[len(self.current.version.synthetic) :]
-        judged = [_judge_plausibility(text, learnt) for text in judged]
+        judged = [_judge_by_student(text, learnt) for text in judged]
         candidate = self._make_candidate(number, version) if learnt else self.current
         reason = self.judge.reason_to_roll_back(candidate, self.best)
         if reason is not None:
@@ -442,7 +442,8 @@ class Distillation:
             self.state = replace(self.state, synthetic=version.synthetic)
             if candidate.gate_score > self.best.gate_score:  # its folds' students are not needed
                 self.best = replace(candidate, version=replace(version, fold_students=()))
-        self._remember(learnt, generations, usage + saved)
+        # A batch that is given up whole says nothing about the classes that it is of.
+        self._remember(learnt or [*map(to_example, accepted)], generations, usage + saved)
         self.synthetic += judged
         self._record(cycle)
 
@@ -571,10 +572,11 @@ def _measure(learnt: Sequence[Example]) -> Diversity | None:
     return measure_diversity([e.text for e in learnt], [e.label for e in learnt])
 
 
-def _judge_plausibility(text: SyntheticText, learnt: Sequence[Example]) -> SyntheticText:
-    if text.verdict == "accepted" and to_example(text) not in learnt:
-        return replace(text, verdict="rejected", reason="implausible label", weight=0.0)
-    return text
+def _judge_by_student(text: SyntheticText, learnt: Sequence[Example]) -> SyntheticText:
+    if text.verdict != "accepted" or to_example(text) in learnt:
+        return text
+    reason = "implausible label" if learnt else "harmful batch"
+    return replace(text, verdict="rejected", reason=reason, weight=0.0)
 
 
 def _roll_back(text: SyntheticText, reason: str) -> SyntheticText:

@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from pgkd.evaluation import ROUNDING, make_gate_scorer, make_report
+from pgkd.evaluation import ROUNDING, Z, make_gate_scorer, make_report
 from pgkd.learning import LabelledTexts
 from pgkd.records import Choice, FloatArray, LabelArray, StudentReport
 from pgkd.selection import Version
-
-#: Standard errors by which a student must be worse to be rolled back: a one-sided test at 5 %.
-Z = 1.64
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgkd.calibration import MIN_TEXTS
 from pgkd.curation import NEAR_DUPLICATE, PLAUSIBLE
+from pgkd.evaluation import Z
 from pgkd.records import Diversity, Usage
 from pgkd.text import make_valid
 
@@ -61,6 +62,10 @@ REASONS = {
     "implausible label": (
         f"the student gave its label less than {PLAUSIBLE:g} times the probability of its own "
         "choice, and did better on the feedback texts without such texts"
+    ),
+    "harmful batch": (
+        "at every weight that was tried the student did worse on the feedback texts than without "
+        f"the whole batch, by more than {Z} standard errors"
     ),
     "no label fits": "the teacher found no label of the shortlist fitting",
     "unreadable answer": "nothing could be read in the answer",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pgkd.curation import find_plausible, find_plausible_sets
-from pgkd.evaluation import ROUNDING, GateScorer
+from pgkd.evaluation import ROUNDING, Z, GateScorer
 from pgkd.exceptions import InvalidInputError
 from pgkd.label_sets import indicate
 from pgkd.learning import LabelledTexts, Learner
@@ -120,7 +120,8 @@ class Selector:
         """Choose what of the batch is learnt, and the weight of all generated texts.
 
         The texts that surprise the student are worth most from a good teacher, and from a weak one
-        they are mostly mistakes; and the weaker it is, the less its texts should weigh.
+        they are mostly mistakes; and the weaker it is, the less its texts should weigh. Where even
+        so the student is worse than without the batch, its weight is 0: `current` is returned.
 
         Parameters
         ----------
@@ -150,6 +151,9 @@ class Selector:
             for factor in FACTORS:
                 if factor != best.factor:
                     best = self._prefer(self.evaluate(best.weigh(factor), student), best)
+            if current.probabilities is None:
+                current = self.evaluate(current, student)
+            best = self._prefer(current, best, n_errors=Z)
         return best
 
     def _spread(self, texts: Sequence[SyntheticText]) -> list[Examples]:
@@ -187,8 +191,8 @@ class Selector:
         known = set(np.asarray(student.classes_).tolist())  # of other classes it cannot judge
         return tuple(e for e, keep in zip(batch, mask) if keep or e.label not in known)
 
-    def _prefer(self, challenger: Version, best: Version) -> Version:
-        """Take the challenger if it is better by more than a standard error.
+    def _prefer(self, challenger: Version, best: Version, n_errors: float = 1.0) -> Version:
+        """Take the challenger if it is better by more than `n_errors` standard errors.
 
         Texts that were paid for are not given up by chance.
         """
@@ -200,5 +204,6 @@ class Selector:
         except InvalidInputError:  # what can be computed on the gate need not be on these texts
             return best
         rng = np.random.RandomState(self.seed)
-        is_better = gain > 0 and gain > self.scorer.standard_error(a, b, rng) + ROUNDING
+        error = self.scorer.standard_error(a, b, rng) if gain > 0 else 0.0
+        is_better = gain > 0 and gain > n_errors * error + ROUNDING
         return challenger if is_better else best
