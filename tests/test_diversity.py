@@ -12,6 +12,7 @@ def test_distinct_n_by_hand():
     diversity = measure_diversity(texts, ["a", "a", "b", "b"])
     assert diversity.distinct_1 == pytest.approx((3 / 5 + 1) / 2)
     assert diversity.distinct_2 == pytest.approx((2 / 3 + 1) / 2)
+    assert diversity.classes["a"][:3] == (2, 3 / 5, 2 / 3)
 
 
 def test_similarity_is_the_mean_over_the_pairs():
@@ -28,7 +29,10 @@ def test_copies_and_strangers():
 def test_classes_do_not_mix():
     """Two classes with the same texts are each as diverse as they are alone."""
     texts = ["my card", "new card"]
-    assert measure_diversity(texts * 2, ["a", "a", "b", "b"]) == measure_diversity(texts, [0, 0])
+    alone = measure_diversity(texts, [0, 0])
+    both = measure_diversity(texts * 2, ["a", "a", "b", "b"])
+    assert both.classes == {"a": alone.classes[0], "b": alone.classes[0]}
+    assert (both.distinct_1, both.similarity) == (alone.distinct_1, alone.similarity)
 
 
 @pytest.mark.parametrize("labels", [[], ["a"], ["a", "b"]])

@@ -172,6 +172,8 @@ def test_diversity_beside_that_of_the_labelled_texts(fitted, report):
     assert report.labelled_diversity == fitted.labelled_diversity_
     row = next(line for line in str(report).splitlines() if line.startswith("| labelled texts"))
     assert f"{report.labelled_diversity.similarity:.2f}" in row
+    label, alike = max(report.labelled_diversity.classes.items(), key=lambda item: item[1][3])
+    assert f"| {label} ({alike.similarity:.2f}) |" in row
     assert [cycle.diversity is None for cycle in report.cycles] == [True, False, False]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from pgkd.curation import vectorize
-from pgkd.records import Diversity, Label, labels_of
+from pgkd.records import ClassDiversity, Diversity, Label, labels_of
 from pgkd.text import fold_text
 
 #: Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
@@ -42,22 +42,28 @@ def measure_diversity(texts: Sequence[str], labels: Sequence[Label]) -> Diversit
     >>> diversity = measure_diversity(texts, ["card", "card", "pin", "pin"])
     >>> diversity.distinct_1, round(diversity.similarity, 3)
     (0.75, 0.5)
+    >>> diversity.classes["pin"].distinct_1
+    1.0
     """
     classes: dict[Label, list[int]] = {}
     for i, label in enumerate(labels):
         for own in labels_of(label):
             classes.setdefault(own, []).append(i)
     words, vectors = [_split(text) for text in texts], vectorize(texts)
-    measured = [
-        (
+    measured = {
+        label: ClassDiversity(
+            len(rows),
             _distinct(own := [words[i] for i in rows], 1),
             _distinct(own, 2),
             _similarity(vectors[rows]),
         )
-        for rows in classes.values()
+        for label, rows in classes.items()
         if len(rows) > 1
-    ]
-    return Diversity(*np.mean(measured, axis=0).tolist()) if measured else None
+    }
+    if not measured:
+        return None
+    _, distinct_1, distinct_2, similarity = np.mean(list(measured.values()), axis=0).tolist()
+    return Diversity(distinct_1, distinct_2, similarity, measured)
 
 
 def _distinct(texts: Sequence[Sequence[str]], n: int) -> float:

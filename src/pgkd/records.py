@@ -574,6 +574,15 @@ class Audit:
         )
 
 
+class ClassDiversity(NamedTuple):
+    """How different from each other the texts of one class are: see `Diversity`."""
+
+    n_texts: int
+    distinct_1: float
+    distinct_2: float
+    similarity: float
+
+
 @dataclass(frozen=True, slots=True)
 class Diversity:
     """How different from each other the texts of a class are, as the mean over the classes.
@@ -588,11 +597,14 @@ class Diversity:
     similarity : float
         Mean cosine similarity of character trigrams of two texts, in [0, 1]. The number of texts
         does not matter.
+    classes : mapping of label to ClassDiversity
+        The same of each class with two texts or more.
     """
 
     distinct_1: float
     distinct_2: float
     similarity: float
+    classes: Mapping[Label, ClassDiversity] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

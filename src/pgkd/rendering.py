@@ -160,7 +160,9 @@ def _cycles(report: Report) -> Iterator[str]:
     if report.choice.baseline_score != report.cycles[0].gate_score:
         yield "The scores are the scout's."
     header = "cycle, gate score, feedback score before, what became of it, asked, generated"
-    header += ", accepted, weight, distinct-1, distinct-2, similarity, tokens, US dollars"
+    header += (
+        ", accepted, weight, distinct-1, distinct-2, similarity, most alike, tokens, US dollars"
+    )
     labelled = _diversity(report.labelled_diversity)
     rows: list[list[Any]] = [["labelled texts", *[""] * 7, *labelled, "", ""]]
     for cycle in report.cycles:
@@ -168,7 +170,7 @@ def _cycles(report: Report) -> Iterator[str]:
         if not cycle.kept:
             fate = f"rolled back: {cycle.reason}"
         elif cycle.number and not cycle.n_accepted:
-            fate = "nothing to learn"
+            fate = "not learnt" if "harmful batch" in cycle.rejected else "nothing to learn"
         elif cycle.number > report.returned_cycle:
             fate = "kept, but not in the student returned"
         scores = (cycle.gate_score, cycle.feedback_score)
@@ -181,7 +183,7 @@ def _cycles(report: Report) -> Iterator[str]:
     yield (
         "Diversity is that of the texts which a cycle's student learnt anew, within their classes. "
         "Distinct-n falls as texts are added, so compare it among equal numbers; similarity does "
-        "not."
+        "not. The texts most alike are those of the class that is named."
     )
 
 
@@ -279,9 +281,13 @@ def _usage(report: Report) -> Iterator[str]:
 
 def _diversity(diversity: Diversity | None) -> list[str]:
     if diversity is None:
-        return [""] * 3
+        return [""] * 4
     numbers = (diversity.distinct_1, diversity.distinct_2, diversity.similarity)
-    return [f"{number:.2f}" for number in numbers]
+    alike = ""  # unknown in runs that are older
+    if diversity.classes:
+        label, own = max(diversity.classes.items(), key=lambda item: item[1].similarity)
+        alike = f"{label} ({own.similarity:.2f})"
+    return [*(f"{number:.2f}" for number in numbers), alike]
 
 
 def _dollars(usage: Usage) -> str:

@@ -15,6 +15,7 @@ from pgkd.records import (
     Audit,
     Choice,
     ClassAudit,
+    ClassDiversity,
     ClassScore,
     Cycle,
     Diversity,
@@ -102,18 +103,24 @@ def _report_from_json(document: dict[str, Any]) -> StudentReport:
     return StudentReport(**{**document, **parts})
 
 
-def diversity_from_json(document: dict[str, float] | None) -> Diversity | None:
+def diversity_from_json(document: dict[str, Any] | None) -> Diversity | None:
     """Read a diversity."""
-    return None if document is None else Diversity(**document)
+    if document is None:
+        return None
+    classes = {label: ClassDiversity(*rest) for label, *rest in document.get("classes", ())}
+    return Diversity(**{**document, "classes": classes})
 
 
 def _fields(record: Any) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
-def diversity_to_json(diversity: Diversity | None) -> dict[str, float] | None:
+def diversity_to_json(diversity: Diversity | None) -> dict[str, Any] | None:
     """A diversity in what JSON can hold."""
-    return None if diversity is None else asdict(diversity)
+    if diversity is None:
+        return None
+    classes = [[label, *own] for label, own in diversity.classes.items()]
+    return {**_fields(diversity), "classes": classes}
 
 
 def dumps(document: Any, indent: int | None = None) -> str:
