@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from pgkd import PGKDClassifier
-from pgkd.audit import compare_by_class, difference_interval
+from pgkd.audit import compare_by_class, difference_interval, measure_trust, weigh_by_audit
 from pgkd.exceptions import InvalidInputError, TeacherError
-from pgkd.records import Audit, Generation, Usage
+from pgkd.records import Audit, Generation, SyntheticText, Usage
 from pgkd.samplers import UnguidedSampler
 
 STUDENT = make_pipeline(TfidfVectorizer(), LogisticRegression())
@@ -307,3 +307,32 @@ def test_verdict(counts, verdict):
     audit = Audit(50, 0.5, None, None, 0.8, n_mistakes, n_corrected, n_spoilt, advantage, {})
     assert verdict in audit.verdict
     assert f"spoils {n_spoilt} of its {50 - n_mistakes} right answers." in audit.verdict
+
+
+def test_trust_is_drawn_to_that_of_all_labels():
+    y = ["a"] * 6 + ["b"] * 4
+    given = ["a"] * 3 + ["b"] * 3 + ["b"] * 3 + [None]
+    trust = measure_trust(["a", "b", "c"], y, given)
+    overall = (6 + 1) / (9 + 2)
+    assert trust == pytest.approx(
+        {"a": (3 + 2 * overall) / 5, "b": (3 + 2 * overall) / 8, "c": overall}
+    )
+    assert measure_trust(["a"], ["a"], [None]) == {"a": 0.5}  # nothing is known
+
+
+def test_accepted_texts_weigh_as_much_as_their_labels_are_trusted():
+    def write(label, verdict="accepted", weight=1.0):
+        return SyntheticText("x", label, 1, "1-1", verdict, weight=weight)
+
+    audit = Audit(1, 1.0, None, None, 1.0, 0, 0, 0, (0.0, 0.0), {}, trust={"a": 0.5, "b": 0.9})
+    rows = [write("a", weight=0.3), write("?", "rejected", 0.0), write(("a", "b")), write(())]
+    assert [t.weight for t in weigh_by_audit(rows, audit)] == pytest.approx([0.15, 0, 0.7, 1])
+
+
+def test_the_audit_weighs_what_the_teacher_writes(data):
+    clf = fit(Labelling(), data, max_cycles=1, synthetic_weight=1.0, rollback=False)
+    trust = clf.audit_.trust
+    assert 0.9 < trust["card"] < 1
+    learnt = [t for t in clf.synthetic_ if t.verdict == "accepted"]
+    assert learnt
+    assert all(t.weight == pytest.approx(trust[t.label]) for t in learnt)

@@ -1,7 +1,7 @@
 import copy
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -10,7 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from pgkd import PGKDClassifier
 from pgkd.exceptions import InvalidInputError
-from pgkd.records import Example, Generation, Usage
+from pgkd.records import Audit, ClassAudit, Example, Generation, Usage
 from pgkd.samplers import UnguidedSampler
 from pgkd.teachers import FunctionTeacher
 
@@ -222,13 +222,31 @@ def test_an_unknown_price(data, student):
 
 
 def test_an_audit_is_part_of_it(fitted):
-    @dataclass
-    class Audit:
-        verdict: str
-
-    fitted.audit_ = Audit("better")
-    assert "## Audit\n\ntest_an_audit" in str(fitted.report())
-    assert fitted.report().to_dict()["audit"] == {"verdict": "better"}
+    assert "## Audit" not in str(fitted.report())
+    classes = {"card": ClassAudit(4, 0.25, 0.75), "pin": ClassAudit(4, 1.0, 0.5)}
+    fitted.audit_ = Audit(
+        n_texts=8,
+        teacher_accuracy=0.625,
+        teacher_accuracy_unaided=0.5,
+        self_agreement=0.75,
+        student_accuracy=0.625,
+        n_mistakes=3,
+        n_corrected=2,
+        n_spoilt=2,
+        advantage=(-0.2, 0.7),
+        classes=classes,
+        settled=frozenset({"card"}),
+        trust={"card": 0.4, "pin": 0.8},
+        usage=Usage(cost=0.25),
+    )
+    _, text = str(fitted.report()).split("## Audit")
+    assert fitted.audit_.verdict in text
+    assert "labels 62% right" in text
+    assert "Among all classes, without examples: 50%" in text
+    assert "75% the same label. It took 0.2500 US dollars." in text
+    assert "since the student is better there: `card`." in text
+    assert "least: `card` 0.40, `pin` 0.80." in text
+    assert fitted.report().to_dict()["audit"]["trust"] == {"card": 0.4, "pin": 0.8}
 
 
 def test_before_fit(student):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +22,14 @@ from pgkd.records import (
     FloatArray,
     Label,
     State,
+    SyntheticText,
     labels_of,
 )
 
 #: Quantile of the normal distribution for confidence intervals of 90 %.
 Z = 1.645
+#: Texts of a label that are taken to be as those of all labels: one text tells little.
+N_PRIOR = 2
 
 
 def audit(
@@ -99,6 +104,7 @@ def audit(
         advantage=difference_interval(n_corrected, n_mistakes, n_spoilt, len(rows) - n_mistakes),
         classes=by_class,
         settled=settled,
+        trust=measure_trust(state.classes, y, [first[text] for text in texts]),
         usage=buyer.usage - before,
     )
 
@@ -204,6 +210,45 @@ def compare_by_class(
         if lost - won > math.sqrt(lost + won):
             settled.add(label)
     return classes, frozenset(settled)
+
+
+def measure_trust(
+    classes: Sequence[Label], y: Sequence[Label], given: Sequence[Label | None]
+) -> dict[Label, float]:
+    """Return the chance of each label to be right when the teacher gives it.
+
+    Few texts of a class are audited, so that its share is drawn to that of all labels; which is
+    neither 0 nor 1, by the rule of succession.
+
+    Examples
+    --------
+    >>> from pgkd.audit import measure_trust
+    >>> measure_trust(["a", "b"], ["a", "a", "b", "b"], ["a", "a", "a", None])
+    {'a': 0.64, 'b': 0.6}
+    """
+    n_given: Counter[Label] = Counter()
+    n_right: Counter[Label] = Counter()
+    for label, answer in zip(y, given):
+        for own in () if answer is None else labels_of(answer):
+            n_given[own] += 1
+            n_right[own] += own in labels_of(label)
+    overall = (n_right.total() + 1) / (n_given.total() + 2)
+    return {
+        label: (n_right[label] + N_PRIOR * overall) / (n_given[label] + N_PRIOR)
+        for label in classes
+    }
+
+
+def weigh_by_audit(judged: Sequence[SyntheticText], audit: Audit) -> list[SyntheticText]:
+    """Multiply the weight of each text by the trust in its label, or the mean of its labels."""
+    weighed = list(judged)
+    for i, text in enumerate(judged):
+        if text.verdict == "accepted" and labels_of(
+            text.label
+        ):  # else it can be any label, or none
+            trust = sum(audit.trust[label] for label in labels_of(text.label))
+            weighed[i] = replace(text, weight=text.weight * trust / len(labels_of(text.label)))
+    return weighed
 
 
 def _share(hits: Any) -> float | None:

@@ -93,8 +93,9 @@ class PGKDClassifier(AbstainingClassifier):
         ``sample_weight``.
     audit_size : int, default=0
         Training texts that the teacher labels before the first cycle, about three times each, to be
-        compared with the student: see `audit_`. A teacher that is no better is warned about, and
-        classes in which it is worse are asked for less. Never gate texts: what the teacher sees
+        compared with the student: see `audit_`. A teacher that is no better is warned about,
+        classes in which it is worse are asked for less, and the texts of a class weigh as much as
+        the teacher can be trusted with its label. Never gate texts: what the teacher sees
         must not decide what is kept. Needs a teacher with ``annotate(requests)``.
     verification : {"filter", "weight"}, default=None
         Have the teacher label each text that it wrote, without the label that it gave. One that it

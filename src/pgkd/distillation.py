@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pgkd.audit import audit
+from pgkd.audit import audit, weigh_by_audit
 from pgkd.buying import Buyer
 from pgkd.curation import Curator, count_reasons, enter, enter_refused
 from pgkd.diversity import measure_diversity
@@ -408,6 +408,8 @@ class Distillation:
         generations = self.buyer.ask(requests)
         self._take_from_pool(generations)
         judged = self._verify(self.curator.judge(generations, number), rng)
+        if self.audit is not None:
+            judged = weigh_by_audit(judged, self.audit)
         usage, saved = self.buyer.usage - bill[0], self.buyer.saved - bill[1]
         # ... the student learns it, and the gate says whether it may stay.
         accepted = [text for text in judged if text.verdict == "accepted"]

@@ -528,6 +528,10 @@ class Audit:
         In the order of ``classes_``; classes without an audited text are left out.
     settled : frozenset of labels
         Classes in which the student is better, by more than one standard error.
+    trust : mapping of label to float
+        The chance, in (0, 1), that a label is right when the teacher gives it: a weight of its
+        texts. Of the texts that got the label, the share that have it, as if two more had the
+        share of all labels.
     usage : Usage
         What the audit took from the teacher; no cycle of ``history_`` counts it.
     """
@@ -543,6 +547,7 @@ class Audit:
     advantage: tuple[float, float]
     classes: Mapping[Label, ClassAudit]
     settled: frozenset[Label] = frozenset()
+    trust: Mapping[Label, float] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
 
     @property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pgkd.calibration import MIN_TEXTS
 from pgkd.curation import NEAR_DUPLICATE, PLAUSIBLE
 from pgkd.evaluation import Z
-from pgkd.records import Diversity, Usage
+from pgkd.records import Audit, Diversity, Usage
 from pgkd.text import make_valid
 
 if TYPE_CHECKING:
@@ -88,9 +88,8 @@ def render(report: Report) -> str:
         *_calibration(report),
         *_losses(report),
         *_usage(report),
+        *_audit(report.audit),
     ]
-    if report.audit is not None:
-        parts += ["## Audit", str(report.audit)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -277,6 +276,30 @@ def _usage(report: Report) -> Iterator[str]:
     saved = sum((cycle.saved for cycle in report.cycles), Usage())
     if saved.n_requests:
         yield f"{saved.n_requests} answers more had been kept in `run_dir`: {_dollars(saved)}."
+
+
+def _audit(audit: Audit | None) -> Iterator[str]:
+    if audit is None:
+        return
+    yield "## Audit"
+    yield audit.verdict
+    line = (
+        f"Of {audit.n_texts} training texts the teacher labels {audit.teacher_accuracy:.0%} right, "
+        "choosing among the student's likeliest classes, and the student, out of fold, "
+        f"{audit.student_accuracy:.0%}."
+    )
+    if audit.teacher_accuracy_unaided is not None:
+        line += f" Among all classes, without examples: {audit.teacher_accuracy_unaided:.0%}."
+    if audit.self_agreement is not None:
+        line += f" Asked once more, it gives {audit.self_agreement:.0%} the same label."
+    yield f"{line} It took {_dollars(audit.usage)} US dollars."
+    if audit.settled:
+        names = ", ".join(_code(label) for label in audit.classes if label in audit.settled)
+        yield f"Asked for less, since the student is better there: {names}."
+    trust = sorted(audit.trust.items(), key=lambda item: item[1])
+    if trust:
+        least = ", ".join(f"{_code(label)} {share:.2f}" for label, share in trust[:N_CLASSES])
+        yield f"The texts of a class weigh as much as its label can be trusted; least: {least}."
 
 
 def _diversity(diversity: Diversity | None) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from pgkd.abstention import Abstention
 from pgkd.calibration import Calibration
 from pgkd.exceptions import InvalidInputError
-from pgkd.records import Choice, Cycle, Diversity, Label, SyntheticText, Usage
+from pgkd.records import Audit, Choice, Cycle, Diversity, Label, SyntheticText, Usage
 from pgkd.rendering import render
 
 if TYPE_CHECKING:
@@ -105,8 +105,8 @@ class Report:
     usage : Usage
     n_refitted : int or None
         Generated texts that ``student_`` has learnt since, if `refit` was called.
-    audit : Any
-        ``audit_`` of the classifier, if it has one.
+    audit : Audit or None
+        ``audit_`` of the classifier.
     calibration : Calibration or None
         ``calibration_`` of the classifier.
     abstention : Abstention or None
@@ -126,7 +126,7 @@ class Report:
     rejected: tuple[SyntheticText, ...]
     usage: Usage
     n_refitted: int | None = None
-    audit: Any = None
+    audit: Audit | None = None
     calibration: Calibration | None = None
     abstention: Abstention | None = None
 
@@ -260,6 +260,8 @@ def _to_json(value: Any) -> Any:
         if all(isinstance(key, str) for key in value):
             return {key: _to_json(item) for key, item in value.items()}
         return [[_to_json(key), _to_json(item)] for key, item in value.items()]
+    if isinstance(value, frozenset):
+        value = sorted(value, key=str)
     if isinstance(value, (list, tuple)):
         return [_to_json(item) for item in value]
     if isinstance(value, np.ndarray):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pgkd.curation import find_plausible, find_plausible_sets
-from pgkd.evaluation import ROUNDING, Z, GateScorer
+from pgkd.evaluation import ROUNDING, GateScorer, Z
 from pgkd.exceptions import InvalidInputError
 from pgkd.label_sets import indicate
 from pgkd.learning import LabelledTexts, Learner

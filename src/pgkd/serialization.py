@@ -140,6 +140,7 @@ def audit_to_json(audit: Audit | None) -> dict[str, Any] | None:
         return None
     document = {name: getattr(audit, name) for name in audit.__dataclass_fields__}
     document["classes"] = [[label, *score] for label, score in audit.classes.items()]
+    document["trust"] = [[*item] for item in audit.trust.items()]
     return {**document, "settled": sorted(audit.settled), "usage": asdict(audit.usage)}
 
 
@@ -151,6 +152,7 @@ def audit_from_json(document: dict[str, Any] | None) -> Audit | None:
         "advantage": tuple(document["advantage"]),
         "classes": {label: ClassAudit(*score) for label, *score in document["classes"]},
         "settled": frozenset(document["settled"]),
+        "trust": dict(document.get("trust", ())),
         "usage": Usage(**document["usage"]),
     }
     return Audit(**{**document, **read})
