@@ -254,15 +254,27 @@ def test_student_of_a_gpu_predicts_without_one(fitted):
         student.fit(TEXTS, LABELS)
 
 
-def test_mixed_precision(student, fitted, monkeypatch):
+def test_mixed_precision(student, monkeypatch):
     """Where bfloat16 is used, the trained model is an ordinary one in float32 all the same."""
+    monkeypatch.setattr(_training, "has_fast_bf16", lambda device: False)
+    single = clone(student).fit(TEXTS, LABELS)
     monkeypatch.setattr(_training, "has_fast_bf16", lambda device: True)
     student.fit(TEXTS, LABELS, X_val=TEXTS, y_val=LABELS)
     assert {weight.dtype for weight in student.model_.parameters()} == {torch.float32}
     probabilities = student.predict_proba(TEXTS)
     restored = pickle.loads(pickle.dumps(student))
     np.testing.assert_array_equal(restored.predict_proba(TEXTS), probabilities)
-    assert 0 < abs(probabilities - fitted.predict_proba(TEXTS)).max() < 0.2
+    assert 0 < abs(probabilities - single.predict_proba(TEXTS)).max() < 0.2
+
+
+@pytest.mark.parametrize("name", ["_is_amx_tile_supported", "_is_avx512_bf16_supported"])
+def test_bfloat16_is_used_where_the_cpu_has_instructions_for_it(name, monkeypatch):
+    for other in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(torch.cpu, other, lambda: False, raising=False)
+    assert not _pretrained.has_fast_bf16("cpu")
+    monkeypatch.setattr(torch.cpu, name, lambda: True, raising=False)
+    assert _pretrained.has_fast_bf16("cpu")
+    assert not _pretrained.has_fast_bf16("mps")
 
 
 def test_load_in_another_process(student, tmp_path):

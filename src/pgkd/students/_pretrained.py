@@ -176,7 +176,8 @@ def has_fast_bf16(device: str) -> bool:
     """Whether bfloat16 is faster than float32 on this device, not merely emulated."""
     if device == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
-    return device == "cpu" and bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+    known = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return device == "cpu" and any(getattr(torch.cpu, name, bool)() for name in known)
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], max_length: int) -> Any:
