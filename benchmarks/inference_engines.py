@@ -40,29 +40,17 @@ def static(job):
     return StaticStudent.load(job["models"] / "static").predict
 
 
-def openvino_bf16(job):
-    import openvino
-
-    compile_model = openvino.Core.compile_model
-
-    def compile_in_bf16(core, model, device, options):
-        return compile_model(core, model, device, {**options, "INFERENCE_PRECISION_HINT": "bf16"})
-
-    openvino.Core.compile_model = compile_in_bf16  # pgkd.runtime asks for float32
-    return exported("openvino")(job)
-
-
 def tfidf(job):
     from ideal_teacher import make_student
 
     return make_student("tfidf").fit(job["texts"], job["labels"]).predict
 
 
-def exported(folder):
+def exported(folder, **options):
     def open_export(job):
         import pgkd.runtime
 
-        return pgkd.runtime.load(job["models"] / folder).predict
+        return pgkd.runtime.load(job["models"] / folder, **options).predict
 
     return open_export
 
@@ -120,7 +108,7 @@ ENGINES = {
     "onnxruntime": (exported("onnx"), ["onnxruntime"]),
     "onnxruntime_int8": (exported("onnx-int8"), ["onnxruntime"]),
     "openvino": (exported("openvino"), ["openvino"]),
-    "openvino_bf16": (openvino_bf16, ["openvino"]),
+    "openvino_bf16": (exported("openvino", precision="bfloat16"), ["openvino"]),
     "embedding": (embedding, ["torch"]),
     "embedding_onnxruntime": (exported("embedding-onnx"), ["onnxruntime"]),
     "static": (static, ["tokenizers"]),

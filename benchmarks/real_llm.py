@@ -6,6 +6,7 @@
 Qwen2.5-Coder-1.5B (4 bit) behind llama.cpp's server on this machine writes 100 texts a cycle, so
 300 an arm, for few labelled texts: 5 a class of hint3_curekart, 4 a class of banking77. MiniLM
 embeddings with a linear head; "pgkd_finetuned": they are the scout of a MiniLM that is fine-tuned.
+"pgkd_verified": the LLM labels what it wrote, and what it labels otherwise is rejected.
 "zero_shot": the LLM itself labels 200 test texts, choosing among all classes.
 
 With so few labelled texts the gate has too few to tell a small gain, and most arms would end as the
@@ -55,6 +56,7 @@ SAMPLERS = {
     "pgkd_no_hard_negatives": PerformanceGuidedSampler(n_hard_negatives=0, contrast=False, **SIZES),
     "evokd": EvoKDSampler(**SIZES),
     "llm2llm": LLM2LLMSampler(**SIZES),
+    "pgkd_verified": PerformanceGuidedSampler(**SIZES),
     "pgkd_finetuned": PerformanceGuidedSampler(**SIZES),
 }
 KEYS = ("dataset", "seed", "arm", "n_cycles")
@@ -95,6 +97,7 @@ def run(data, dataset, seed, arm, n_cycles, teacher):
             make_finetuned(None) if is_finetuned else student,
             clone(SAMPLERS[arm]),
             scout=student if is_finetuned else None,
+            verification="filter" if arm == "pgkd_verified" else None,
             max_cycles=n_cycles,
             samples_per_cycle=PER_CYCLE,
             patience=n_cycles,
