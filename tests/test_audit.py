@@ -1,5 +1,6 @@
 import warnings
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,11 @@ from conftest import WORDS, WordTeacher, write_text
 from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from pgkd import PGKDClassifier
-from pgkd.audit import compare_by_class, difference_interval, measure_trust, weigh_by_audit
+from pgkd.audit import compare_by_class, difference_interval, measure_trust
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.records import Audit, Generation, SyntheticText, Usage
 from pgkd.samplers import UnguidedSampler
@@ -318,21 +320,45 @@ def test_trust_is_drawn_to_that_of_all_labels():
         {"a": (3 + 2 * overall) / 5, "b": (3 + 2 * overall) / 8, "c": overall}
     )
     assert measure_trust(["a"], ["a"], [None]) == {"a": 0.5}  # nothing is known
+    # Nothing is known of a class without an audited text either.
+    assert measure_trust(["a", "b"], ["a", "a"], ["a", "b"]) == pytest.approx(
+        {"a": (1 + 2 * 0.5) / 3, "b": 0.5}
+    )
 
 
-def test_accepted_texts_weigh_as_much_as_their_labels_are_trusted():
-    def write(label, verdict="accepted", weight=1.0):
-        return SyntheticText("x", label, 1, "1-1", verdict, weight=weight)
+def test_trust_in_the_labels_of_a_text():
+    def write(label):
+        return SyntheticText("x", label, 1, "1-1", "accepted")
 
     audit = Audit(1, 1.0, None, None, 1.0, 0, 0, 0, (0.0, 0.0), {}, trust={"a": 0.5, "b": 0.9})
-    rows = [write("a", weight=0.3), write("?", "rejected", 0.0), write(("a", "b")), write(())]
-    assert [t.weight for t in weigh_by_audit(rows, audit)] == pytest.approx([0.15, 0, 0.7, 1])
+    weights = [audit.weigh(write(label)) for label in ("a", ("a", "b"), ())]
+    assert weights == pytest.approx([0.5, 0.7, 1])
 
 
 def test_the_audit_weighs_what_the_teacher_writes(data):
-    clf = fit(Labelling(), data, max_cycles=1, synthetic_weight=1.0, rollback=False)
+    """It takes half of the class "card" for "pin"."""
+
+    def confuse(text, shortlist):
+        label = read_label(text)
+        return "pin" if label == "card" and len(text) % 2 else label
+
+    clf = fit(
+        Labelling(confuse), data, max_cycles=1, synthetic_weight=1.0, rollback=False, audit_size=60
+    )
     trust = clf.audit_.trust
-    assert 0.9 < trust["card"] < 1
+    assert trust["pin"] < 0.8 < trust["rate"]
     learnt = [t for t in clf.synthetic_ if t.verdict == "accepted"]
-    assert learnt
+    assert {t.label for t in learnt} == set(WORDS)
     assert all(t.weight == pytest.approx(trust[t.label]) for t in learnt)
+    # What is not learnt keeps the trust in it, if it is learnt after all.
+    rejected = replace(learnt[0], verdict="rolled back", weight=0.0)
+    assert clf._weigh(rejected) == pytest.approx(trust[rejected.label])
+    harmful = replace(rejected, reason="harmful batch")
+    assert clf._weigh(harmful) == pytest.approx(0.1 * trust[rejected.label])
+
+
+def test_a_student_without_weights_learns_what_the_audit_distrusts(data):
+    student = make_pipeline(TfidfVectorizer(), KNeighborsClassifier(3))
+    clf = PGKDClassifier(Labelling(), student, max_cycles=1, audit_size=30, random_state=0)
+    clf.fit(*data)
+    assert {t.weight for t in clf.synthetic_} <= {0.0, 1.0}

@@ -411,3 +411,27 @@ def test_500_classes(student):
     clf = PGKDClassifier(NothingTeacher(), student, max_cycles=1, random_state=0).fit(X, y)
     assert len(clf.classes_) == 500
     assert max(len(r) for r in [clf.history_[1].feedback_report.classes]) == 500
+
+
+def test_a_batch_that_harms_is_seen_and_explained(student, data):
+    batches = []
+
+    class Looks(UnguidedSampler):
+        def propose(self, state, n_samples, rng):
+            batches[:] = state.batches
+            return super().propose(state, n_samples, rng)
+
+    student = clone(student).set_params(logisticregression__C=0.1)  # nothing is implausible to it
+    teacher = WordTeacher(wrong=True)
+    clf = fit(teacher, student, data, samples_per_cycle=60, sampler=Looks(), rollback=False)
+    cycle = next(cycle for cycle in clf.history_ if "harmful batch" in cycle.rejected)
+    assert (cycle.kept, cycle.n_accepted) == (True, 0)
+    texts = [text for text in clf.synthetic_ if text.cycle == cycle.number]
+    given_up = [text for text in texts if text.reason == "harmful batch"]
+    assert {(text.verdict, text.weight) for text in given_up} == {("rejected", 0.0)}
+    assert cycle.rejected["harmful batch"] == len(given_up) > 0
+    assert "than without the whole batch" in str(clf.report())
+    row = str(clf.report()).split(f"\n| {cycle.number} |")[1].splitlines()[0]
+    assert "| not learnt |" in row
+    # It does not look as if the teacher had run out of texts.
+    assert sum(batches[cycle.number - 1].counts.values()) == len(given_up)

@@ -173,7 +173,7 @@ def test_diversity_beside_that_of_the_labelled_texts(fitted, report):
     row = next(line for line in str(report).splitlines() if line.startswith("| labelled texts"))
     assert f"{report.labelled_diversity.similarity:.2f}" in row
     label, alike = max(report.labelled_diversity.classes.items(), key=lambda item: item[1][3])
-    assert f"| {label} ({alike.similarity:.2f}) |" in row
+    assert f"| `{label}` ({alike.similarity:.2f}) |" in row
     assert [cycle.diversity is None for cycle in report.cycles] == [True, False, False]
 
 
@@ -245,8 +245,10 @@ def test_an_audit_is_part_of_it(fitted):
     assert "Among all classes, without examples: 50%" in text
     assert "75% the same label. It took 0.2500 US dollars." in text
     assert "since the student is better there: `card`." in text
-    assert "least: `card` 0.40, `pin` 0.80." in text
-    assert fitted.report().to_dict()["audit"]["trust"] == {"card": 0.4, "pin": 0.8}
+    assert "least (`audit_.trust`): `card` 0.40, `pin` 0.80." in text
+    document = json.loads(json.dumps(fitted.report().to_dict()))["audit"]
+    assert (document["trust"], document["settled"]) == ({"card": 0.4, "pin": 0.8}, ["card"])
+    assert document["classes"]["card"]["teacher_accuracy"] == 0.25
 
 
 def test_before_fit(student):

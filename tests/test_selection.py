@@ -1,5 +1,7 @@
 """What of a batch is learnt is judged by students that have not seen the labels they predict."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer
@@ -59,7 +61,8 @@ def test_a_filter_that_knows_the_answers_is_not_believed(noise):
     assert plausible == batch[:100]
     betrayed = selector.predict_out_of_fold(Version(plausible, (plausible,) * n_folds))
     assert selector.scorer.score(betrayed.probabilities) == 1.0
-    filtered = selector._add_plausible(Version((), ((),) * n_folds), plausible, [batch] * n_folds)
+    nothing = selector.evaluate(Version((), ((),) * n_folds))
+    filtered = selector._add_plausible(nothing, plausible, [batch] * n_folds)
     honest = selector.evaluate(filtered)
     assert 0.3 < selector.scorer.score(honest.probabilities) < 0.7
 
@@ -134,3 +137,25 @@ def test_a_batch_that_harms_at_every_weight_gets_none():
     assert selector.choose(known, wrong, fitted).synthetic == ()
     right = [write_row(Example(write(label), label)) for label in "ab" * 10]
     assert len(selector.choose(known, right, fitted).synthetic) == 20
+    # Of a class without a labelled text nothing can be told.
+    selector.learner.knows = lambda example: False
+    assert len(selector.choose(known, wrong, fitted).synthetic) == 2000
+
+
+@pytest.mark.parametrize(("last", "n_learnt"), [(0.94, 1), (0.90, 0)])
+def test_a_batch_is_given_up_only_if_it_harms_at_all_weights(noise, last, n_learnt, monkeypatch):
+    """A weight at which it may do no harm need not be the one that is chosen."""
+    train, batch = noise
+    selector = make_selector(train, student=make_pipeline(CountVectorizer(), LogisticRegression()))
+    scores = {1.0: 0.90, 0.3: 0.90, 0.1: last}
+
+    def evaluate(version, start=None):
+        score = scores[version.factor] if version.synthetic else 1.0
+        return replace(version, probabilities=np.array([score]))
+
+    monkeypatch.setattr(selector, "evaluate", evaluate)
+    monkeypatch.setattr(selector.scorer, "score", lambda p: p[0])
+    monkeypatch.setattr(selector.scorer, "standard_error", lambda a, b, rng: 0.05)
+    known = Version((), ((),) * len(selector.learner.folds))
+    fitted = selector.learner.fit(train, ())
+    assert len(selector.choose(known, [write_row(batch[0])], fitted).synthetic) == n_learnt

@@ -6,7 +6,6 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from pgkd.records import (
     FloatArray,
     Label,
     State,
-    SyntheticText,
     labels_of,
 )
 
@@ -218,7 +216,8 @@ def measure_trust(
     """Return the chance of each label to be right when the teacher gives it.
 
     Few texts of a class are audited, so that its share is drawn to that of all labels; which is
-    neither 0 nor 1, by the rule of succession.
+    neither 0 nor 1, by the rule of succession. Of a class without an audited text only that is
+    known: whatever got its label got it wrongly.
 
     Examples
     --------
@@ -233,22 +232,13 @@ def measure_trust(
             n_given[own] += 1
             n_right[own] += own in labels_of(label)
     overall = (n_right.total() + 1) / (n_given.total() + 2)
+    audited = {own for label in y for own in labels_of(label)}
     return {
         label: (n_right[label] + N_PRIOR * overall) / (n_given[label] + N_PRIOR)
+        if label in audited
+        else overall
         for label in classes
     }
-
-
-def weigh_by_audit(judged: Sequence[SyntheticText], audit: Audit) -> list[SyntheticText]:
-    """Multiply the weight of each text by the trust in its label, or the mean of its labels."""
-    weighed = list(judged)
-    for i, text in enumerate(judged):
-        if text.verdict == "accepted" and labels_of(
-            text.label
-        ):  # else it can be any label, or none
-            trust = sum(audit.trust[label] for label in labels_of(text.label))
-            weighed[i] = replace(text, weight=text.weight * trust / len(labels_of(text.label)))
-    return weighed
 
 
 def _share(hits: Any) -> float | None:

@@ -28,6 +28,7 @@ from pgkd.preparation import prepare
 from pgkd.protocols import Callback, Sampler, Teacher
 from pgkd.ranks import broadcast, check_shared, is_main_process
 from pgkd.records import Event, Example, FloatArray, Label, SyntheticText
+from pgkd.selection import FACTORS, HARMFUL
 from pgkd.students.base import predict_label_proba, predict_proba
 from pgkd.targets import find_kind
 from pgkd.validation import check_mask
@@ -94,9 +95,9 @@ class PGKDClassifier(AbstainingClassifier):
     audit_size : int, default=0
         Training texts that the teacher labels before the first cycle, about three times each, to be
         compared with the student: see `audit_`. A teacher that is no better is warned about,
-        classes in which it is worse are asked for less, and the texts of a class weigh as much as
-        the teacher can be trusted with its label. Never gate texts: what the teacher sees
-        must not decide what is kept. Needs a teacher with ``annotate(requests)``.
+        classes in which it is worse are asked for less, and the weight of a text is multiplied by
+        the trust in its label, if the student takes weights. Never gate texts: what the teacher
+        sees must not decide what is kept. Needs a teacher with ``annotate(requests)``.
     verification : {"filter", "weight"}, default=None
         Have the teacher label each text that it wrote, without the label that it gave. One that it
         labels otherwise is rejected, or weighs 0.3 as much. It takes about another request for each
@@ -107,7 +108,7 @@ class PGKDClassifier(AbstainingClassifier):
         verification; at least 2.
     rollback : bool, default=True
         Whether the gate decides. ``False`` keeps every cycle and returns the last student: for
-        ablations, since nothing then keeps a teacher from doing harm.
+        ablations, as `synthetic_weight=1.0` is, which leaves nothing to keep a teacher from harm.
     warm_start : bool, default=False
         Go on from the student's weights in each cycle, with ``partial_fit`` on all texts, instead
         of training it anew. If `student` is fitted, it is the baseline as it is. Out-of-fold
@@ -424,7 +425,8 @@ class PGKDClassifier(AbstainingClassifier):
             Which texts of `synthetic_` are learnt; a callable gets each
             :class:`~pgkd.records.SyntheticText` and returns a bool. ``None``: the accepted ones, so
             that ``student_`` becomes what `fit` made it. A text that was not accepted gets the
-            `synthetic_weight` of its cycle, or of the best cycle if that came later.
+            `synthetic_weight` of its cycle, or of the best cycle if that came later, and one of a
+            harmful batch 0.1; times the trust that an audit has in its label.
 
         Returns
         -------
@@ -472,7 +474,10 @@ class PGKDClassifier(AbstainingClassifier):
         if text.verdict == "accepted":
             return text.weight
         number = min(max(text.cycle, self.best_cycle_), self.n_cycles_)
-        return self.history_[number].synthetic_weight
+        factor = self.history_[number].synthetic_weight
+        if text.reason == HARMFUL:
+            factor = min(FACTORS)
+        return factor if self.audit_ is None else factor * self.audit_.weigh(text)
 
     @property
     def temperature_(self) -> float:

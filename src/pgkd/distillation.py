@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from pgkd.audit import audit, weigh_by_audit
+from pgkd.audit import audit
 from pgkd.buying import Buyer
 from pgkd.curation import Curator, count_reasons, enter, enter_refused
 from pgkd.diversity import measure_diversity
@@ -43,7 +43,7 @@ from pgkd.records import (
 )
 from pgkd.samplers.base import find_choices, needs_feedback
 from pgkd.samplers.unguided import UnguidedSampler
-from pgkd.selection import Selector, Version, to_example
+from pgkd.selection import HARMFUL, Selector, Version, to_example
 from pgkd.verification import verify
 
 #: Why texts that the gate let pass are not learnt.
@@ -366,6 +366,15 @@ class Distillation:
             n_candidates=self.n_candidates,
         )
 
+    def _weigh(self, judged: list[SyntheticText]) -> list[SyntheticText]:
+        """Trust the labels as far as the audit does."""
+        if self.audit is None or not self.student_learner.takes_weights:
+            return judged
+        return [
+            replace(t, weight=t.weight * self.audit.weigh(t)) if t.verdict == "accepted" else t
+            for t in judged
+        ]
+
     def _audit(self) -> None:
         """Compare the teacher with the baseline, if that is wanted, before it is relied on."""
         if not self.audit_size or self.buyer.is_budget_spent():
@@ -408,15 +417,17 @@ class Distillation:
         generations = self.buyer.ask(requests)
         self._take_from_pool(generations)
         judged = self._verify(self.curator.judge(generations, number), rng)
-        if self.audit is not None:
-            judged = weigh_by_audit(judged, self.audit)
+        judged = self._weigh(judged)
         usage, saved = self.buyer.usage - bill[0], self.buyer.saved - bill[1]
         # ... the student learns it, and the gate says whether it may stay.
         accepted = [text for text in judged if text.verdict == "accepted"]
         version = self.selector.choose(self.current.version, accepted, self.current.student)
         learnt = version.synthetic[len(self.current.version.synthetic) :]
         judged = [_judge_by_student(text, learnt) for text in judged]
-        candidate = self._make_candidate(number, version) if learnt else self.current
+        if learnt:
+            candidate = self._make_candidate(number, version)
+        else:  # evaluated, perhaps
+            candidate = self.current = replace(self.current, version=version)
         reason = self.judge.reason_to_roll_back(candidate, self.best)
         if reason is not None:
             judged = [_roll_back(text, reason) for text in judged]
@@ -577,7 +588,7 @@ def _measure(learnt: Sequence[Example]) -> Diversity | None:
 def _judge_by_student(text: SyntheticText, learnt: Sequence[Example]) -> SyntheticText:
     if text.verdict != "accepted" or to_example(text) in learnt:
         return text
-    reason = "implausible label" if learnt else "harmful batch"
+    reason = "implausible label" if learnt else HARMFUL
     return replace(text, verdict="rejected", reason=reason, weight=0.0)
 
 

@@ -31,7 +31,7 @@ from pgkd.records import (
 #: One text more that is right is a gain of exactly one standard error: rounding must not decide.
 ROUNDING = 1e-12
 #: Standard errors by which a student must be worse to be given up: a one-sided test at 5 %.
-Z = 1.64
+Z_WORSE = 1.64
 #: Scores of a student from its probabilities: ``score(y, probabilities, rows)``, greater is better.
 Scorer = Callable[[Any, Any, Any], float]
 

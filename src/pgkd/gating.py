@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pgkd.evaluation import ROUNDING, Z, make_gate_scorer, make_report
+from pgkd.evaluation import ROUNDING, Z_WORSE, make_gate_scorer, make_report
 from pgkd.learning import LabelledTexts
 from pgkd.records import Choice, FloatArray, LabelArray, StudentReport
 from pgkd.selection import Version
@@ -71,10 +71,11 @@ class Judge:
         if not self.rollback or loss <= 0:
             return None
         error = self._standard_error(candidate, best)
-        if loss <= Z * error + ROUNDING or self._is_log_loss_better(candidate, best, n_errors=0):
+        can_tell = loss > Z_WORSE * error + ROUNDING
+        if not can_tell or self._is_log_loss_better(candidate, best, n_errors=0):
             return None
         return (
-            f"the gate score fell by {loss:.4g}, more than {Z} times its standard error of "
+            f"the gate score fell by {loss:.4g}, more than {Z_WORSE} times its standard error of "
             f"{error:.2g}, and the log loss is no better"
         )
 

@@ -135,8 +135,11 @@ class Learner:
 
     def weigh(self, text: Example | SyntheticText, factor: float) -> float:
         """Weigh a generated text; `factor` is no judgement of a class without labelled texts."""
-        known = all(label in self._labelled_classes for label in text.labels)
-        return text.weight * (factor if known else 1.0)
+        return text.weight * (factor if self.knows(text) else 1.0)
+
+    def knows(self, text: Example | SyntheticText) -> bool:
+        """Whether there are labelled texts of all of a text's labels."""
+        return all(label in self._labelled_classes for label in text.labels)
 
     def fit_baseline(self, labelled: LabelledTexts, synthetic: Sequence[Example]) -> Any:
         """Train on the labelled texts; with `warm_start` a fitted student is the baseline as is."""

@@ -193,7 +193,8 @@ class Batch:
     Attributes
     ----------
     requested, counts : mapping of label to int
-        Texts that were asked for, and that the candidate learnt, of each class.
+        Texts that were asked for, and that the candidate learnt, of each class; or was to learn,
+        if that turned out to harm it.
     tokens : mapping of {"generated", "pool"} to int
         Input and output tokens that texts of each source took.
     feedback : StudentReport or None
@@ -463,7 +464,8 @@ class SyntheticText:
         US dollars: an equal share of what the request took among the texts of its answer. ``None``
         when that is not known.
     verdict : {"accepted", "rejected", "rolled back"}
-        Accepted texts are what `fit` trained ``student_`` on. Rejected: by curation. Rolled back:
+        Accepted texts are what `fit` trained ``student_`` on. Rejected: by curation, or by what
+        they did to the student out of fold. Rolled back:
         with its whole cycle, because the gate got worse, the baseline was returned, or the
         cycle was not finished.
     reason : str or None
@@ -528,12 +530,12 @@ class Audit:
         In the order of ``classes_``; classes without an audited text are left out.
     settled : frozenset of labels
         Classes in which the student is better, by more than one standard error.
-    trust : mapping of label to float
-        The chance, in (0, 1), that a label is right when the teacher gives it: a weight of its
-        texts. Of the texts that got the label, the share that have it, as if two more had the
-        share of all labels.
     usage : Usage
         What the audit took from the teacher; no cycle of ``history_`` counts it.
+    trust : mapping of label to float
+        The chance, in (0, 1), that a label is right when the teacher gives it. Of the texts that
+        got the label, the share that have it, as if two more had the share of all labels; for a
+        class without an audited text, the share of all labels.
     """
 
     n_texts: int
@@ -547,8 +549,13 @@ class Audit:
     advantage: tuple[float, float]
     classes: Mapping[Label, ClassAudit]
     settled: frozenset[Label] = frozenset()
-    trust: Mapping[Label, float] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
+    trust: Mapping[Label, float] = field(default_factory=dict)
+
+    def weigh(self, text: SyntheticText) -> float:
+        """Return the trust in a text's label: of several the mean, 1 if it has none."""
+        trust = [self.trust.get(label, 1.0) for label in text.labels]
+        return sum(trust) / len(trust) if trust else 1.0
 
     @property
     def is_teacher_better(self) -> bool:

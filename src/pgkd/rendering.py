@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pgkd.calibration import MIN_TEXTS
 from pgkd.curation import NEAR_DUPLICATE, PLAUSIBLE
-from pgkd.evaluation import Z
+from pgkd.evaluation import Z_WORSE
 from pgkd.records import Audit, Diversity, Usage
+from pgkd.selection import HARMFUL
 from pgkd.text import make_valid
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ REASONS = {
         f"the student gave its label less than {PLAUSIBLE:g} times the probability of its own "
         "choice, and did better on the feedback texts without such texts"
     ),
-    "harmful batch": (
+    HARMFUL: (
         "at every weight that was tried the student did worse on the feedback texts than without "
-        f"the whole batch, by more than {Z} standard errors"
+        f"the whole batch, by more than {Z_WORSE} standard errors"
     ),
     "no label fits": "the teacher found no label of the shortlist fitting",
     "unreadable answer": "nothing could be read in the answer",
@@ -169,7 +170,7 @@ def _cycles(report: Report) -> Iterator[str]:
         if not cycle.kept:
             fate = f"rolled back: {cycle.reason}"
         elif cycle.number and not cycle.n_accepted:
-            fate = "not learnt" if "harmful batch" in cycle.rejected else "nothing to learn"
+            fate = "not learnt" if HARMFUL in cycle.rejected else "nothing to learn"
         elif cycle.number > report.returned_cycle:
             fate = "kept, but not in the student returned"
         scores = (cycle.gate_score, cycle.feedback_score)
@@ -285,7 +286,7 @@ def _audit(audit: Audit | None) -> Iterator[str]:
     yield audit.verdict
     line = (
         f"Of {audit.n_texts} training texts the teacher labels {audit.teacher_accuracy:.0%} right, "
-        "choosing among the student's likeliest classes, and the student, out of fold, "
+        "choosing from a shortlist, and the student, out of fold, "
         f"{audit.student_accuracy:.0%}."
     )
     if audit.teacher_accuracy_unaided is not None:
@@ -299,7 +300,7 @@ def _audit(audit: Audit | None) -> Iterator[str]:
     trust = sorted(audit.trust.items(), key=lambda item: item[1])
     if trust:
         least = ", ".join(f"{_code(label)} {share:.2f}" for label, share in trust[:N_CLASSES])
-        yield f"The texts of a class weigh as much as its label can be trusted; least: {least}."
+        yield f"The labels that it is to be trusted with least (`audit_.trust`): {least}."
 
 
 def _diversity(diversity: Diversity | None) -> list[str]:
@@ -309,7 +310,7 @@ def _diversity(diversity: Diversity | None) -> list[str]:
     alike = ""  # unknown in runs that are older
     if diversity.classes:
         label, own = max(diversity.classes.items(), key=lambda item: item[1].similarity)
-        alike = f"{label} ({own.similarity:.2f})"
+        alike = f"{_code(label)} ({own.similarity:.2f})"
     return [*(f"{number:.2f}" for number in numbers), alike]
 
 

@@ -254,6 +254,8 @@ def _count_losses(history: Sequence[Cycle], rejected: Sequence[SyntheticText]) -
 def _to_json(value: Any) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
+    if hasattr(value, "_asdict"):  # a named tuple
+        value = value._asdict()
     if is_dataclass(value):
         return {field.name: _to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):

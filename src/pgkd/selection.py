@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pgkd.curation import find_plausible, find_plausible_sets
-from pgkd.evaluation import ROUNDING, GateScorer, Z
+from pgkd.evaluation import ROUNDING, Z_WORSE, GateScorer
 from pgkd.exceptions import InvalidInputError
 from pgkd.label_sets import indicate
 from pgkd.learning import LabelledTexts, Learner
@@ -17,6 +17,8 @@ from pgkd.records import Example, FloatArray, SyntheticText
 
 #: Factors of the weights of generated texts that are tried.
 FACTORS = (1.0, 0.3, 0.1)
+#: Why a whole batch is not learnt.
+HARMFUL = "harmful batch"
 
 Examples = tuple[Example, ...]
 
@@ -120,8 +122,8 @@ class Selector:
         """Choose what of the batch is learnt, and the weight of all generated texts.
 
         The texts that surprise the student are worth most from a good teacher, and from a weak one
-        they are mostly mistakes; and the weaker it is, the less its texts should weigh. Where even
-        so the student is worse than without the batch, its weight is 0: `current` is returned.
+        they are mostly mistakes; and the weaker it is, the less its texts should weigh. Where the
+        student is worse than without the batch at all weights, it has none: `current` is returned.
 
         Parameters
         ----------
@@ -134,26 +136,33 @@ class Selector:
         if not texts:
             return current
         batch = tuple(map(to_example, texts))
+        plausible = self._find_plausible(student, batch)
+        is_filtered = 0 < len(plausible) < len(batch)
+        is_weighed = self.synthetic_weight == "auto" and self.learner.takes_weights
+        if (is_filtered or is_weighed) and current.probabilities is None:
+            current = self.evaluate(current, student)
         fold_batches = self._spread(texts)
         versions = [current.add(batch, fold_batches)]
-        plausible = self._find_plausible(student, batch)
-        if 0 < len(plausible) < len(batch):
+        if is_filtered:
             versions.append(self._add_plausible(current, plausible, fold_batches))
         if self.synthetic_weight != "auto":
             versions = [version.weigh(float(self.synthetic_weight)) for version in versions]
-        is_weighed = self.synthetic_weight == "auto" and self.learner.takes_weights
         if len(versions) == 1 and not is_weighed:
             return versions[0]
         best = self.evaluate(versions[0], student)
         for version in versions[1:]:
             best = self._prefer(self.evaluate(version, student), best)
-        if is_weighed:
-            for factor in FACTORS:
-                if factor != best.factor:
-                    best = self._prefer(self.evaluate(best.weigh(factor), student), best)
-            if current.probabilities is None:
-                current = self.evaluate(current, student)
-            best = self._prefer(current, best, n_errors=Z)
+        if not is_weighed:
+            return best
+        tried = [best]
+        for factor in FACTORS:
+            if factor != best.factor:
+                tried.append(self.evaluate(best.weigh(factor), student))
+                best = self._prefer(tried[-1], best)
+        # No labelled text tells what a class without any gains.
+        is_judged = all(self.learner.knows(example) for example in batch)
+        if is_judged and all(self._prefer(current, v, Z_WORSE) is current for v in tried):
+            return current
         return best
 
     def _spread(self, texts: Sequence[SyntheticText]) -> list[Examples]:
@@ -173,8 +182,6 @@ class Selector:
     ) -> Version:
         if not self.out_of_fold:
             return current.add(plausible, [()] * len(fold_batches))  # nobody asks
-        if not current.fold_students:
-            current = self.predict_out_of_fold(current)
         pairs = zip(current.fold_students, fold_batches)
         return current.add(plausible, [self._find_plausible(*pair) for pair in pairs])
 
