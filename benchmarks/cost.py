@@ -5,7 +5,7 @@
 
 Nothing is run: the speeds, and the tokens that an LLM takes for a text of banking77 (prompts of
 pgkd's annotator, all 77 classes, counted by Qwen's tokenizer), are the medians of
-results/inference.jsonl. The machine is busy all the time. Prices of LLMs are those of the installed
+results/inference_avx2.jsonl. The machine is busy all the time. Prices of LLMs are those of the installed
 genai-prices, without discounts for batches or cached prompts, which take half and up to nine tenths
 off; the price of the machine is the argument, by default AWS on demand, N. Virginia, Linux: the
 first generation of EPYC, as most of this table was measured on.
@@ -87,7 +87,7 @@ def main():
     parser.add_argument("--price-source", default=SOURCE)
     parser.add_argument("--price-date", default="2026-11-24")
     parser.add_argument("--llms", nargs="+", default=LLMS, metavar="PROVIDER:MODEL")
-    parser.add_argument("--inference", type=Path, default=RESULTS / "inference.jsonl")
+    parser.add_argument("--inference", type=Path, default=RESULTS / "inference_avx2.jsonl")
     parser.add_argument("--results", type=Path, default=RESULTS / "cost.jsonl")
     args = parser.parse_args()
 
