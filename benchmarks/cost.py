@@ -6,9 +6,9 @@
 Nothing is run: the speeds, and the tokens that an LLM takes for a text of banking77 (prompts of
 pgkd's annotator, all 77 classes, counted by Qwen's tokenizer), are the medians of
 results/inference_avx2.jsonl. The machine is busy all the time. Prices of LLMs are those of the
-installed genai-prices, without discounts for batches or cached prompts, which take half and up to nine tenths
-off; the price of the machine is the argument, by default AWS on demand, N. Virginia, Linux: the
-first generation of EPYC, as most of this table was measured on.
+installed genai-prices, without discounts for batches or cached prompts, which take half and up to
+nine tenths off; the price of the machine is the argument, by default AWS on demand, N. Virginia,
+Linux: the first generation of EPYC, on which those speeds were measured.
 
 The paper's figures (arXiv 2411.05045, Table 5) are for a batch of 64 texts of about 1,000 tokens,
 fifty times as long as these: compare the ratios, not the dollars.
