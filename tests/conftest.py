@@ -71,6 +71,12 @@ class Recorder:
 
 
 @pytest.fixture
+def float32(monkeypatch):
+    """Train in float32, as predictions are made, also where the CPU has bfloat16."""
+    monkeypatch.setattr("pgkd.students._training.has_fast_bf16", lambda device: False)
+
+
+@pytest.fixture
 def data():
     """60 texts of three classes and their labels."""
     rows = [(write_text(label, i), label) for i in range(20) for label in WORDS]

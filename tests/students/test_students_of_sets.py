@@ -84,6 +84,7 @@ def test_labels_that_no_text_or_every_text_has(tiny_bert, tmp_path):
     np.testing.assert_array_equal(exported.predict(TEXTS), student.predict(TEXTS))
 
 
+@pytest.mark.usefixtures("float32")
 def test_validation_texts_keep_the_best_epoch(tiny_bert):
     student = TransformerStudent(tiny_bert, n_epochs=3, learning_rate=3e-3, random_state=0)
     student.fit(TEXTS, Y, X_val=TEXTS[:9], y_val=Y[:9])

@@ -72,6 +72,7 @@ def test_same_seed_same_weights(student, params):
 # Early stopping
 
 
+@pytest.mark.usefixtures("float32")
 def test_stops_early(student):
     student.set_params(n_epochs=30, patience=2).fit(TEXTS, LABELS, X_val=TEXTS, y_val=WRONG)
     losses = student.validation_loss_
@@ -167,6 +168,7 @@ def test_lora(student, tmp_path):
         )
 
 
+@pytest.mark.usefixtures("float32")
 def test_lora_keeps_the_best_weights(student):
     student.set_params(lora_rank=2, n_epochs=5, learning_rate=0.02, patience=None)
     student.fit(TEXTS, LABELS, X_val=TEXTS, y_val=WRONG)

@@ -138,6 +138,7 @@ def test_bad_weights(student, weights):
         student.fit(TEXTS, LABELS, weights)
 
 
+@pytest.mark.usefixtures("float32")
 def test_best_weights_are_restored(student):
     """Wrong validation labels: the better it learns, the worse it gets."""
     wrong = [{"card": "pin", "pin": "rate", "rate": "card"}[label] for label in LABELS]
