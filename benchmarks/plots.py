@@ -82,16 +82,16 @@ def draw_noise():
 
 
 def draw_real_llm():
-    rows = read_rows(RESULTS / "real_llm.jsonl")
+    rows = [r for r in read_rows(RESULTS / "real_llm.jsonl") if r["n_cycles"] <= 1]
     values = collect(rows, "dataset", "arm", metric="accuracy")
-    groups = list(values)
+    groups = sorted(values, key=lambda group: group[0])[::-1]
     if not groups:
         return
     figure, axes = plt.subplots(figsize=(7, 0.35 * len(groups) + 1))
     for y, key in enumerate(groups):
         axes.plot(list(values[key].values()), [y] * len(values[key]), "o", color="tab:blue")
     axes.set_yticks(range(len(groups)), [f"{dataset}, {arm}" for dataset, arm in groups])
-    axes.set_xlabel("accuracy on the test file, a point a seed")
+    axes.set_xlabel("accuracy on the test file after one cycle, a point a seed")
     save(figure, "real_llm")
 
 
