@@ -178,6 +178,7 @@ def main():
 
     path = RESULTS / "real_llm.jsonl"
     known = {tuple(r[k] for k in KEYS) for r in read_rows(path)}
+    made = []
     for dataset in args.datasets:
         todo = [
             (seed, arm)
@@ -190,9 +191,10 @@ def main():
             for seed, arm in todo:
                 row = run(args.data, dataset, seed, arm, n_asked(arm, args.cycles), teacher)
                 print(json.dumps(row), flush=True)
-                if tuple(row[k] for k in KEYS) not in known:
+                made.append(row)
+                if not args.replay:
                     append(path, row)
-    report(read_rows(path), args)
+    report(made if args.replay else read_rows(path), args)
 
 
 def n_asked(arm, n_cycles):
