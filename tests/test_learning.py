@@ -81,9 +81,8 @@ def test_a_scout_s_weights_are_not_forced_on_a_student_that_takes_none(student, 
 
 
 def test_without_rollback_a_scout_s_last_student_is_trained(dear, student, data):
-    clf = fit(
-        WordTeacher(wrong=True), dear, data, scout=student, refit_on_all=False, rollback=False
-    )
+    params = {"refit_on_all": False, "rollback": False, "synthetic_weight": 1.0}
+    clf = fit(WordTeacher(wrong=True), dear, data, scout=student, **params)
     assert clf.best_cycle_ == clf.n_cycles_
     assert len(dear.fits) == 2
 
@@ -158,11 +157,15 @@ def test_warm_start_wants_what_it_needs(dear, student, data):
         fit(WordTeacher(), dear, data, warm_start=True)
 
 
-def test_wrong_texts_get_a_low_weight(data):
-    student = make_pipeline(TfidfVectorizer(), LogisticRegression(C=100))
-    params = {"max_cycles": 1, "samples_per_cycle": 90}
+def test_wrong_texts_get_a_low_weight_or_none(data):
+    student = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))
+    params = {"max_cycles": 1, "samples_per_cycle": 12}
     [_, cycle] = fit(WordTeacher(wrong=True), student, data, **params).history_
-    assert cycle.synthetic_weight < 1
+    assert (cycle.synthetic_weight, cycle.n_accepted) == (0.1, 1)
+    params["samples_per_cycle"] = 90
+    [_, cycle] = fit(WordTeacher(wrong=True), student, data, **params).history_
+    assert cycle.rejected["harmful batch"] > 50
+    assert cycle.n_accepted == 0
     [_, cycle] = fit(HalfWrong(), student, data, synthetic_weight=1.0, **params).history_
     assert cycle.synthetic_weight == 1
     [_, cycle] = fit(WordTeacher(), student, data, **params).history_
@@ -208,7 +211,8 @@ def test_classes_without_a_text_are_learnt(student, data):
 
 
 def test_without_rollback_every_cycle_stays(student, data):
-    clf = fit(WordTeacher(wrong=True), student, data, rollback=False, samples_per_cycle=40)
+    params = {"synthetic_weight": 1.0, "samples_per_cycle": 40}
+    clf = fit(WordTeacher(wrong=True), student, data, rollback=False, **params)
     assert all(cycle.kept for cycle in clf.history_)
     assert clf.best_cycle_ == clf.n_cycles_
 
