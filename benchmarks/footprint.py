@@ -1,11 +1,12 @@
 """What pgkd takes: time to import, disk to install, size of what is saved, memory to predict.
 
-    python benchmarks/footprint.py MODELS [--repeats 9] [--install]
+    python benchmarks/footprint.py MODELS [--repeats 9] [--install] [--stream N]
 
 MODELS is a folder with fitted students and their exports, as `inference.py` leaves it in its run
 directory. Each import and each prediction is a process of its own. `--install` installs what is
 needed to train and what is needed to predict into two folders with pip, which takes minutes;
 wheels of torch differ by gigabytes between machines. The results are written anew each time.
+`--stream`: no more than what a stream of so many texts takes, by the exported static student.
 """
 
 import argparse
@@ -48,6 +49,19 @@ path = sys.argv[1]
 s.predict(["where is the parcel that I ordered last week"] * 1000)
 print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024)
 """
+STREAM = """
+import random, re, sys, time
+import pgkd.runtime
+s = pgkd.runtime.load(sys.argv[1])
+words = "card pin rate transfer fee my lost why where when refund payment".split()
+rng = random.Random(0)
+texts = (" ".join(rng.choices(words, k=11)) for _ in range(int(sys.argv[2])))
+start = time.perf_counter()
+for n, _ in enumerate(s.predict_iter(texts), start=1):
+    if n == 10 ** (len(str(n)) - 1) and n >= 100_000:
+        peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+        print(f"{n:,} texts: peak {peak:.0f} MiB, {time.perf_counter() - start:.0f} s", flush=True)
+"""
 INSTALLS = {
     "to train: pgkd": ["."],
     "to predict: pgkd without its dependencies, ONNX Runtime, tokenizers": [
@@ -86,7 +100,12 @@ def main():
     parser.add_argument("models", type=Path)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--install", action="store_true")
+    parser.add_argument("--stream", type=int, metavar="N")
     args = parser.parse_args()
+    if args.stream:
+        command = [sys.executable, "-c", STREAM, args.models / "static-exported", str(args.stream)]
+        subprocess.run(command, check=True)
+        return
 
     path = RESULTS / "footprint.json"
     found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
