@@ -18,6 +18,7 @@ class Writer(LLMTeacher):
     """Writes what the schema asks for, and counts tokens as a tokenizer would (4 characters)."""
 
     price = (1.0, 4.0)
+    max_concurrency = 1  # so that the same answers come, and so the same run, each time
     n_asked = 0
 
     def complete(self, messages, *, schema):
