@@ -105,12 +105,12 @@ def adaptive(job):
 #: Names of engines: the function, and the packages whose versions are told.
 ENGINES = {
     "torch": (torch, ["torch"]),
-    "onnxruntime": (exported("onnx"), ["onnxruntime"]),
-    "onnxruntime_int8": (exported("onnx-int8"), ["onnxruntime"]),
+    "onnxruntime": (exported("onnx", engine="onnxruntime"), ["onnxruntime"]),
+    "onnxruntime_int8": (exported("onnx-int8", engine="onnxruntime"), ["onnxruntime"]),
     "openvino": (exported("openvino"), ["openvino"]),
     "openvino_bf16": (exported("openvino", precision="bfloat16"), ["openvino"]),
     "embedding": (embedding, ["torch"]),
-    "embedding_onnxruntime": (exported("embedding-onnx"), ["onnxruntime"]),
+    "embedding_onnxruntime": (exported("embedding-onnx", engine="onnxruntime"), ["onnxruntime"]),
     "static": (static, ["tokenizers"]),
     "static_exported": (exported("static-exported"), ["tokenizers"]),
     "tfidf": (tfidf, ["scikit-learn"]),
