@@ -59,8 +59,11 @@ SAMPLERS = {
     "pgkd_verified": PerformanceGuidedSampler(**SIZES),
     "pgkd_finetuned": PerformanceGuidedSampler(**SIZES),
 }
+ARMS = ["baseline", "baseline_finetuned", *SAMPLERS, "zero_shot"]
 KEYS = ("dataset", "seed", "arm", "n_cycles")
 PER_CYCLE, N_ZERO_SHOT = 100, 200
+#: Training texts that no run sees, at most: the small set's test file is not drawn as they are.
+N_HIDDEN = 2000
 
 
 class PatientTeacher(OpenAITeacher):
@@ -70,26 +73,28 @@ class PatientTeacher(OpenAITeacher):
 
 
 def take_per_class(texts, y, n, seed):
-    """Draw `n` texts of each class, or all there are."""
+    """Draw `n` texts of each class, or all there are, and `N_HIDDEN` of the others."""
     order = np.random.default_rng(seed).permutation(len(y))
     rows = np.concatenate([order[y[order] == label][:n] for label in np.unique(y)])
-    return [texts[i] for i in rows], y[rows]
+    others = order[~np.isin(order, rows)][:N_HIDDEN]
+    return tuple(([texts[i] for i in chosen], y[chosen]) for chosen in (rows, others))
 
 
 def run(data, dataset, seed, arm, n_cycles, teacher):
     n, task = DATASETS[dataset]
-    labelled = take_per_class(*read(data / dataset / "train.csv"), n, seed)
+    labelled, hidden = take_per_class(*read(data / dataset / "train.csv"), n, seed)
     X_test, y_test = read(data / dataset / "test.csv")
     row = {"dataset": dataset, "seed": seed, "arm": arm, "n_cycles": n_cycles}
     student = EmbeddingStudent(fetch_minilm())
     if arm == "zero_shot":
         chosen = np.random.default_rng(seed).permutation(len(y_test))[:N_ZERO_SHOT]
         X_test, y_test = [X_test[i] for i in chosen], y_test[chosen]
-        predicted = label_zero_shot(teacher, X_test, tuple(np.unique(labelled[1]).tolist()), task)
-    elif arm == "baseline":
-        predicted = clone(student).fit(*labelled).predict(X_test)
+        classes = tuple(np.unique(labelled[1]).tolist())
+        return row | score(label_zero_shot(teacher, X_test, classes, task), y_test)
+    if arm == "baseline":
+        clf = clone(student).fit(*labelled)
     elif arm == "baseline_finetuned":
-        predicted = make_finetuned(seed).fit(*labelled).predict(X_test)
+        clf = make_finetuned(seed).fit(*labelled)
     else:
         is_finetuned = arm == "pgkd_finetuned"
         clf = PGKDClassifier(
@@ -106,7 +111,6 @@ def run(data, dataset, seed, arm, n_cycles, teacher):
             random_state=seed,
             verbose=1,
         ).fit(*labelled)
-        predicted = clf.predict(X_test)
         row |= {
             "gate_gain": clf.choice_.last_score - clf.choice_.baseline_score,
             "gate_error": clf.choice_.standard_error,
@@ -115,9 +119,15 @@ def run(data, dataset, seed, arm, n_cycles, teacher):
             "input_tokens": clf.usage_.input_tokens,
             "output_tokens": clf.usage_.output_tokens,
         }
-    row["accuracy"] = accuracy_score(y_test, predicted)
-    row["f1_macro"] = f1_score(y_test, predicted, average="macro", zero_division=0)
-    return row
+    row |= {f"hidden_{k}": v for k, v in score(clf.predict(hidden[0]), hidden[1]).items()}
+    return row | score(clf.predict(X_test), y_test)
+
+
+def score(predicted, y):
+    return {
+        "accuracy": accuracy_score(y, predicted),
+        "f1_macro": f1_score(y, predicted, average="macro", zero_division=0),
+    }
 
 
 def make_finetuned(seed):
@@ -169,7 +179,7 @@ def main():
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--datasets", nargs="+", default=list(DATASETS), choices=DATASETS)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--arms", nargs="+", default=["baseline", *SAMPLERS, "zero_shot"])
+    parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
     parser.add_argument("--cycles", type=int, default=3)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--replay", action="store_true", help="use recorded answers only")
@@ -202,20 +212,30 @@ def n_asked(arm, n_cycles):
     return n_cycles if arm in SAMPLERS else 0
 
 
+def find_baseline(rows, arm, metric):
+    """Find what an arm's student has by seed without the LLM."""
+    if arm not in SAMPLERS:
+        return {}
+    name = "baseline_finetuned" if arm == "pgkd_finetuned" else "baseline"
+    return {r["seed"]: r[metric] for r in rows if r["arm"] == name}
+
+
 def report(rows, args):
+    metrics = ("accuracy", "f1_macro", "hidden_accuracy", "hidden_f1_macro")
     for dataset in args.datasets:
         own = [r for r in rows if r["dataset"] == dataset and r["n_cycles"] in (0, args.cycles)]
-        baseline = {r["seed"]: r for r in own if r["arm"] == "baseline"}
         print(
-            f"\n{dataset}\n| arm | seeds | accuracy | macro F1 | accuracy - baseline | tokens "
-            "| learnt | weight | gain on the gate |"
+            f"\n{dataset}; - baseline\n| arm | seeds | accuracy | macro F1 | accuracy, hidden texts "
+            "| macro F1, hidden texts | tokens | learnt | weight | gain on the gate |"
         )
-        print("|---|---|---|---|---|---|---|---|---|")
+        print("|" + 10 * "---|")
         for arm in dict.fromkeys(r["arm"] for r in own):
             mine = [r for r in own if r["arm"] == arm]
-            cells = [show([r[m] for r in mine]) for m in ("accuracy", "f1_macro")]
-            gains = [r["accuracy"] - baseline[r["seed"]]["accuracy"] for r in mine]
-            cells.append(show(gains, sign="+"))
+            cells = []
+            for metric in metrics:
+                base = find_baseline(own, arm, metric)
+                found = [r[metric] - base.get(r["seed"], 0) for r in mine if metric in r]
+                cells.append(show(found, sign="+" if base else "") if found else "")
             if arm in SAMPLERS:
                 tokens = np.mean([r["input_tokens"] + r["output_tokens"] for r in mine])
                 weights = sorted({r["weights"][-1] for r in mine}, reverse=True)
