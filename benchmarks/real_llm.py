@@ -225,8 +225,8 @@ def report(rows, args):
     for dataset in args.datasets:
         own = [r for r in rows if r["dataset"] == dataset and r["n_cycles"] in (0, args.cycles)]
         print(
-            f"\n{dataset}; - baseline\n| arm | seeds | accuracy | macro F1 | accuracy, hidden texts "
-            "| macro F1, hidden texts | tokens | learnt | weight | gain on the gate |"
+            f"\n{dataset}; - baseline\n| arm | seeds | accuracy | macro F1 | accuracy, hidden "
+            "| macro F1, hidden | tokens | learnt | weight | gain on the gate |"
         )
         print("|" + 10 * "---|")
         for arm in dict.fromkeys(r["arm"] for r in own):
