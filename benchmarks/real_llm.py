@@ -161,7 +161,7 @@ def record(dataset, run_dir, replay, server):
             "qwen",
             base_url=base_url,
             max_tokens=600,  # a small LLM may repeat itself for ever
-            max_concurrency=4,
+            max_concurrency=6,
             timeout=1800,  # slow machines read 10 tokens a second
             price=(0, 0),
         )

@@ -137,8 +137,15 @@ def test_classes_of_a_request_share_a_fold():
     for seed in range(5):
         views = look_at_folds(state, ("a", "b", "c"), 1, np.random.default_rng(seed))
         assert [view.folds for view in views.values()] == [(1, 1), (1, 1), (3,)]
-    both = look_at_folds(state, ("a",), 2, np.random.default_rng(0))["a"]
-    assert set(both.folds) == {0, 1}
+
+
+@pytest.mark.parametrize(("n_folds", "n_shown"), [(1, 1), (2, 1), (3, 2), (5, 3)])
+def test_half_of_the_folds_do_not_see_what_is_written_for_a_class(n_folds, n_shown):
+    examples = tuple(Example(f"text {i}", "a") for i in range(n_folds))
+    state = State(1, ("a",), examples, folds=tuple(range(n_folds)))
+    for n_texts, expected in ((1, 1), (9, n_shown)):
+        view = look_at_folds(state, ("a",), n_texts, np.random.default_rng(0))["a"]
+        assert len(view.examples) == len(set(view.folds)) == expected
 
 
 def total_counts(requests):

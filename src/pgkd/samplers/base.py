@@ -93,8 +93,10 @@ def look_at_folds(
 ) -> dict[Label, State]:
     """Narrow a state to what a request may show of each class: the texts of few folds.
 
-    No more folds than have `n_texts` of the class between them, and the same for all classes as far
-    as that goes; drawn at random, so that the next request shows other texts. See `State.folds`.
+    No more folds than have `n_texts` of the class between them, nor than half of those that have
+    any: else no student that predicts a text of the class would have learnt what is written for it.
+    The same folds for all classes as far as that goes; drawn at random, so that the next request
+    shows other texts. See `State.folds`.
     """
     if not state.folds:
         return dict.fromkeys(labels, state)
@@ -107,8 +109,8 @@ def look_at_folds(
     views = {}
     for label, own in sizes.items():
         chosen: Counter[int] = Counter()
-        for fold in folds:
-            if fold in own and chosen.total() < n_texts:
+        for fold in filter(own.__contains__, folds):
+            if chosen.total() < n_texts and len(chosen) < math.ceil(len(own) / 2):
                 chosen[fold] = own[fold]
         views[label] = _narrow(state, chosen)
     return views
