@@ -46,9 +46,12 @@ N_CLASSES = {"banking77": 77, "massive_en": 60, "hwu64": 64, "naics4": 269, "hin
 DATASETS = list(N_CLASSES)
 LARGEST = {"hint3_curekart": 400}  # of 592 texts
 UNGUIDED = UnguidedSampler()
+#: Arms that share out the same number of texts over fewer cycles than 6.
+N_CYCLES = {"one_shot": 1, "guided_3": 3}
 #: Arms whose name is not that of a quota of the guided sampler.
 SAMPLERS = {
     "guided": PerformanceGuidedSampler(),
+    "guided_3": PerformanceGuidedSampler(),
     "uniform": UNGUIDED,
     "prior": UnguidedSampler(quota="prior"),
     "one_shot": UNGUIDED,
@@ -86,7 +89,7 @@ def run(data, dataset, size, seed, arm, scoring, student_name, has_scout):
             student.set_params(sgdclassifier__random_state=seed)
         model = student.fit(*labelled)
     else:
-        n_cycles = 1 if arm == "one_shot" else 6
+        n_cycles = N_CYCLES.get(arm, 6)
         model = PGKDClassifier(
             PoolTeacher(*hidden, random_state=seed),
             student,
@@ -146,38 +149,32 @@ def list_tables(args):
 
 
 def report(rows, args):
-    """Print a table a metric: each arm, and guided against the best control, paired by seed."""
-    for metric in (args.scoring,):
-        arms = ["baseline", *args.arms]
-        print(
-            f"\n{metric}\n| data set | labelled | "
-            + " | ".join(arms)
-            + " | guided - best control |"
-        )
-        print("|" + "---|" * (len(arms) + 3))
-        for dataset, size in list_tables(args):
-            values = {
-                arm: {
-                    r["seed"]: r[metric]
-                    for r in rows
-                    if (r["dataset"], r["size"], r["arm"], r["scoring"])
-                    == (dataset, size, arm, args.scoring)
-                    and r["seed"] < args.seeds
-                }
-                for arm in arms
+    """Print a table: each arm, and guided against the best control, paired by seed."""
+    arms = ["baseline", *args.arms]
+    guided = [arm for arm in arms if arm.startswith("guided")]
+    titles = ["data set", "labelled", *arms, *(f"{arm} - best control" for arm in guided)]
+    print(f"\n{args.scoring}\n| " + " | ".join(titles) + " |\n|" + "---|" * len(titles))
+    for dataset, size in list_tables(args):
+        values = {
+            arm: {
+                r["seed"]: r[args.scoring]
+                for r in rows
+                if (r["dataset"], r["size"], r["arm"], r["scoring"])
+                == (dataset, size, arm, args.scoring)
+                and r["seed"] < args.seeds
             }
-            if not values["baseline"]:
-                continue
-            cells = [show(list(v.values())) for v in values.values()]
-            controls = [a for a in ("uniform", "prior", "one_shot") if values.get(a)]
-            last = ""
-            if controls and values.get("guided"):
-                best = max(controls, key=lambda a: np.mean(list(values[a].values())))
-                seeds = sorted(set(values["guided"]) & set(values[best]))
-                difference = [values["guided"][s] - values[best][s] for s in seeds]
-                last = show(difference, sign="+")
-                last += f" ({best}; {count_wins(difference)})"
-            print(f"| {dataset} | {size} | " + " | ".join(cells) + f" | {last} |")
+            for arm in arms
+        }
+        if not values["baseline"]:
+            continue
+        cells = [show(list(v.values())) for v in values.values()]
+        controls = [a for a in ("uniform", "prior", "one_shot") if values.get(a)]
+        for arm in guided if controls else ():
+            best = max(controls, key=lambda a: np.mean(list(values[a].values())))
+            seeds = sorted(set(values[arm]) & set(values[best]))
+            difference = [values[arm][s] - values[best][s] for s in seeds]
+            cells.append(f"{show(difference, sign='+')} ({best}; {count_wins(difference)})")
+        print(f"| {dataset} | {size} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
