@@ -15,6 +15,8 @@ import matplotlib.pyplot as plt
 from common import RESULTS, interval, read_rows
 
 PLOTS = Path(__file__).parent / "plots"
+#: Cycles of the real LLM that are drawn.
+N_CYCLES = {"hint3_curekart": 3, "banking77": 1}
 
 
 def main():
@@ -43,9 +45,10 @@ def draw_ideal_teacher(scoring):
     rows = [r for r in read_rows(RESULTS / "ideal_teacher_tfidf.jsonl") if r["scoring"] == scoring]
     values = collect(rows, "dataset", "size", "arm", metric=scoring)
     groups = sorted({key[:2] for key in values})
-    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    arms = ["guided", "guided_3", "weakness", "errors", "uniform", "one_shot", "prior"]
+    arms = [arm for arm in arms if any(key[2] == arm for key in values)]
     figure, axes = plt.subplots(figsize=(8, 0.5 * len(groups) * len(arms) ** 0.5 + 1.5))
-    for i, arm in enumerate(a for a in arms if a != "baseline"):
+    for i, arm in enumerate(arms):
         points = [compare(values[(*g, arm)], values[(*g, "baseline")]) for g in groups]
         shown = [(y, p) for y, p in enumerate(points) if p]
         axes.errorbar(
@@ -56,6 +59,7 @@ def draw_ideal_teacher(scoring):
             label=arm,
         )
     axes.set_yticks(range(len(groups)), [f"{name}, {size}" for name, size in groups])
+    axes.set_ylim(-0.8, len(groups) - 0.2)
     axes.axvline(0, color="grey", linewidth=0.8)
     axes.set_xlabel(f"{scoring} on the test file, minus the baseline's")
     axes.set_title(f'Ideal teacher, scoring="{scoring}"')
@@ -82,7 +86,8 @@ def draw_noise():
 
 
 def draw_real_llm():
-    rows = [r for r in read_rows(RESULTS / "real_llm.jsonl") if r["n_cycles"] <= 1]
+    rows = [r for r in read_rows(RESULTS / "real_llm.jsonl") if r["arm"] != "zero_shot"]
+    rows = [r for r in rows if r["n_cycles"] in (0, N_CYCLES[r["dataset"]])]
     values = collect(rows, "dataset", "arm", metric="accuracy")
     groups = sorted(values, key=lambda group: group[0])[::-1]
     if not groups:
@@ -91,7 +96,7 @@ def draw_real_llm():
     for y, key in enumerate(groups):
         axes.plot(list(values[key].values()), [y] * len(values[key]), "o", color="tab:blue")
     axes.set_yticks(range(len(groups)), [f"{dataset}, {arm}" for dataset, arm in groups])
-    axes.set_xlabel("accuracy on the test file after one cycle, a point a seed")
+    axes.set_xlabel("accuracy on the test file, a point a seed")
     save(figure, "real_llm")
 
 
