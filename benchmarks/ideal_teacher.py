@@ -47,12 +47,13 @@ DATASETS = list(N_CLASSES)
 LARGEST = {"hint3_curekart": 400}  # of 592 texts
 UNGUIDED = UnguidedSampler()
 #: Arms that share out the same number of texts over fewer cycles than 6.
-N_CYCLES = {"one_shot": 1, "guided_3": 3}
+N_CYCLES = {"one_shot": 1, "guided_3": 3, "uniform_3": 3}
 #: Arms whose name is not that of a quota of the guided sampler.
 SAMPLERS = {
     "guided": PerformanceGuidedSampler(),
     "guided_3": PerformanceGuidedSampler(),
     "uniform": UNGUIDED,
+    "uniform_3": UNGUIDED,
     "prior": UnguidedSampler(quota="prior"),
     "one_shot": UNGUIDED,
     "evokd": EvoKDSampler(),
@@ -168,7 +169,7 @@ def report(rows, args):
         if not values["baseline"]:
             continue
         cells = [show(list(v.values())) for v in values.values()]
-        controls = [a for a in ("uniform", "prior", "one_shot") if values.get(a)]
+        controls = [a for a in ("uniform", "uniform_3", "prior", "one_shot") if values.get(a)]
         for arm in guided if controls else ():
             best = max(controls, key=lambda a: np.mean(list(values[a].values())))
             seeds = sorted(set(values[arm]) & set(values[best]))

@@ -109,8 +109,8 @@ def look_at_folds(
     views = {}
     for label, own in sizes.items():
         chosen: Counter[int] = Counter()
-        for fold in filter(own.__contains__, folds):
-            if chosen.total() < n_texts and len(chosen) < math.ceil(len(own) / 2):
+        for fold in folds:
+            if fold in own and chosen.total() < n_texts and len(chosen) < len(own) / 2:
                 chosen[fold] = own[fold]
         views[label] = _narrow(state, chosen)
     return views
