@@ -1,6 +1,7 @@
 """Data, students and teachers that the tests share."""
 
 import os
+import random
 from pathlib import Path
 
 import hypothesis
@@ -9,6 +10,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from pgkd import Evidence, PGKDClassifier
 from pgkd.records import Example, Generation, Usage
 
 # A shared machine is slow at times; that is no failure.
@@ -38,11 +40,19 @@ def write_text(label, i):
     )
 
 
+def write_hard(label, i):
+    """Text number `i` of a class of many words, of which a few texts show few."""
+    rng = random.Random(f"{label}{i}")
+    words = [f"{label[0]}{k}{label[-1]}" for k in rng.sample(range(30), 2)]
+    return " ".join([*words, *rng.sample(FILLERS, 3), f"{label}{i}"])
+
+
 class WordTeacher:
     """Writes texts as the tests' data are made; ``wrong``: with the next class's label."""
 
-    def __init__(self, wrong=False):
+    def __init__(self, wrong=False, write=write_text):
         self.wrong = wrong
+        self.write = write
         self.requests = []
         self.n_written = 1000
 
@@ -55,8 +65,17 @@ class WordTeacher:
                 source = labels[(labels.index(label) + 1) % 3] if self.wrong else label
                 for _ in range(n):
                     self.n_written += 1
-                    examples.append(Example(write_text(source, self.n_written), label))
+                    examples.append(Example(self.write(source, self.n_written), label))
             yield Generation(request, tuple(examples), usage=Usage(1, 100, 10, cost=0.01))
+
+
+def make_classifier(*args, **params):
+    """A classifier whose teacher writes, and nothing else happens; `Evidence`'s parameters too."""
+    names = Evidence().get_params().keys() & params.keys()
+    evidence = {"probe_size": 0, **{name: params.pop(name) for name in names}}
+    return PGKDClassifier(
+        *args, **{"routes": ("write",), "evidence": Evidence(**evidence), **params}
+    )
 
 
 class Recorder:
@@ -80,6 +99,20 @@ def float32(monkeypatch):
 def data():
     """60 texts of three classes and their labels."""
     rows = [(write_text(label, i), label) for i in range(20) for label in WORDS]
+    return [text for text, _ in rows], [label for _, label in rows]
+
+
+@pytest.fixture
+def hard():
+    """24 texts of which a student that has not learnt them knows about half."""
+    rows = [(write_hard(label, i), label) for i in range(8) for label in WORDS]
+    return [text for text, _ in rows], [label for _, label in rows]
+
+
+@pytest.fixture
+def hard_test():
+    """Texts of the same kind, to test with."""
+    rows = [(write_hard(label, i), label) for i in range(500, 600) for label in WORDS]
     return [text for text, _ in rows], [label for _, label in rows]
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import make_classifier
 from sklearn.exceptions import NotFittedError
 
 from pgkd import PGKDClassifier
@@ -91,13 +92,12 @@ def test_labels_keep_their_type(labels, label, expected):
 
 @pytest.fixture
 def clf(teacher, student, data):
-    clf = PGKDClassifier(
+    clf = make_classifier(
         teacher,
         student,
         max_cycles=1,
         samples_per_cycle=6,
         validation_fraction=0.5,
-        feedback="train",
         random_state=0,
     )
     return clf.fit(*data)

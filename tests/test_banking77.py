@@ -45,7 +45,7 @@ def test_ideal_and_wrong_teacher(banking77):
     student = EmbeddingStudent(fetch_minilm())
     baseline = clone(student).fit(*labelled).score(*judge)
     accuracy = {}
-    for teacher in (PoolTeacher(*pool), WrongTeacher(PoolTeacher(*pool))):
+    for teacher in (PoolTeacher(*pool, known=labelled), WrongTeacher(PoolTeacher(*pool))):
         clf = PGKDClassifier(
             teacher,
             student,

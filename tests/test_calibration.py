@@ -3,6 +3,7 @@
 import joblib
 import numpy as np
 import pytest
+from conftest import make_classifier
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
@@ -143,13 +144,12 @@ def test_error_by_hand():
 
 @pytest.fixture
 def clf(teacher, student):
-    return PGKDClassifier(
+    return make_classifier(
         teacher,
         student,
         max_cycles=1,
         samples_per_cycle=6,
         validation_fraction=0.5,
-        feedback="train",
         random_state=0,
     )
 
@@ -163,7 +163,7 @@ def test_classifier(clf, data):
     np.testing.assert_allclose(
         clf.predict_proba(data[0]), apply_temperature(own, clf.temperature_), atol=1e-12
     )
-    raw = clone(clf).set_params(calibrate=False).fit(*data)
+    raw = clone(clf).set_params(evidence__calibrate=False).fit(*data)
     assert (raw.temperature_, raw.calibration_) == (1.0, None)
     assert (raw.predict_proba(data[0]) == own).all()
     assert (raw.predict(data[0]) == clf.predict(data[0])).all()
@@ -177,7 +177,7 @@ def test_report(clf, data):
         report
     )
     assert report.to_dict()["calibration"]["temperature"] == clf.temperature_
-    assert "not calibrated" in str(clf.set_params(calibrate=False).fit(*data).report())
+    assert "not calibrated" in str(clf.set_params(evidence__calibrate=False).fit(*data).report())
 
 
 def test_saved_and_pickled(clf, data, tmp_path):

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import make_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -53,8 +54,8 @@ def static(tmp_path_factory):
 
 @pytest.fixture
 def distilled(teacher, embedding, data):
-    clf = PGKDClassifier(
-        teacher, embedding, max_cycles=1, samples_per_cycle=6, feedback="train", random_state=0
+    clf = make_classifier(
+        teacher, embedding, max_cycles=1, samples_per_cycle=6, keep_all=True, random_state=0
     )
     return clf.fit(*data)
 
@@ -149,7 +150,7 @@ def test_a_classifier_is_compared_on_the_labelled_texts(distilled, data, tmp_pat
 def test_model_card(distilled, data, tmp_path):
     distilled.export(tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
-    report = distilled.history_[distilled.best_cycle_].gate_report
+    report = distilled.history_[-1].report
     assert card.startswith("---\nlibrary_name: pgkd\n")
     assert '3 classes: `"card"`, `"pin"`, `"rate"`' in card
     assert f"accuracy {report.accuracy:.3f}, macro F1 {report.f1_macro:.3f}" in card
@@ -157,8 +158,8 @@ def test_model_card(distilled, data, tmp_path):
     assert not any(text in card for text in data[0])
     distilled.refit().export(tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
-    assert "gate" not in card  # which has not judged this student
-    distilled.refit_mask_ = distilled.choice_ = None  # as an earlier pgkd saved it
+    assert "macro F1" not in card  # nothing has judged this student
+    distilled.refit_mask_, distilled.history_ = None, []  # as an earlier pgkd saved it
     distilled.export(tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "the same class in 100.00%" in card
@@ -168,9 +169,7 @@ def test_model_card(distilled, data, tmp_path):
 def test_a_calibrated_classifier(request, kind, teacher, data, tmp_path):
     """The model itself is calibrated, and what else opens the directory answers alike."""
     student = request.getfixturevalue(kind)
-    clf = PGKDClassifier(teacher, student, max_cycles=0, feedback="train", random_state=0).fit(
-        *data
-    )
+    clf = make_classifier(teacher, student, max_cycles=0, random_state=0).fit(*data)
     weights = student_weights(clf.student_)
     clf.calibration_ = Calibration(
         2.5, 2.5, 30, 0.9, 0.7, 0.1, 0.2, 0.1, Estimate(0.1, 0, 0.2), 0.1
@@ -224,9 +223,7 @@ def test_students_without_a_graph(tiny_bert, teacher, student, data, tmp_path):
         (CalibratedClassifierCV(EmbeddingStudent(tiny_bert), cv=2), "CalibratedClassifierCV"),
         (student, "A student of class Pipeline cannot be exported.*`save`"),
     ]:
-        clf = PGKDClassifier(
-            teacher, other, max_cycles=0, feedback="train", synthetic_weight=1.0, random_state=0
-        ).fit(*data)
+        clf = make_classifier(teacher, other, max_cycles=0, random_state=0).fit(*data)
         with pytest.raises(ExportError, match=message):
             clf.export(tmp_path / "model")
     assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import make_classifier
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
@@ -26,8 +27,14 @@ OLD_COLUMNS = ("text", "label", "cycle", "request_id", "verdict", "reason", "sou
 
 @pytest.fixture
 def fitted(teacher, student, data):
-    return PGKDClassifier(
-        teacher, student, max_cycles=2, samples_per_cycle=6, random_state=0, scoring="f1_macro"
+    return make_classifier(
+        teacher,
+        student,
+        max_cycles=2,
+        samples_per_cycle=6,
+        random_state=0,
+        scoring="f1_macro",
+        keep_all=True,
     ).fit(*data)
 
 
@@ -220,7 +227,7 @@ def test_a_save_that_fails_leaves_nothing_behind(fitted, tmp_path):
         (lambda d: (d / "student").rename(d / "pupil"), "is damaged.*student.skops"),
         (lambda d: cut(d / "student" / "student.skops"), "is damaged.*BadZipFile"),
         (lambda d: edit(d, classes=["card", "pin"]), "student has classes that pgkd.json has not"),
-        (lambda d: edit(d, history=[]), "is damaged.*IndexError"),
+        (lambda d: edit(d, history=[{}]), "is damaged.*KeyError"),
         (lambda d: edit(d, params={"new": 1}), "of another version.*'new'"),
     ],
 )
@@ -330,7 +337,7 @@ def tiny_bert(tmp_path_factory):
 )
 def test_a_pretrained_student_in_a_wrapping(teacher, data, tmp_path, tiny_bert, wrap):
     student = wrap(EmbeddingStudent(tiny_bert))
-    clf = PGKDClassifier(teacher, student, max_cycles=0, feedback="train", random_state=0)
+    clf = PGKDClassifier(teacher, student, max_cycles=0, random_state=0)
     clf.fit(*data)
     with pytest.raises(PersistenceError, match=r"`estimator`, of class EmbeddingStudent.*joblib"):
         clf.save(tmp_path / "model")
@@ -371,27 +378,29 @@ def test_class_descriptions_are_kept(teacher, student, tmp_path, labels):
     assert list(map(type, loaded)) == list(map(type, labels))
 
 
-def test_directories_of_format_1(fitted, data, tmp_path):
-    """Written before there were a choice, seeds, diversities and, at first, a list of files."""
-    fitted.set_params(refit_on_all=False).save(tmp_path / "model")
-    for name in ("files", "class_descriptions", "choice", "labelled_diversity", "refit_mask"):
+@pytest.mark.parametrize("number", [1, 2])
+def test_directories_of_an_earlier_format(fitted, data, tmp_path, number):
+    """Of the run, the texts and the bill are left; it predicts as before."""
+    fitted.save(tmp_path / "model")
+    for name in ("files", "class_descriptions", "labelled_diversity", "routes", "evidence"):
         remove(tmp_path / "model", name)
-    document = json.loads((tmp_path / "model" / "pgkd.json").read_text())
-    params = {**document["params"], "class_descriptions": None, "refit": False}
-    del params["refit_on_all"]
-    for cycle in document["history"]:
-        del cycle["diversity"], cycle["feedback_score"]
-    edit(tmp_path / "model", format=1, params=params, history=document["history"])
+    for name in ("comparison", "probe", "n_cycles", "refit_mask"):
+        remove(tmp_path / "model", name)
+    params = {"samples_per_cycle": 6, "patience": 3, "feedback": "out_of_fold", "audit_size": 0}
+    cycles = [{"number": n, "gate_score": -0.5} for n in range(3)]
+    edit(tmp_path / "model", format=number, params=params, history=cycles, best_cycle=2)
     rows = (tmp_path / "model" / "synthetic.jsonl").read_text().splitlines()
     rows = [{k: v for k, v in json.loads(row).items() if k in OLD_COLUMNS} for row in rows]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "model" / "synthetic.jsonl").write_text(lines)
     loaded = PGKDClassifier.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict_proba(data[0]), fitted.predict_proba(data[0]))
-    assert loaded.refit_on_all is False
+    assert loaded.samples_per_cycle == 6
+    assert loaded.n_cycles_ == 2
+    assert loaded.usage_ == fitted.usage_
     assert [t.text for t in loaded.synthetic_] == [t.text for t in fitted.synthetic_]
     with pytest.raises(InvalidInputError, match="saved by an earlier pgkd"):
         loaded.report()
     loaded.save(tmp_path / "model")
     again = PGKDClassifier.load(tmp_path / "model")
-    assert (again.choice_, again.synthetic_) == (None, loaded.synthetic_)
+    assert (again.comparison_, again.synthetic_) == (None, loaded.synthetic_)

@@ -5,7 +5,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from pgkd import PGKDClassifier
+from pgkd import Evidence, PGKDClassifier
 from pgkd.exceptions import InvalidInputError
 from pgkd.records import Completion, Usage
 from pgkd.samplers import UncertaintySampler
@@ -38,23 +38,13 @@ class Writer(LLMTeacher):
 def classifier():
     Writer.n_asked = 0
     return PGKDClassifier(
-        Writer(), STUDENT, max_cycles=4, patience=2, samples_per_cycle=30, random_state=0
+        Labeller(),
+        STUDENT,
+        max_cycles=4,
+        samples_per_cycle=30,
+        evidence=Evidence(probe_size=12),
+        random_state=0,
     )
-
-
-def test_the_bill_is_within_the_plan(classifier, data):
-    plan = classifier.plan(*data)
-    assert Writer.n_asked == 0
-    usage = classifier.fit(*data).usage_
-    for planned, taken in (
-        (plan.n_requests, usage.n_requests),
-        (plan.input_tokens, usage.input_tokens),
-        (plan.output_tokens, usage.output_tokens),
-        (plan.cost, usage.cost),
-    ):
-        assert planned[0] <= taken <= planned[1]
-    assert plan.input_tokens[1] < 6 * plan.input_tokens[0]  # else any bill would be within
-    assert f"requests: {usage.n_requests}, planned" in plan.compare(usage)
 
 
 class Labeller(Writer):
@@ -70,14 +60,7 @@ class Labeller(Writer):
         return Completion(answer, Usage(1, n_read // 4, len(answer) // 4, cost=None))
 
 
-def test_audit_and_verification_are_planned(classifier, data):
-    simple = classifier.plan(*data)
-    classifier.set_params(teacher=Labeller(), audit_size=20, verification="filter", n_candidates=2)
-    plan = classifier.plan(*data)
-    audit, verification = 3 * 4, 4 * 6  # five texts a request, three rounds, four cycles
-    assert plan.n_requests[0] == simple.n_requests[0] + audit
-    assert plan.n_requests[1] == simple.n_requests[1] + audit + verification
-    usage = classifier.fit(*data).usage_
+def assert_within(plan, usage):
     for planned, taken in (
         (plan.n_requests, usage.n_requests),
         (plan.input_tokens, usage.input_tokens),
@@ -87,14 +70,41 @@ def test_audit_and_verification_are_planned(classifier, data):
         assert planned[0] <= taken <= planned[1]
 
 
-def test_texts_of_classes_without_one_are_planned(classifier, data):
-    X, y = zip(*[(text, label) for text, label in zip(*data) if label != "pin"])
-    simple = classifier.plan(X, y)
-    classifier.set_params(class_descriptions=dict.fromkeys(data[1], "what customers ask"))
-    plan = classifier.plan(X, y)
-    usage = classifier.fit(X, y).usage_
-    assert classifier.history_[0].n_requested > 0
-    assert plan.n_requests[0] > simple.n_requests[0]
+def test_the_bill_is_within_the_plan(classifier, data):
+    plan = classifier.plan(*data)
+    assert Writer.n_asked == 0
+    clf = classifier.fit(*data)
+    usage = clf.usage_
+    assert usage.n_requests >= 12  # the probe, and more if it says that the teacher can help
+    assert_within(plan, usage)
+    assert f"requests: {usage.n_requests}, planned" in plan.compare(usage)
+
+
+def test_the_probe_is_the_least(classifier, data):
+    plan = classifier.plan(*data)
+    assert plan.n_requests[0] == 12
+    more = classifier.set_params(evidence=Evidence(probe_size=20)).plan(*data)
+    assert more.n_requests[0] == 20
+    assert more.n_requests[1] - plan.n_requests[1] == 8
+
+
+def test_without_a_probe_a_batch_is_the_least(classifier, data):
+    classifier.set_params(evidence=Evidence(probe_size=0), routes=("write",))
+    plan = classifier.plan(*data)
+    assert plan.n_requests[1] == 4 * plan.n_requests[0] > 0
+    assert_within(plan, classifier.fit(*data).usage_)
+
+
+def test_without_a_teacher_nothing_is_bought(data):
+    plan = PGKDClassifier(student=STUDENT).plan(*data)
+    assert plan.n_requests == (0, 0)
+    assert plan.cost == (0, 0)
+
+
+def test_without_labelled_texts(classifier):
+    classifier.set_params(class_names=["card", "pin", "rate"])
+    plan = classifier.plan(X_unlabeled=[f"some text {i}" for i in range(100, 200)])
+    usage = classifier.fit(X_unlabeled=[f"some text {i}" for i in range(100, 200)]).usage_
     assert plan.n_requests[0] <= usage.n_requests <= plan.n_requests[1]
 
 
@@ -118,9 +128,10 @@ def test_bad_input_is_found_by_the_plan(classifier, data):
 
 
 def test_plan_of_a_pool(classifier, data):
-    classifier.set_params(sampler=UncertaintySampler(texts_per_request=5))
+    sampler = UncertaintySampler(texts_per_request=5)
+    classifier.set_params(sampler=sampler, routes=("label",), evidence=Evidence(probe_size=0))
     plan = classifier.plan(*data, X_unlabeled=[f"some text {i}" for i in range(100, 200)])
-    assert plan.n_requests == (2 * 6, 4 * 6)
+    assert plan.n_requests == (6, 4 * 6)
 
 
 def test_teachers_without_prompts(teacher, data):

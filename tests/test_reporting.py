@@ -1,16 +1,14 @@
 import copy
 import json
 import sys
-from dataclasses import replace
 
 import pandas as pd
 import pytest
-from conftest import WORDS, WordTeacher, write_text
+from conftest import WORDS, WordTeacher, make_classifier, write_hard, write_text
 from sklearn.exceptions import NotFittedError
 
 from pgkd import PGKDClassifier
-from pgkd.exceptions import InvalidInputError
-from pgkd.records import Audit, ClassAudit, Example, Generation, Usage
+from pgkd.records import Example, Generation, Probe, Usage
 from pgkd.samplers import UnguidedSampler
 from pgkd.teachers import FunctionTeacher
 
@@ -25,18 +23,18 @@ class Sloppy(WordTeacher):
 
 
 def fit(teacher, data, student, **params):
-    quick = {"max_cycles": 2, "feedback": "train", "synthetic_weight": 1.0}
-    defaults = {**quick, "samples_per_cycle": 12, "random_state": 0}
-    return PGKDClassifier(teacher, student, **{**defaults, **params}).fit(*data)
+    defaults = {"max_cycles": 2, "samples_per_cycle": 24, "random_state": 0}
+    return make_classifier(teacher, student, **{**defaults, **params}).fit(*data)
 
 
 _FITTED = []
 
 
 @pytest.fixture
-def fitted(data, student):
+def fitted(hard, student):
     if not _FITTED:
-        _FITTED.append(fit(Sloppy(), data, student))
+        routes = ("names", "write")
+        _FITTED.append(fit(Sloppy(write=write_hard), hard, student, routes=routes))
     return copy.deepcopy(_FITTED[0])
 
 
@@ -51,13 +49,13 @@ def test_every_text_that_was_not_learnt_is_explained(fitted, report):
     assert all(t.reason for t in lost)
     with_text = [loss for loss in report.losses if loss.verdict != "not read"]
     assert sum(loss.n for loss in with_text) == len(lost)
-    for cycle in fitted.history_:
+    for step in fitted.history_:
         counts = {
             loss.reason: loss.n
             for loss in report.losses
-            if loss.cycle == cycle.number and loss.verdict != "rolled back"
+            if loss.step == step.number and loss.verdict != "dropped"
         }
-        assert counts == cycle.rejected
+        assert counts == step.rejected
     table = pd.DataFrame(report.rejected)
     assert {"text", "label", "cycle", "reason", "verdict"} <= set(table.columns)
 
@@ -67,7 +65,7 @@ def test_the_markdown_counts_and_shows_them(report):
     assert text == report._repr_markdown_()
     for loss in report.losses:
         assert f"**{loss.verdict}: {loss.reason}** (" in text
-        assert f"{loss.n} in cycle {loss.cycle}" in text
+        assert f"{loss.n} in step {loss.step}" in text
     assert "more in `report.rejected`" in text
 
 
@@ -77,114 +75,97 @@ def test_what_a_teacher_wrote_is_no_markdown(report):
     str(report).encode()
 
 
-def test_a_student_that_is_better(report, fitted):
-    choice = report.choice
-    assert choice is fitted.choice_
-    assert choice.taken
-    assert choice.last_score - choice.baseline_score > choice.standard_error
-    assert (choice.scoring, choice.rule) == ("neg_log_loss", "one standard error")
-    assert choice.last_report == fitted.history_[fitted.best_cycle_].gate_report
+def test_what_was_gained(report, fitted):
+    comparison = report.comparison
+    assert comparison is fitted.comparison_
+    assert comparison.after > comparison.before
+    assert comparison.before == fitted.history_[0].score
+    assert comparison.after == fitted.history_[-1].score
     text = str(report)
-    assert f"returned the student of cycle {fitted.best_cycle_}: by the one-standard-error" in text
-    for number in (choice.baseline_score, choice.last_score, choice.standard_error):
-        assert f"| {number:.4f} |" in text
-    assert "because `max_cycles` were done" in text
+    low, high = comparison.interval
+    assert low < comparison.after - comparison.before < high
+    assert f"`accuracy` is {comparison.after:.3f}" in text
+    assert f"(95 %: {low:+.3f} to {high:+.3f})" in text
+    assert "because `max_cycles` batches were bought" in text
 
 
-def test_a_student_that_is_not_told_from_luck(fitted):
-    """What is returned is what the choice says."""
-    fitted.choice_ = replace(fitted.choice_, standard_error=9.0, taken=False)
-    fitted.best_cycle_ = 0
-    text = str(fitted.report())
-    assert "`fit` returned the baseline: by the one-standard-error rule" in text
-    assert "kept, but not in the student returned" in text
+def test_each_step_has_a_row(report, fitted):
+    lines = str(report).splitlines()
+    for step, name in zip(
+        fitted.history_,
+        ["labelled texts alone", "names of the classes", "teacher writes", "teacher writes"],
+    ):
+        row = next(line for line in lines if line.startswith(f"| {step.number} | {name} |"))
+        assert f"| {step.score:.3f} |" in row
 
 
-def test_a_teacher_that_is_wrong(data, student):
-    clf = fit(WordTeacher(wrong=True), data, student, samples_per_cycle=60, max_cycles=1)
+def test_each_route_is_summed_up(report, fitted):
+    routes = {own.route: own for own in report.routes}
+    assert set(routes) == {"names", "write"}
+    assert routes["write"].usage == fitted.usage_
+    assert routes["names"].usage == Usage()
+    learnt = {t.text for t in fitted.synthetic_ if t.verdict == "accepted" and t.cycle > 1}
+    assert routes["write"].n_learnt == len(learnt)
+    total = sum(own.gain for own in report.routes)
+    assert total == pytest.approx(report.comparison.after - report.comparison.before)
+
+
+def test_a_teacher_that_is_wrong(hard, student):
+    clf = fit(WordTeacher(wrong=True, write=write_hard), hard, student, max_cycles=1)
     text = str(clf.report())
-    assert "`fit` returned the baseline: no cycle led to a student" in text
-    assert f"rolled back: {clf.history_[1].reason}" in text
-    assert f"**rolled back: {clf.history_[1].reason}** (" in text
+    assert "Nothing was found to help" in text
+    assert "**dropped: no gain out of fold** (" in text
     assert "Gain by class" not in text
 
 
-def test_without_rollback(data, student):
-    clf = fit(WordTeacher(wrong=True), data, student, rollback=False, max_cycles=1)
-    assert clf.choice_.rule == "last student"
-    assert "returned the student of cycle 1: with `rollback=False`" in str(clf.report())
+def test_without_labelled_texts_nothing_vouches(student):
+    clf = PGKDClassifier(student=student, class_names=list(WORDS)).fit()
+    report = clf.report()
+    assert report.comparison is None
+    assert "**Nothing vouches for this student**" in str(report)
+    assert "With 40 labelled texts" in str(report)
 
 
 def test_gain_by_class(data, student):
     X_val = [write_text(label, i) for i in range(300, 310) for label in ("card", "pin")]
-    clf = PGKDClassifier(
-        WordTeacher(), student, max_cycles=1, samples_per_cycle=12, feedback="train", random_state=0
-    ).fit(*data, X_val=X_val, y_val=["card", "pin"] * 10)
+    clf = fit_with_gate(data, student, X_val=X_val, y_val=["card", "pin"] * 10)
     gains = clf.report().gains
     assert {(g.label, g.support) for g in gains} == {("card", 10), ("pin", 10)}  # "rate" has none
     assert [g.gain for g in gains] == sorted((g.gain for g in gains), reverse=True)
     for gain in gains:
-        assert gain.baseline == clf.choice_.baseline_report.classes[gain.label].f1
-        assert gain.best == clf.choice_.last_report.classes[gain.label].f1
+        assert gain.before == clf.history_[0].report.classes[gain.label].f1
+        assert gain.after == clf.history_[-1].report.classes[gain.label].f1
 
 
-@pytest.mark.parametrize(
-    ("feedback", "statement"),
-    [
-        ("out_of_fold", "The gate was never shown"),
-        ("holdout", "The gate was never shown"),
-        ("train", "so that the score flatters it"),
-        ("validation", "**the gate texts themselves. The gate scores are optimistic**"),
-    ],
-)
-def test_optimism(data, student, feedback, statement):
-    clf = fit(WordTeacher(), data, student, feedback=feedback)
-    report = clf.report()
-    assert statement in str(report)
-    assert ("optimistic" in str(report)) == (feedback == "validation")
-    # Cycle 1 showed the baseline, cycle 2 the student of cycle 1.
-    assert [o.student for o in report.optimism] == [0, 1]
-    assert [o.gate_score for o in report.optimism] == [c.gate_score for c in clf.history_[:2]]
-    for optimism, cycle in zip(report.optimism, clf.history_[1:]):
-        assert optimism.feedback_score == cycle.feedback_score
-        assert cycle.feedback_score == pytest.approx(-cycle.feedback_report.log_loss)
-        if feedback == "validation":
-            assert optimism.difference == 0
-    if feedback == "train":
-        assert all(o.difference > 0 for o in report.optimism)
+def fit_with_gate(data, student, feedback="out_of_fold", **gate):
+    clf = make_classifier(WordTeacher(), student, max_cycles=1, feedback=feedback, random_state=0)
+    return clf.fit(*data, **gate)
 
 
-def test_optimism_is_that_of_the_student_that_was_shown(data, student):
-    """After a cycle that was rolled back, the same student is shown again."""
-    clf = fit(WordTeacher(wrong=True), data, student, samples_per_cycle=60)
-    assert [c.kept for c in clf.history_] == [True, False, False]
-    [optimism] = clf.report().optimism
-    assert (optimism.student, optimism.gate_score) == (0, clf.history_[0].gate_score)
-
-
-def test_a_sampler_without_feedback(data, student):
-    clf = fit(WordTeacher(), data, student, sampler=UnguidedSampler(), max_cycles=1)
-    assert clf.report().optimism == ()
-    assert "Nothing of the student's performance." in str(clf.report())
+def test_a_gate_that_was_shown_is_optimistic(data, student, tmp_path):
+    X_val = [write_text(label, i) for i in range(300, 310) for label in WORDS]
+    gate = {"X_val": X_val, "y_val": list(WORDS) * 10}
+    assert "optimistic" not in str(fit_with_gate(data, student, **gate).report())
+    clf = fit_with_gate(data, student, "validation", **gate)
+    assert "**That is optimistic**" in str(clf.report())
+    clf.save(tmp_path / "model")
+    assert "**That is optimistic**" in str(PGKDClassifier.load(tmp_path / "model").report())
 
 
 def test_diversity_beside_that_of_the_labelled_texts(fitted, report):
     assert report.labelled_diversity == fitted.labelled_diversity_
-    row = next(line for line in str(report).splitlines() if line.startswith("| labelled texts"))
-    assert f"{report.labelled_diversity.similarity:.2f}" in row
-    label, alike = max(report.labelled_diversity.classes.items(), key=lambda item: item[1][3])
-    assert f"| `{label}` ({alike.similarity:.2f}) |" in row
-    assert [cycle.diversity is None for cycle in report.cycles] == [True, False, False]
+    assert f"(labelled texts: {report.labelled_diversity.similarity:.2f})" in str(report)
+    assert report.steps[-1].diversity is not None
 
 
 def test_a_dictionary_for_json(report, fitted):
     document = json.loads(json.dumps(report.to_dict()))
-    assert document["choice"]["last_score"] == fitted.choice_.last_score
+    assert document["comparison"]["after"] == fitted.comparison_.after
     assert len(document["rejected"]) == len(report.rejected)
-    assert document["cycles"][1]["diversity"]["distinct_1"] > 0
-    assert dict(document["cycles"][1]["gate_report"]["classes"]) == {
+    assert document["steps"][2]["diversity"]["distinct_1"] > 0
+    assert dict(document["steps"][1]["report"]["classes"]) == {
         label: {"precision": s.precision, "recall": s.recall, "f1": s.f1, "support": s.support}
-        for label, s in fitted.history_[1].gate_report.classes.items()
+        for label, s in fitted.history_[1].report.classes.items()
     }
 
 
@@ -207,7 +188,7 @@ def test_a_callable_scoring_keeps_its_name(data, student, tmp_path):
 def test_refit_is_mentioned(fitted):
     assert "Since then" not in str(fitted.report())
     text = str(fitted.refit(lambda t: False).report())
-    assert f"on 0 of the {len(fitted.synthetic_)} generated texts" in text
+    assert f"on 0 of the {len(fitted.synthetic_)} texts beside the labelled ones" in text
 
 
 def test_an_unknown_price(data, student):
@@ -221,34 +202,34 @@ def test_an_unknown_price(data, student):
     assert "US dollars: unknown." in str(clf.report())
 
 
-def test_an_audit_is_part_of_it(fitted):
-    assert "## Audit" not in str(fitted.report())
-    classes = {"card": ClassAudit(4, 0.25, 0.75), "pin": ClassAudit(4, 1.0, 0.5)}
-    fitted.audit_ = Audit(
-        n_texts=8,
-        teacher_accuracy=0.625,
-        teacher_accuracy_unaided=0.5,
-        self_agreement=0.75,
-        student_accuracy=0.625,
-        n_mistakes=3,
-        n_corrected=2,
-        n_spoilt=2,
-        advantage=(-0.2, 0.7),
-        classes=classes,
-        settled=frozenset({"card"}),
-        trust={"card": 0.4, "pin": 0.8},
-        usage=Usage(cost=0.25),
-    )
-    _, text = str(fitted.report()).split("## Audit")
-    assert fitted.audit_.verdict in text
-    assert "labels 62% right" in text
-    assert "Among all classes, without examples: 50%" in text
-    assert "75% the same label. It took 0.2500 US dollars." in text
-    assert "since the student is better there: `card`." in text
-    assert "least (`audit_.trust`): `card` 0.40, `pin` 0.80." in text
-    document = json.loads(json.dumps(fitted.report().to_dict()))["audit"]
-    assert (document["trust"], document["settled"]) == ({"card": 0.4, "pin": 0.8}, ["card"])
-    assert document["classes"]["card"]["teacher_accuracy"] == 0.25
+def test_a_probe_is_part_of_it(fitted, tmp_path):
+    assert "## What the teacher is good for" not in str(fitted.report())
+    fitted.probe_ = Probe(40, 25, 20, 27, 9, 4, 0.5, True, Usage(40, 9000, 400, cost=0.25))
+    text = str(fitted.report())
+    assert (
+        "On the 40 texts that your student is least sure of, the teacher is right on 62 % "
+        "(47-76), the student on 50 %, both together on 68 %. It is worth asking."
+    ) in text
+    assert "with probabilities, which took 0.2500 US dollars" in text
+    document = json.loads(json.dumps(fitted.report().to_dict()))["probe"]
+    assert (document["n_texts"], document["weight"]) == (40, 0.5)
+    fitted.save(tmp_path / "model")
+    assert PGKDClassifier.load(tmp_path / "model").probe_ == fitted.probe_
+
+
+@pytest.mark.parametrize(
+    ("probe", "useless", "words"),
+    [
+        (Probe(40, 0, 20, 20, 0, 20, 0.0), True, "It is not worth asking"),
+        (Probe(40, 10, 30, 30, 2, 22, 0.0), True, "It is not worth asking"),
+        (Probe(40, 18, 20, 20, 9, 11, 0.0), False, "whether texts that it writes do remains"),
+        (Probe(40, 18, 20, 24, 9, 11, 0.5), False, "its opinion adds to the student's"),
+        (Probe(40, 30, 20, 30, 15, 5, 1.0), False, "It is worth asking"),
+    ],
+)
+def test_what_a_probe_says(probe, useless, words):
+    assert probe.is_useless == useless
+    assert words in probe.verdict
 
 
 def test_before_fit(student):
@@ -256,19 +237,14 @@ def test_before_fit(student):
         PGKDClassifier(WordTeacher(), student).report()
 
 
-def test_saved_by_an_earlier_pgkd(fitted):
-    fitted.choice_ = None
-    with pytest.raises(InvalidInputError, match="saved by an earlier pgkd"):
-        fitted.report()
-
-
 def test_plot(report, monkeypatch):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("agg")
     ax = report.plot()
     lines = {line.get_label(): line.get_ydata() for line in ax.lines}
-    assert list(lines["gate"]) == [c.gate_score for c in report.cycles if c.kept]
-    assert list(lines["shown to the teacher"]) == [o.feedback_score for o in report.optimism]
+    assert list(lines["learnt"]) == [step.score for step in report.steps]
+    left = [step.comparison.after for step in report.steps if step.comparison and not step.taken]
+    assert list(lines.get("not taken", [])) == left
     assert report.plot(ax) is ax
     matplotlib.pyplot.close(ax.figure)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -280,8 +256,7 @@ def test_plot(report, monkeypatch):
 
 
 def test_rows_know_where_they_come_from(data, student):
-    teacher = WordTeacher()
-    clf = fit(teacher, data, student, max_cycles=1)
+    clf = fit(WordTeacher(), data, student, max_cycles=1)
     labels = dict(zip(*data))
     for row in clf.synthetic_:
         assert row.seed_texts
@@ -309,14 +284,14 @@ def test_texts_of_an_answer_that_cannot_be_used_have_rows(data, student):
     assert rows["a text of no class"].reason == "unknown label"
     assert rows["a text of no class"].label == "crad"
     assert rows["\\ud83d"].reason == "malformed"
-    cycle = clf.history_[1]
-    assert cycle.n_generated == len(clf.synthetic_)
+    step = clf.history_[1]
+    assert step.n_generated == len(clf.synthetic_)
     n_rejected = sum(t.verdict == "rejected" for t in clf.synthetic_)
-    assert sum(cycle.rejected.values()) == n_rejected
+    assert sum(step.rejected.values()) == n_rejected
 
 
 def test_classes_without_labelled_texts(data, student):
-    """Their texts, of cycle 0, have rows; a long name is not cut."""
+    """Nothing can judge their texts, so they are learnt; a long name is not cut."""
     pairs = [(text, label) for text, label in zip(*data) if label != "card"]
     X, y = zip(*pairs)
 
@@ -330,18 +305,16 @@ def test_classes_without_labelled_texts(data, student):
                 ]
                 yield Generation(request, tuple(examples), usage=Usage(1, cost=0.0))
 
-    descriptions = dict.fromkeys(["rate", "pin", "card payment"], "...")
-    clf = PGKDClassifier(
+    descriptions = dict.fromkeys(["rate", "pin", "card payment"], "what customers ask")
+    clf = make_classifier(
         Renamed(),
         student,
-        max_cycles=1,
-        samples_per_cycle=6,
-        feedback="train",
+        max_cycles=2,
+        samples_per_cycle=30,
         class_descriptions=descriptions,
         random_state=0,
     ).fit(X, y)
-    rows = [t for t in clf.synthetic_ if t.cycle == 0]
-    assert {(t.label, t.seed_texts) for t in rows} == {("card payment", ())}
-    assert clf.history_[0].n_requested == len(rows) == clf.history_[0].n_generated
+    rows = [t for t in clf.synthetic_ if t.label == "card payment" and t.verdict != "rejected"]
+    assert {(t.verdict, t.seed_texts, t.weight) for t in rows} == {("accepted", (), 1.0)}
     assert clf.student_.classes_.tolist() == sorted(descriptions)
     assert clf.refit().predict([" ".join(WORDS["card"])]).tolist() == ["card payment"]

@@ -147,6 +147,7 @@ class NumericPGKD(PGKDClassifier):
         super().__init__(
             JitterTeacher(),
             make_pipeline(FunctionTransformer(read_rows), LogisticRegression()),
+            routes=("write",),  # the name of a class is no row of numbers
             max_cycles=max_cycles,
             samples_per_cycle=4,
             random_state=random_state,

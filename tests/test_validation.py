@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import make_classifier
 from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
 
-from pgkd import PGKDClassifier
 from pgkd.exceptions import InvalidInputError, TeacherAuthenticationError
 from pgkd.samplers import UnguidedSampler
 from pgkd.teachers import FunctionTeacher, OpenAITeacher
@@ -25,7 +25,7 @@ class Untouchable(BaseEstimator):
 
 def classifier(**params):
     student = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    return PGKDClassifier(**{"teacher": Untouchable(), "student": student, **params})
+    return make_classifier(**{"teacher": Untouchable(), "student": student, **params})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_labels(y, message):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"patience": 0}, r"The 'patience' parameter of PGKDClassifier must be an int"),
+        ({"patience": 0}, r"The 'patience' parameter of Evidence must be an int"),
         ({"max_cycles": -1}, "'max_cycles'"),
         ({"samples_per_cycle": 1.5}, "'samples_per_cycle'"),
         ({"validation_fraction": 1.0}, "'validation_fraction'"),
@@ -92,7 +92,10 @@ def test_labels(y, message):
             "keys of the type of the labels, str",
         ),
         ({"class_descriptions": ["a", "b"]}, "'class_descriptions'"),
-        ({"teacher": None}, "`teacher` parameter of PGKDClassifier must be given"),
+        ({"routes": "write"}, "`routes` parameter of PGKDClassifier must be a sequence"),
+        ({"routes": ["writing"]}, "`routes` parameter of PGKDClassifier must be a sequence"),
+        ({"evidence": "oof"}, "`evidence` parameter of PGKDClassifier must be an Evidence"),
+        ({"probe_size": -1}, "'probe_size' parameter of Evidence"),
         ({"teacher": FunctionTeacher}, "Got the class FunctionTeacher instead"),
         ({"teacher": "gpt-5"}, "must have a method `generate`"),
         ({"student": LogisticRegression}, r"pass `LogisticRegression\(...\)`"),
@@ -109,7 +112,7 @@ def test_parameters(params, message):
 
 def test_unknown_parameter():
     with pytest.raises(TypeError, match="max_cycle"):
-        PGKDClassifier(max_cycle=3)
+        make_classifier(max_cycle=3)
     with pytest.raises(ValueError, match="Invalid parameter 'max_cycle'"):
         classifier().set_params(max_cycle=3)
 

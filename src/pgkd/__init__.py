@@ -11,14 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pgkd.cascade import CascadeClassifier as CascadeClassifier
     from pgkd.classifier import PGKDClassifier as PGKDClassifier
+    from pgkd.evidence import Evidence as Evidence
+    from pgkd.logs import Logs as Logs
+    from pgkd.logs import read_logs as read_logs
     from pgkd.records import UnlabeledTexts as UnlabeledTexts
 
 __version__ = "0.1.0.dev0"
 
 _LAZY = {
     "CascadeClassifier": "pgkd.cascade",
+    "Evidence": "pgkd.evidence",
     "PGKDClassifier": "pgkd.classifier",
+    "Logs": "pgkd.logs",
     "UnlabeledTexts": "pgkd.records",
+    "read_logs": "pgkd.logs",
 }
 _SUBMODULES = {
     "distributed",
@@ -32,7 +38,15 @@ _SUBMODULES = {
     "testing",
 }
 
-__all__ = ["CascadeClassifier", "PGKDClassifier", "UnlabeledTexts", "__version__"]
+__all__ = [
+    "CascadeClassifier",
+    "Evidence",
+    "Logs",
+    "PGKDClassifier",
+    "UnlabeledTexts",
+    "__version__",
+    "read_logs",
+]
 
 
 def __getattr__(name: str) -> Any:

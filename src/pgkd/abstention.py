@@ -38,8 +38,8 @@ class Abstention:
     n_texts : int
         Labelled texts that it was measured on.
     on_gate : bool
-        Whether these are the gate's, which have chosen the student as well; or texts that had no
-        part in `fit`.
+        Whether these are the texts that have chosen what the student learns, predicted without
+        having been learnt; or texts that had no part in `fit`.
     coverage : Estimate
         Share of the texts that get a label, with its interval.
     accuracy : Estimate
@@ -59,7 +59,9 @@ class Abstention:
     accuracy_of_all: Estimate
 
     def __str__(self) -> str:
-        whose = "gate texts, which have also chosen the student" if self.on_gate else "texts"
+        whose = (
+            "labelled texts, which have also chosen what it learns," if self.on_gate else "texts"
+        )
         return (
             f"With a probability below {self.threshold:.3f} there is no label. On {self.n_texts} "
             f"{whose}, {self.coverage} of them get one, and of these {self.accuracy} are right, "
@@ -163,14 +165,14 @@ class AbstainingClassifier(TextClassifier):
     student_ : classifier
     abstention_ : Abstention or None
         ``None`` before `fit_threshold`.
-    _gate : tuple of (probabilities, labels) or None
+    _judged : tuple of (probabilities, labels) or None
         What the student, not calibrated, said of texts that it had not learnt; `fit_threshold`
         takes them if it gets none.
     """
 
     student_: Any
     abstention_: Abstention | None
-    _gate: tuple[FloatArray, LabelArray] | None
+    _judged: tuple[FloatArray, LabelArray] | None
 
     @property
     def temperature_(self) -> float:
@@ -198,9 +200,9 @@ class AbstainingClassifier(TextClassifier):
         Parameters
         ----------
         X : list, 1-D array or Series of str, of shape (n_texts,), default=None
-            Labelled texts that had no part in `fit`. ``None``: the gate. It has chosen the student
-            as well, which makes it a little too kind, and `refit_on_all` has changed the student
-            since.
+            Labelled texts that had no part in `fit`. ``None``: those of `fit`, as students
+            predicted them that had not learnt them. They have chosen what is learnt as well, which
+            makes them a little too kind.
         y : array-like of shape (n_texts,), default=None
             Their labels.
         min_accuracy : float, default=0.95
@@ -217,7 +219,8 @@ class AbstainingClassifier(TextClassifier):
         ------
         sklearn.exceptions.NotFittedError
         InvalidInputError
-            If no threshold can be shown to do, or there is no gate: after `refit` and `load`.
+            If no threshold can be shown to do, or there are no such texts: after `refit` and
+            `load`, and without labelled texts.
 
         Examples
         --------
@@ -244,12 +247,12 @@ class AbstainingClassifier(TextClassifier):
                     "them."
                 )
             answers = predict_proba(self.student_, texts, self.classes_), labels
-        elif self._gate is not None:
-            answers = self._gate
+        elif self._judged is not None:
+            answers = self._judged
         else:
             raise InvalidInputError(
                 "`fit_threshold` needs labelled texts that the student has not learnt, as `X` and "
-                "`y`: those of the gate are gone after `load`, and tell nothing after `refit`."
+                "`y`: those of `fit` are gone after `load`, and tell nothing after `refit`."
             )
         probabilities = apply_temperature(answers[0], self.temperature_)
         self.abstention_ = choose_threshold(

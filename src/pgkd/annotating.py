@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from pgkd.label_sets import indicate
+from pgkd.curation import vectorize
 from pgkd.records import (
     NO_ANSWER,
     AnnotationRequest,
@@ -22,8 +23,12 @@ from pgkd.text import fold_text
 
 #: Real texts shown of each class of a request.
 N_EXAMPLES = 2
-#: Texts labelled at once.
-TEXTS_PER_REQUEST = 5
+#: Texts labelled at once: each has examples of its own.
+TEXTS_PER_REQUEST = 1
+#: Texts whose similarities to all examples are in memory at once.
+BLOCK = 500
+#: Maps texts to rows of length 1, sparse or dense, whose products are their similarities.
+Embed: TypeAlias = Callable[[Sequence[str]], Any]
 
 
 def make_requests(
@@ -36,7 +41,7 @@ def make_requests(
     n_candidates: int,
     n_examples: int = N_EXAMPLES,
     texts_per_request: int = TEXTS_PER_REQUEST,
-    labels: Sequence[Label] | None = None,
+    embed: Embed = vectorize,
 ) -> list[AnnotationRequest]:
     """Ask for the label of each text, among the classes that the student finds likeliest.
 
@@ -53,10 +58,11 @@ def make_requests(
     n_candidates : int
         Length of a text's shortlist, in the order of ``classes_``, so that the order tells nothing.
     n_examples : int, default=2
-        Real texts shown of each class; never one that is to be labelled in the same request.
-    texts_per_request : int, default=5
-    labels : sequence of labels, of length n_texts, default=None
-        Classes that must be on the texts' shortlists.
+        Real texts shown of each class: the nearest ones to the text, which tell most about it.
+        Never one that is to be labelled in the same request.
+    texts_per_request : int, default=1
+    embed : callable, default=`pgkd.curation.vectorize`
+        What is near.
 
     Returns
     -------
@@ -75,40 +81,62 @@ def make_requests(
     >>> request.id, request.shortlists
     ('2-a1', (('pin', 'rate'),))
     """
-    wanted = probabilities.copy()
-    if labels is not None:
-        is_own = indicate(labels, state.classes).astype(bool)
-        wanted[is_own] = np.inf
-        n_candidates = max(n_candidates, int(is_own.sum(axis=1).max()))
-    shortlists = np.sort(np.argsort(-wanted, axis=1, kind="stable")[:, :n_candidates], axis=1)
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :n_candidates]
+    shortlists = np.sort(best, axis=1)
     # Texts with the same likeliest class share a request, and so its examples.
     group = rng.permutation(len(state.classes))[probabilities.argmax(axis=1)]
-    rows = np.argsort(group, kind="stable")
-    of_class: dict[Label, list[tuple[str, Example]]] = defaultdict(list)
-    for example in state.examples:
-        folded = fold_text(example.text)
-        for label in example.labels:
-            of_class[label].append((folded, example))
-    requests = []
-    for number, start in enumerate(range(0, len(rows), texts_per_request), start=1):
-        chosen = rows[start : start + texts_per_request]
-        request = AnnotationRequest(
-            id=f"{state.cycle}-{prefix}{number}",
-            texts=tuple(texts[i] for i in chosen),
-            shortlists=tuple(tuple(state.classes[c] for c in shortlists[i]) for i in chosen),
-            task_description=state.task_description,
-            class_descriptions=state.class_descriptions,
-            multilabel=state.multilabel,
-            may_be_empty=state.multilabel and state.may_be_empty,
-        )
-        asked = set(map(fold_text, request.texts))
-        examples: list[Example] = []
-        for label in dict.fromkeys(sum(request.shortlists, ())):
-            new = [(text, e) for text, e in of_class[label] if e not in examples]
-            own = [e for text, e in new if text not in asked]
-            examples += [own[i] for i in rng.permutation(len(own))[:n_examples]]
-        requests.append(replace(request, examples=tuple(examples)))
+    order = np.argsort(group, kind="stable")
+    retriever = _Retriever(state.examples, embed if n_examples else None)
+    requests: list[AnnotationRequest] = []
+    for start in range(0, len(order), BLOCK - BLOCK % texts_per_request or texts_per_request):
+        block = order[start : start + (BLOCK - BLOCK % texts_per_request or texts_per_request)]
+        similarity = retriever.compare([texts[i] for i in block])
+        for first in range(0, len(block), texts_per_request):
+            places = range(first, min(first + texts_per_request, len(block)))
+            chosen = [block[place] for place in places]
+            request = AnnotationRequest(
+                id=f"{state.cycle}-{prefix}{len(requests) + 1}",
+                texts=tuple(texts[i] for i in chosen),
+                shortlists=tuple(tuple(state.classes[c] for c in shortlists[i]) for i in chosen),
+                task_description=state.task_description,
+                class_descriptions=state.class_descriptions,
+                multilabel=state.multilabel,
+                may_be_empty=state.multilabel and state.may_be_empty,
+            )
+            asked = set(map(fold_text, request.texts))
+            examples: list[Example] = []
+            for place, shortlist in zip(places, request.shortlists):
+                for label in shortlist:
+                    found = retriever.find(label, similarity[place], asked, n_examples)
+                    examples += [e for e in found if e not in examples]
+            requests.append(replace(request, examples=tuple(examples)))
     return requests
+
+
+class _Retriever:
+    """Finds the labelled texts of a class that are nearest to a text."""
+
+    def __init__(self, examples: Sequence[Example], embed: Embed | None) -> None:
+        self.examples = examples
+        self.embed = embed
+        self.folded = [fold_text(example.text) for example in examples]
+        self.rows: dict[Label, list[int]] = defaultdict(list)
+        for i, example in enumerate(examples):
+            for label in example.labels:
+                self.rows[label].append(i)
+        self.vectors = embed([e.text for e in examples]) if embed and examples else None
+
+    def compare(self, texts: Sequence[str]) -> Any:
+        """Return the similarities, shape (n_texts, n_examples)."""
+        if self.embed is None or self.vectors is None:
+            return np.zeros((len(texts), len(self.examples)))
+        product = self.embed(texts) @ self.vectors.T
+        return product.toarray() if hasattr(product, "toarray") else np.asarray(product)
+
+    def find(self, label: Label, similarity: Any, asked: set[str], n: int) -> list[Example]:
+        """Return up to `n` examples of a class, the nearest first, none of those asked about."""
+        own = [i for i in self.rows[label] if self.folded[i] not in asked]
+        return [self.examples[i] for i in sorted(own, key=lambda i: -similarity[i])[:n]]
 
 
 def read_labels(generations: Iterable[Generation], prefix: str = "") -> dict[str, Label | None]:

@@ -22,6 +22,8 @@ Request: TypeAlias = GenerationRequest | AnnotationRequest
 
 #: An annotator that can label none of so many texts is broken; of fewer, the texts may be.
 MANY = 16
+#: Output tokens that a label takes, about.
+TOKENS_PER_LABEL = 10
 
 
 class Buyer:
@@ -84,6 +86,32 @@ class Buyer:
         if self._is_refused or (self.max_tokens is not None and n_tokens >= self.max_tokens):
             return True
         return self.max_cost is not None and (usage.cost is None or usage.cost >= self.max_cost)
+
+    def afford(self, requests: Sequence[AnnotationRequest], limit: float) -> Any:
+        """Return the first requests for labels, as many as cost no more than `limit` US dollars.
+
+        All of them where the price is not known, or the teacher is no LLM.
+        """
+        spent = 0.0
+        for i, request in enumerate(requests):
+            cost = self._estimate(request)
+            if cost is None:
+                return requests
+            spent += cost
+            if spent > limit:
+                return requests[:i]
+        return requests
+
+    def _estimate(self, request: AnnotationRequest) -> float | None:
+        teacher: Any = self.teacher
+        if not (hasattr(teacher, "expect") and hasattr(teacher, "render")):
+            return None
+        from pgkd.teachers.base import answer_schema
+
+        expected = teacher.expect(teacher.render(request), answer_schema(request))
+        usage = replace(expected, output_tokens=TOKENS_PER_LABEL * request.n_texts, cost=None)
+        cost: float | None = teacher.cost(usage)
+        return cost
 
     def ask(
         self,

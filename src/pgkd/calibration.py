@@ -26,7 +26,7 @@ N_BINS = 15
 #: Resamples of its interval.
 N_RESAMPLES = 1000
 #: Standard deviation of the logarithm of the temperature before any text is seen: 1/2 and 2 are one
-#: away from 1. Without it, a gate on which the student is always right asks for temperature 0.
+#: away from 1. Without it, texts on which the student is always right ask for temperature 0.
 SPREAD = np.log(2)
 
 
@@ -34,8 +34,8 @@ SPREAD = np.log(2)
 class Calibration:
     """How the student's probabilities were calibrated, and what that is measured to bring.
 
-    The values after it are cross-fitted: the temperature of each tenth of the gate was fitted on
-    the other nine. The gate has chosen the student as well, which flatters both sides alike.
+    The values after it are cross-fitted: the temperature of each tenth of the texts was fitted on
+    the other nine. The texts have chosen what the student learns, which flatters both sides alike.
 
     Attributes
     ----------
@@ -43,9 +43,9 @@ class Calibration:
         By which the student's logits are divided; over 1 if it was too sure of itself. 1.0 if
         `fitted` does not better the log loss by more than a standard error.
     fitted : float
-        What fits the gate best.
+        What fits the texts best.
     n_texts : int
-        Gate texts.
+        Labelled texts that the student predicted without having learnt them.
     log_loss_before, log_loss_after : float
         In nats a text, less is better.
     standard_error : float
@@ -89,7 +89,7 @@ class Calibration:
         else:
             yield (
                 f"The probabilities are the student's own. Temperature {self.fitted:.3g}, which "
-                f"fits the gate best, would lower the log loss by {difference}: that cannot be "
+                f"fits the texts best, would lower the log loss by {difference}: that cannot be "
                 "told from luck."
             )
         yield "\n".join(
@@ -103,19 +103,19 @@ class Calibration:
         yield (
             f"The error is reduced by {self.ece_reduction} (95 %). On {self.n_texts} texts, "
             f"{self.ece_by_chance:.3f} would be mere chance. The temperature was fitted on other "
-            "gate texts than it is measured on; but the gate has chosen the student, so measure it "
-            "on texts of your own."
+            "texts than it is measured on; but all of them have chosen what the student learns, so "
+            "measure it on texts of your own."
         )
 
 
 def calibrate(
-    gate: LabelledTexts, probabilities: FloatArray, classes: LabelArray, seed: int
+    judges: LabelledTexts, probabilities: FloatArray, classes: LabelArray, seed: int
 ) -> Calibration | None:
-    """Choose the temperature by the gate; ``None`` if that has fewer than 20 texts.
+    """Choose the temperature by labelled texts; ``None`` for fewer than 20.
 
     Parameters
     ----------
-    gate : LabelledTexts
+    judges : LabelledTexts
     probabilities : array of shape (n_gate_texts, n_classes)
         Of a student that has not learnt these texts.
     classes : array of shape (n_classes,)
@@ -125,27 +125,27 @@ def calibrate(
     -------
     calibration : Calibration or None
     """
-    if len(set(map(fold_text, gate.texts))) < MIN_TEXTS:
+    if len(set(map(fold_text, judges.texts))) < MIN_TEXTS:
         return None
-    codes = np.searchsorted(classes, gate.y)
+    codes = np.searchsorted(classes, judges.y)
     fitted = fit_temperature(probabilities, codes)
     after = np.empty_like(probabilities)
-    for rest, fold in make_folds(gate.texts, gate.y, N_FOLDS, seed):
+    for rest, fold in make_folds(judges.texts, judges.y, N_FOLDS, seed):
         temperature = fit_temperature(probabilities[rest], codes[rest])
         after[fold] = apply_temperature(probabilities[fold], temperature)
-    scorer = GateScorer("neg_log_loss", classes, gate.texts, gate.y)
+    scorer = GateScorer("neg_log_loss", classes, judges.texts, judges.y)
     rng = np.random.RandomState(seed)
     before_score, after_score = scorer.score(probabilities), scorer.score(after)
     error = scorer.standard_error(probabilities, after, rng)
     gaps_before, gaps_after = _Gaps(probabilities, codes), _Gaps(after, codes)
-    resamples = [rng.randint(len(gate), size=len(gate)) for _ in range(N_RESAMPLES)]
+    resamples = [rng.randint(len(judges), size=len(judges)) for _ in range(N_RESAMPLES)]
     reductions = [gaps_before.measure(rows) - gaps_after.measure(rows) for rows in resamples]
     low, high = np.quantile(reductions, [0.025, 0.975]).tolist()
     ece_before, ece_after = gaps_before.measure(), gaps_after.measure()
     return Calibration(
         temperature=fitted if after_score - before_score > error else 1.0,
         fitted=fitted,
-        n_texts=len(gate),
+        n_texts=len(judges),
         log_loss_before=-before_score,
         log_loss_after=-after_score,
         standard_error=error,

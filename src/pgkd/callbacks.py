@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from sklearn.base import BaseEstimator
 
-from pgkd.records import Audit, Cycle, Event, Generation
+from pgkd.records import Event, Generation, Probe, Step
+from pgkd.rendering import ROUTES
 
 
 class PrintProgress(BaseEstimator):  # type: ignore[misc]
-    """Print what happens: a line a cycle and, at `verbose` 2, one for each answer of the teacher.
+    """Print what happens: a line a step and, at `verbose` 2, one for each answer of the teacher.
 
     Parameters
     ----------
@@ -21,41 +22,49 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
     def on_event(self, event: Event) -> None:
         """Print `event`."""
         value = event.value
-        if isinstance(value, Cycle):
-            print(format_cycle(value), flush=True)  # noqa: T201
+        if isinstance(value, Step):
+            print(format_step(value), flush=True)  # noqa: T201
         elif isinstance(value, Generation) and self.verbose > 1:
             wanted = value.request.n_texts
             what = value.error or f"{len(value.examples)} of {wanted} texts"
             print(f"  request {value.request.id}: {what}", flush=True)  # noqa: T201
-        elif isinstance(value, Audit):
-            print(f"audit: {value.verdict}", flush=True)  # noqa: T201
+        elif isinstance(value, Probe):
+            print(value.verdict, flush=True)  # noqa: T201
         elif isinstance(value, str):
             print(f"stopped: {value}", flush=True)  # noqa: T201
 
 
-def format_cycle(cycle: Cycle) -> str:
-    """Format a cycle as one line.
+def format_step(step: Step) -> str:
+    """Format a step as one line.
 
     Examples
     --------
-    >>> from pgkd.callbacks import format_cycle
-    >>> from pgkd.records import Cycle, StudentReport
-    >>> format_cycle(Cycle(0, -0.5, StudentReport(0.8, 0.75, 0.5, {}, {}), seconds=2.0))
-    'baseline: gate score -0.5000, accuracy 0.800, macro F1 0.750; 2.0 s'
+    >>> from pgkd.callbacks import format_step
+    >>> from pgkd.records import StudentReport, Step
+    >>> report = StudentReport(0.8, 0.75, 0.5, {}, {})
+    >>> format_step(Step(0, "labelled", score=0.8, report=report, n_accepted=60, seconds=2.0))
+    'labelled texts alone: 60 texts; accuracy 0.800, macro F1 0.750 out of fold; 2.0 s'
     """
-    name = f"cycle {cycle.number}" if cycle.number else "baseline"
-    gate = cycle.gate_report
-    line = (
-        f"{name}: gate score {cycle.gate_score:.4f}, accuracy {gate.accuracy:.3f}, "
-        f"macro F1 {gate.f1_macro:.3f}"
-    )
-    if cycle.number:
-        usage = cycle.usage
-        cost = "price unknown" if usage.cost is None else f"${usage.cost:.4f}"
-        line += (
-            f"{'' if cycle.kept else ' (rolled back)'}; texts {cycle.n_accepted} accepted of "
-            f"{cycle.n_requested}; {usage.input_tokens} + {usage.output_tokens} tokens, {cost}"
+    parts = [f"{ROUTES.get(step.route, step.route)}: {step.n_accepted} texts"]
+    if step.n_requested:
+        parts[0] += f" of {step.n_requested}"
+    if step.rejected:
+        parts.append("rejected " + ", ".join(f"{n} {why}" for why, n in step.rejected.items()))
+    own = step.comparison
+    if own is not None:
+        low, high = own.interval
+        parts.append(
+            f"gain {own.after - own.before:+.3f} ({low:+.3f} to {high:+.3f}), "
+            + (f"taken at weight {step.factor:g}" if step.taken else "not taken")
         )
-        if cycle.rejected:
-            line += "; rejected " + ", ".join(f"{n} {why}" for why, n in cycle.rejected.items())
-    return f"{line}; {cycle.seconds:.1f} s"
+    if step.report is not None:
+        parts.append(
+            f"accuracy {step.report.accuracy:.3f}, macro F1 {step.report.f1_macro:.3f} out of fold"
+        )
+    if step.usage.n_requests:
+        cost = "price unknown" if step.usage.cost is None else f"${step.usage.cost:.4f}"
+        parts.append(f"{step.usage.input_tokens} + {step.usage.output_tokens} tokens, {cost}")
+    seconds = f"{step.seconds:.1f} s"
+    if step.seconds_left:
+        seconds += f", at most {step.seconds_left:.0f} s left"
+    return "; ".join([*parts, seconds])

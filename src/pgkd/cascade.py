@@ -315,9 +315,8 @@ class CascadeClassifier(BaseTextClassifier):
         if hasattr(self.student, "classes_"):
             return self.student, broadcast(predict_proba(self.student, texts, classes))
         labelled = LabelledTexts(texts, y)
-        learner = Learner(self.student, classes, labelled, seed=seed)
-        probabilities, _ = learner.predict_out_of_fold([()] * len(learner.folds))
-        return learner.fit(labelled, []), probabilities
+        learner = Learner(self.student, classes, multilabel=False, seed=seed)
+        return learner.fit(labelled), learner.predict_out_of_fold(labelled)
 
     def _make_report(
         self,

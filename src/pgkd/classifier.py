@@ -14,26 +14,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from pgkd import persistence
 from pgkd.abstention import AbstainingClassifier
 from pgkd.calibration import apply_temperature, calibrate
 from pgkd.callbacks import PrintProgress
-from pgkd.distillation import Distillation
+from pgkd.distillation import FACTORS, Distillation
+from pgkd.evidence import Evidence
 from pgkd.exceptions import InvalidInputError
+from pgkd.label_sets import THRESHOLD
 from pgkd.learning import LabelledTexts, Learner
-from pgkd.preparation import prepare
+from pgkd.preparation import is_without_labels, prepare
 from pgkd.protocols import Callback, Sampler, Teacher
 from pgkd.ranks import broadcast, check_shared, is_main_process
 from pgkd.records import Event, Example, FloatArray, Label, SyntheticText
-from pgkd.selection import FACTORS, HARMFUL
+from pgkd.routes import ROUTES
 from pgkd.students.base import predict_label_proba, predict_proba
 from pgkd.targets import find_kind
 from pgkd.validation import check_mask
 
 if TYPE_CHECKING:
+    from pgkd.logs import Logs
     from pgkd.planning import Plan
     from pgkd.reporting import Report
 
@@ -41,114 +44,62 @@ if TYPE_CHECKING:
 class PGKDClassifier(AbstainingClassifier):
     """Distil an LLM that classifies texts into a small, fast classifier.
 
-    The student is trained on the labelled texts (the baseline); then, cycle by cycle, it is
-    evaluated, its confident mistakes are mined, the teacher sees the report and the mistakes and
-    writes the next batch of labelled texts, and the student learns from it. A part of the labelled
-    texts, the gate, is never shown to the teacher: it decides which cycles are kept, when to stop
-    and which student is returned. The baseline is one of the candidates.
+    `fit` begins with the labelled texts, takes what is free (the names of the classes, logs,
+    unlabelled texts), finds out what the teacher is good for, buys that, cycle by cycle, and stops
+    when it no longer pays. Every step is taken only if the labelled texts, each predicted by
+    a student that has not learnt it, say that it helps. Without a teacher it ends with what is
+    free.
 
     Parameters
     ----------
-    teacher : teacher
-        Writes the texts: any object with ``generate(requests)``, such as
-        :class:`~pgkd.teachers.OpenAITeacher` or a subclass of :class:`~pgkd.teachers.LLMTeacher`.
-        It must be given: a default would spend money unasked.
+    teacher : teacher, default=None
+        Writes texts, and labels them if it has ``annotate(requests)``: any object with
+        ``generate(requests)``, such as :class:`~pgkd.teachers.OpenAITeacher` or a subclass of
+        :class:`~pgkd.teachers.LLMTeacher`. ``None``: nothing is bought.
     student : classifier, default=None
         A scikit-learn classifier of texts with ``predict_proba``, e.g. a ``Pipeline`` of a
         vectorizer and a linear model, or one of :mod:`pgkd.students`. ``None``:
-        ``TransformerStudent("bert-base-uncased")``, as in the paper.
+        :class:`~pgkd.students.EmbeddingStudent`, which trains in seconds on a CPU;
+        ``TransformerStudent("bert-base-uncased")`` is the paper's.
     sampler : sampler, default=None
         Decides what the teacher is asked for and shown. ``None``:
-        :class:`~pgkd.samplers.PerformanceGuidedSampler`.
-    scout : classifier, default=None
-        A cheap student, e.g. TF-IDF with a linear model, that takes `student`'s place in the loop;
-        `student` is then trained on what the scout has learnt, and on the labelled texts alone, and
-        the gate chooses. For students that are dear to train.
+        :class:`~pgkd.samplers.PerformanceGuidedSampler` for what it writes,
+        :class:`~pgkd.samplers.UncertaintySampler` for what it labels.
+    routes : sequence of str, default=("names", "unlabelled", "describe", "label", "write")
+        The ways by which texts may reach the student: the names of the classes, `X_unlabeled` with
+        the student's own labels, and what the teacher describes, labels and writes.
     max_cycles : int, default=10
-        At most so many batches are bought. 0 trains the baseline only.
+        At most so many batches are bought. 0: nothing is.
     samples_per_cycle : int, default=200
-        Texts asked for in a cycle.
-    patience : int, default=3
-        Stop after so many cycles without a better gate score.
-    validation_fraction : float, default=0.2
-        Share of the labelled texts, in (0, 1), that becomes the gate. Not used with `X_val`.
-    feedback : {"out_of_fold", "holdout", "validation", "train"}, default="out_of_fold"
-        The texts on which the student's performance is shown to the teacher. Whatever is shown no
-        longer tells the truth about the student, hence:
-
-        - ``"out_of_fold"``: the training texts, each predicted by a student that has not seen it.
-          Nor one after which the teacher wrote. Safe; trains the student 16 to 26 times in a cycle.
-        - ``"holdout"``: a fold of its own, `validation_fraction` of the training texts. Safe; for
-          students that are dear to train.
-        - ``"validation"``: the gate itself, the paper's setting. The gate score becomes optimistic.
-        - ``"train"``: the training texts as the student has learnt them, the naive setting.
-    scoring : str or callable, default="neg_log_loss"
-        Gate score: a scikit-learn scorer name or ``scorer(estimator, X, y)``, greater is better.
-        With several labels a text, ``"neg_log_loss"`` is the sum over the labels, and a callable
-        gets indicator matrices.
-    synthetic_weight : float or "auto", default="auto"
-        Training weight of a generated text, in (0, inf); a labelled one has 1. The texts of a weak
-        teacher help at a low weight and harm at a high one. ``"auto"``: chosen in each cycle among
-        1, 0.3 and 0.1 by what it does to the student on the feedback texts (out of fold, by
-        default), and 0 for a batch that harms at all of them; 1 for a student that takes no
-        ``sample_weight``.
-    audit_size : int, default=0
-        Training texts that the teacher labels before the first cycle, about three times each, to be
-        compared with the student: see `audit_`. A teacher that is no better is warned about,
-        classes in which it is worse are asked for less, and the weight of a text is multiplied by
-        the trust in its label, if the student takes weights. Never gate texts: what the teacher
-        sees must not decide what is kept. Needs a teacher with ``annotate(requests)``.
-    verification : {"filter", "weight"}, default=None
-        Have the teacher label each text that it wrote, without the label that it gave. One that it
-        labels otherwise is rejected, or weighs 0.3 as much. It takes about another request for each
-        five texts. Texts of `X_unlabeled` are not verified. Needs a teacher with
-        ``annotate(requests)``.
-    n_candidates : int, default=5
-        Classes, the student's likeliest, among which the teacher chooses in the audit and the
-        verification; at least 2.
-    rollback : bool, default=True
-        Whether the gate decides. ``False`` keeps every cycle and returns the last student: for
-        ablations, as `synthetic_weight=1.0` is, which leaves nothing to keep a teacher from harm.
-    warm_start : bool, default=False
-        Go on from the student's weights in each cycle, with ``partial_fit`` on all texts, instead
-        of training it anew. If `student` is fitted, it is the baseline as it is. Out-of-fold
-        students are always trained anew, or they would have seen their fold.
-    min_gain_per_dollar : float, default=None
-        Stop when the last `patience` cycles bettered the best gate score by less than that for a US
-        dollar.
-    refit_on_all : bool, default=True
-        Train the student once more on all labelled texts, gate included (never on `X_val`).
-    calibrate : bool, default=True
-        Whether `predict_proba` is calibrated by temperature scaling, fitted on the gate, if that
-        betters the log loss by more than a standard error. It changes no label, and takes a gate of
-        at least 20 texts, with one label each.
-    task_description : str, default=None
-        What is classified and why, in a sentence or two, for the teacher.
-    class_descriptions : dict of label to str, default=None
-        What belongs to each class, for the teacher. A class without a labelled text is learnt too:
-        the teacher writes texts of it before the baseline is trained. The gate cannot judge them.
-    class_names : sequence of labels, default=None
-        Names of the columns of an indicator matrix `y` that has none, for the teacher and
-        `classes_`.
-    label_threshold : float or "auto", default="auto"
-        With several labels a text, the probability, in (0, 1), above which a label is given.
-        ``"auto"``: 0.5 unless, for a `scoring` of decisions such as ``"f1_macro"``, thresholds
-        label by label are better on texts that the student has not learnt, by more than one
-        standard error. During `fit`, decisions are made at 0.5.
+        Texts asked for in a batch.
     max_cost : float, default=None
         Spend no more US dollars than that; the teacher's price must be known. Fits that share
         `run_dir`, such as those of a grid search, share the budget as well.
     max_tokens : int, default=None
         Buy no more tokens than that, input and output together.
+    scoring : str or callable, default="accuracy"
+        What is to become better: a scikit-learn scorer name or ``scorer(estimator, X, y)``,
+        greater is better. With several labels a text, ``"neg_log_loss"`` is the sum over the
+        labels, and a callable gets indicator matrices.
+    evidence : Evidence, default=None
+        How the labelled texts decide: out of fold or by a gate, see :class:`~pgkd.Evidence`.
+    task_description : str, default=None
+        What is classified and why, in a sentence or two, for the teacher.
+    class_descriptions : dict of label to str, default=None
+        What belongs to each class, for the student and the teacher. A class without a labelled text
+        is learnt too; no labelled text can judge that.
+    class_names : sequence of labels, default=None
+        Names of the columns of an indicator matrix `y` that has none; or, without labelled texts,
+        of the classes.
     run_dir : str or path, default=None
         Directory in which every answer of an LLM teacher is kept before it is used. The same `fit`
         with the same directory goes on where it was cut off, and pays for no answer twice.
     callbacks : list of callbacks, default=None
         Objects with ``on_event(event)``.
     random_state : int, RandomState instance or None, default=None
-        Seeds the split, the sampler and every ``random_state`` of the student.
+        Seeds the folds, the sampler and every ``random_state`` of the student.
     verbose : int, default=0
-        1 prints a line a cycle, 2 also one for each answer of the teacher.
+        1 prints a line a step, 2 also one for each answer of the teacher.
 
     Attributes
     ----------
@@ -159,22 +110,23 @@ class PGKDClassifier(AbstainingClassifier):
     label_thresholds_ : array of shape (n_classes,) or None
         With several labels a text, the probabilities above which each is given.
     student_ : classifier
-        The student that passed: the last one that the gate kept, or the baseline.
-    history_ : list of :class:`~pgkd.records.Cycle`
-        Cycle 0 is the baseline.
+        Trained on all labelled texts and on what was found to help.
+    history_ : list of :class:`~pgkd.records.Step`
+        Step 0 is the labelled texts alone.
     synthetic_ : list of :class:`~pgkd.records.SyntheticText`
-        Every generated text and its verdict; ``pandas.DataFrame(clf.synthetic_)`` is a table.
+        Every text beside the labelled ones and its verdict; ``pandas.DataFrame(clf.synthetic_)`` is
+        a table.
     usage_ : :class:`~pgkd.records.Usage`
         Requests, tokens and US dollars taken from the teacher.
     n_cycles_ : int
-    best_cycle_ : int
-        The cycle of `student_`; 0 if the baseline was not beaten.
-    audit_ : :class:`~pgkd.records.Audit` or None
-        What the audit found; ``None`` without one.
-    stop_reason_ : {"max_cycles", "patience", "gain", "budget", "teacher_error", "error", \
-            "interrupted"}
-    choice_ : :class:`~pgkd.records.Choice`
-        The last student that was kept against the baseline.
+        Batches bought.
+    probe_ : :class:`~pgkd.records.Probe` or None
+        What the teacher was found to be good for; ``None`` without a probe.
+    stop_reason_ : {"no_teacher", "probe", "exhausted", "patience", "max_cycles", "budget", \
+            "teacher_error", "error", "interrupted"}
+    comparison_ : :class:`~pgkd.records.Comparison` or None
+        What the student gains on one of the labelled texts alone, out of fold; ``None`` without
+        labelled texts.
     temperature_ : float
         By which the logits of ``student_`` are divided; 1.0 if it is not calibrated.
     calibration_ : :class:`~pgkd.calibration.Calibration` or None
@@ -185,9 +137,9 @@ class PGKDClassifier(AbstainingClassifier):
     abstention_ : :class:`~pgkd.abstention.Abstention` or None
         What the threshold was measured to do.
     labelled_diversity_ : :class:`~pgkd.records.Diversity` or None
-        Of the labelled training texts; that of the generated ones is in `history_`.
+        Of the labelled texts; that of the others is in `history_`.
     refit_mask_ : array of bool of shape (n_synthetic,) or None
-        The generated texts that ``student_`` has learnt, if `refit` was called.
+        The texts of `synthetic_` that ``student_`` has learnt, if `refit` was called.
 
     References
     ----------
@@ -207,36 +159,23 @@ class PGKDClassifier(AbstainingClassifier):
     ...                       ["pos", "pos", "neg", "neg"])
     >>> clf = PGKDClassifier(
     ...     teacher, make_pipeline(TfidfVectorizer(), LogisticRegression()),
-    ...     max_cycles=2, samples_per_cycle=2, validation_fraction=0.34, random_state=0,
+    ...     max_cycles=2, samples_per_cycle=2, random_state=0,
     ... ).fit(texts, labels)
     >>> clf.predict(["good fun"]).tolist()
     ['pos']
-    >>> int(clf.refit(lambda text: text.cycle == 1).refit_mask_.sum())
-    2
+    >>> [step.route for step in clf.history_][:2]
+    ['labelled', 'names']
     """
 
     _parameter_constraints = {  # noqa: RUF012
         "max_cycles": [Interval(Integral, 0, None, closed="left")],
         "samples_per_cycle": [Interval(Integral, 1, None, closed="left")],
-        "patience": [Interval(Integral, 1, None, closed="left")],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "feedback": [StrOptions({"out_of_fold", "holdout", "validation", "train"})],
+        "max_cost": [Interval(Real, 0, None, closed="neither"), None],
+        "max_tokens": [Interval(Integral, 1, None, closed="left"), None],
         "scoring": [str, callable],
-        "synthetic_weight": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-        "audit_size": [Interval(Integral, 0, None, closed="left")],
-        "verification": [StrOptions({"filter", "weight"}), None],
-        "n_candidates": [Interval(Integral, 2, None, closed="left")],
-        "rollback": ["boolean"],
-        "warm_start": ["boolean"],
-        "min_gain_per_dollar": [Interval(Real, 0, None, closed="left"), None],
-        "refit_on_all": ["boolean"],
-        "calibrate": ["boolean"],
         "task_description": [str, None],
         "class_descriptions": [Mapping, None],
         "class_names": ["array-like", None],
-        "label_threshold": [Interval(Real, 0, 1, closed="neither"), StrOptions({"auto"})],
-        "max_cost": [Interval(Real, 0, None, closed="neither"), None],
-        "max_tokens": [Interval(Integral, 1, None, closed="left"), None],
         "run_dir": [str, os.PathLike, None],
         "callbacks": [list, tuple, None],
         "random_state": ["random_state"],
@@ -249,28 +188,16 @@ class PGKDClassifier(AbstainingClassifier):
         student: Any = None,
         sampler: Sampler | None = None,
         *,
-        scout: Any = None,
+        routes: Sequence[str] = ROUTES,
         max_cycles: int = 10,
         samples_per_cycle: int = 200,
-        patience: int = 3,
-        validation_fraction: float = 0.2,
-        feedback: str = "out_of_fold",
-        scoring: Any = "neg_log_loss",
-        synthetic_weight: float | str = "auto",
-        audit_size: int = 0,
-        verification: str | None = None,
-        n_candidates: int = 5,
-        rollback: bool = True,
-        warm_start: bool = False,
-        min_gain_per_dollar: float | None = None,
-        refit_on_all: bool = True,
-        calibrate: bool = True,
+        max_cost: float | None = None,
+        max_tokens: int | None = None,
+        scoring: Any = "accuracy",
+        evidence: Evidence | None = None,
         task_description: str | None = None,
         class_descriptions: Mapping[Label, str] | None = None,
         class_names: Sequence[Label] | None = None,
-        label_threshold: float | str = "auto",
-        max_cost: float | None = None,
-        max_tokens: int | None = None,
         run_dir: str | os.PathLike[str] | None = None,
         callbacks: Sequence[Callback] | None = None,
         random_state: Any = None,
@@ -279,28 +206,16 @@ class PGKDClassifier(AbstainingClassifier):
         self.teacher = teacher
         self.student = student
         self.sampler = sampler
-        self.scout = scout
+        self.routes = routes
         self.max_cycles = max_cycles
         self.samples_per_cycle = samples_per_cycle
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.feedback = feedback
+        self.max_cost = max_cost
+        self.max_tokens = max_tokens
         self.scoring = scoring
-        self.synthetic_weight = synthetic_weight
-        self.audit_size = audit_size
-        self.verification = verification
-        self.n_candidates = n_candidates
-        self.rollback = rollback
-        self.warm_start = warm_start
-        self.min_gain_per_dollar = min_gain_per_dollar
-        self.refit_on_all = refit_on_all
-        self.calibrate = calibrate
+        self.evidence = evidence
         self.task_description = task_description
         self.class_descriptions = class_descriptions
         self.class_names = class_names
-        self.label_threshold = label_threshold
-        self.max_cost = max_cost
-        self.max_tokens = max_tokens
         self.run_dir = run_dir
         self.callbacks = callbacks
         self.random_state = random_state
@@ -308,34 +223,40 @@ class PGKDClassifier(AbstainingClassifier):
 
     def fit(
         self,
-        X: Any,
-        y: Any,
+        X: Any = None,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,
         y_val: Any = None,
         X_unlabeled: Any = None,
+        logs: Logs | None = None,
     ) -> PGKDClassifier:
-        """Distil the teacher into the student.
+        """Train the student on the labelled texts and on all that is found to help.
 
         Parameters
         ----------
-        X : list, 1-D array or Series of str, of shape (n_texts,)
-            The labelled texts. A part of them is shown to the teacher.
-        y : array-like of shape (n_texts,)
+        X : list, 1-D array or Series of str, of shape (n_texts,), default=None
+            The labelled texts; some are shown to the teacher. ``None``: there are none, and the
+            classes are those of `class_descriptions`, `class_names` or `logs`. Nothing vouches for
+            such a student.
+        y : array-like of shape (n_texts,), default=None
             Their labels: str, int or bool. For several labels a text: a list, tuple or set of
             labels for each, or an indicator matrix of shape (n_texts, n_classes), sparse, dense or
             a DataFrame, whose columns are the classes.
         sample_weight : array-like of shape (n_texts,), default=None
-            Weights of the labelled texts in the student's training; a generated one has up to 1.
+            Weights of the labelled texts in the student's training; other texts have up to 1.
         X_val, y_val : default=None
-            Texts and labels for the gate; without them `validation_fraction` of `X` is held out.
-            The teacher never sees them (but with ``feedback="validation"``) and the student never
-            trains on them. Copies of them in `X` are left out.
+            Texts and labels that decide alone: a gate. The teacher never sees them (but with
+            ``Evidence(feedback="validation")``) and the student never trains on them. Copies of
+            them in `X` are left out.
         X_unlabeled : list, 1-D array or Series of str, or UnlabeledTexts, default=None
-            Texts without a label, which the teacher labels as far as the sampler asks for it; with
-            `sampler=None`, :class:`~pgkd.samplers.UncertaintySampler` does. The teacher sees them.
-            Wrap them in :class:`~pgkd.UnlabeledTexts` for cross-validation.
+            Texts without a label: the student teaches itself those it is surest of, and the
+            teacher, which sees them, labels some of which it is not. Wrap them in
+            :class:`~pgkd.UnlabeledTexts` for cross-validation.
+        logs : Logs, default=None
+            Texts that an LLM has labelled before, see :func:`pgkd.read_logs`. They cost nothing,
+            and are trusted as far as the labelled texts say.
 
         Returns
         -------
@@ -346,78 +267,86 @@ class PGKDClassifier(AbstainingClassifier):
         InvalidInputError
             If texts, labels or components cannot work; before any money is spent.
         TeacherError
-            If the teacher fails in the first cycle. Later on, `fit` warns and keeps what it
-            has.
+            If the teacher fails at once. Later on, `fit` warns and keeps what it has.
         """
         self._validate_params()
-        *data, random_state = broadcast(
-            (X, y, sample_weight, X_val, y_val, X_unlabeled, check_random_state(self.random_state))
-        )
+        data = {"X": X, "y": y, "sample_weight": sample_weight, "X_val": X_val, "y_val": y_val}
+        data |= {"X_unlabeled": X_unlabeled, "logs": logs}
+        data, random_state = broadcast((data, check_random_state(self.random_state)))
         with TemporaryDirectory(prefix="pgkd-") as scratch:
-            run, labelled = prepare(
-                self,
-                *data,
-                random_state=random_state,
-                scratch=Path(scratch),
-                emit=self._emit,
+            run = prepare(
+                self, data, random_state=random_state, scratch=Path(scratch), emit=self._emit
             )
             stop_reason = run.run()
-            thresholds = self._choose_thresholds(run)
-        student = run.returned.student
-        if self.refit_on_all:
-            student = self._train_on_all(run, labelled)
+            student = self._train_on_all(run)
+        judged = run.predict_judges()
+        multilabel = run.task.multilabel
         calibration = None
-        if self.calibrate and not run.multilabel:
-            calibration = calibrate(
-                run.gate, run.returned.gate_probabilities, run.classes, run.seed
-            )
+        if judged is not None and run.evidence.calibrate and not multilabel:
+            calibration = calibrate(*judged, run.classes, run.seed)
 
         self.classes_ = run.classes
-        self.label_thresholds_ = thresholds
-        self._target_kind = find_kind(data[1])
+        self.label_thresholds_ = None
+        if multilabel:
+            self.label_thresholds_ = self._choose_thresholds(run, judged)
+        self._target_kind = (
+            "labels" if is_without_labels(data["X"], data["y"]) else find_kind(data["y"])
+        )
         self.student_ = student
         self.history_ = run.history
         self.synthetic_ = run.synthetic
-        self.usage_ = run.buyer.usage
-        self.audit_ = run.audit
-        self.n_cycles_ = run.history[-1].number
-        self.best_cycle_ = run.returned.cycle
+        self.usage_ = run.usage
+        self.probe_ = run.probe
+        self.n_cycles_ = run.n_cycles
         self.stop_reason_ = stop_reason
-        self.choice_ = run.choice
+        self.comparison_ = run.comparison
         self.labelled_diversity_ = run.labelled_diversity
         self.refit_mask_: NDArray[np.bool_] | None = None
         self.calibration_ = calibration
         self.abstention_ = None
-        self._gate = (run.returned.gate_probabilities, run.gate.y)
-        self._labelled = labelled if self.refit_on_all else run.train
+        self._judged = None if judged is None else (judged[1], judged[0].y)
+        self._labelled = run.labelled.take(run.splits.learnable)
         self._seed = run.seed
         return self
 
-    def _choose_thresholds(self, run: Distillation) -> FloatArray | None:
-        if not run.multilabel:
-            return None
-        if self.label_threshold == "auto":
-            return run.choose_thresholds()
-        return np.full(len(run.classes), float(self.label_threshold))
+    def _choose_thresholds(
+        self, run: Distillation, judged: tuple[LabelledTexts, FloatArray] | None
+    ) -> FloatArray:
+        if run.evidence.label_threshold != "auto":
+            return np.full(len(run.classes), float(run.evidence.label_threshold))
+        default = np.full(len(run.classes), THRESHOLD)
+        if judged is None:
+            return default
+        judges, probabilities = judged
+        from pgkd.set_evaluation import SetScorer
 
-    def _train_on_all(self, run: Distillation, labelled: LabelledTexts) -> Any:
         try:
-            return run.refit(labelled)
+            scorer = SetScorer(self.scoring, run.classes, judges.texts, judges.y)
+            return scorer.choose_thresholds(probabilities, run.seed)
+        except (Exception, KeyboardInterrupt) as error:  # what was bought must not be lost to it
+            check_shared(error)
+            warnings.warn(f"No thresholds were chosen ({error!r}): all are 0.5.", stacklevel=3)
+            return default
+
+    def _train_on_all(self, run: Distillation) -> Any:
+        try:
+            return run.fit_student()
         except (Exception, KeyboardInterrupt) as error:
-            if not run.buyer.n_answers:
+            if not run.current.parts:
                 raise
             check_shared(error)
             warnings.warn(
-                f"`refit_on_all` failed ({error!r}); student_ has not learnt the gate texts.",
+                f"Training the student on what was found to help failed ({error!r}); `student_` "
+                "has learnt the labelled texts alone. `refit` tries again.",
                 stacklevel=3,
             )
-            return run.returned.student
+            return run.fit_student(run.baseline)
 
     def refit(self, mask: Any = None) -> PGKDClassifier:
         """Train ``student_`` anew on the labelled texts and on generated ones of your choice.
 
-        The teacher is not asked. `synthetic_`, `history_`, `choice_` and the gate scores go on to
-        describe what `fit` did; ``refit_mask_`` tells what ``student_`` has learnt since.
+        The teacher is not asked. `synthetic_`, `history_` and `comparison_` go on to describe what
+        `fit` did; ``refit_mask_`` tells what ``student_`` has learnt since.
 
         Parameters
         ----------
@@ -425,8 +354,7 @@ class PGKDClassifier(AbstainingClassifier):
             Which texts of `synthetic_` are learnt; a callable gets each
             :class:`~pgkd.records.SyntheticText` and returns a bool. ``None``: the accepted ones, so
             that ``student_`` becomes what `fit` made it. A text that was not accepted gets the
-            `synthetic_weight` of its cycle, or of the best cycle if that came later, and one of a
-            harmful batch 0.1; times the trust that an audit has in its label.
+            weight of its step, 0.1 if that was not taken.
 
         Returns
         -------
@@ -440,10 +368,6 @@ class PGKDClassifier(AbstainingClassifier):
             If `mask` does not fit `synthetic_` or chooses a text whose label is none of
             ``classes_``, or the classifier was loaded from a directory, which holds no labelled
             texts. A pickle does.
-
-        Notes
-        -----
-        With `warm_start`, training goes on from a fitted `student` if one was given.
         """
         check_is_fitted(self)
         if getattr(self, "_labelled", None) is None:
@@ -458,26 +382,18 @@ class PGKDClassifier(AbstainingClassifier):
             if is_chosen
         ]
         learner = Learner(
-            self.student_,
-            self.classes_,
-            self._labelled,
-            warm_start=self.warm_start,
-            seed=self._seed,
+            self.student_, self.classes_, multilabel=self.multilabel_, seed=self._seed
         )
-        start = self.student if hasattr(self.student, "classes_") else None
-        self.student_ = learner.fit(self._labelled, examples, start=start)
+        self.student_ = learner.fit(self._labelled, examples)
         self.refit_mask_ = chosen
-        self.abstention_ = self._gate = None
+        self.abstention_ = self._judged = None
         return self
 
     def _weigh(self, text: SyntheticText) -> float:
         if text.verdict == "accepted":
             return text.weight
-        number = min(max(text.cycle, self.best_cycle_), self.n_cycles_)
-        factor = self.history_[number].synthetic_weight
-        if text.reason == HARMFUL:
-            factor = min(FACTORS)
-        return factor if self.audit_ is None else factor * self.audit_.weigh(text)
+        factor = self.history_[text.cycle].factor if text.cycle < len(self.history_) else 0.0
+        return max(factor, min(FACTORS))
 
     @property
     def temperature_(self) -> float:
@@ -485,7 +401,7 @@ class PGKDClassifier(AbstainingClassifier):
         return 1.0 if self.calibration_ is None else self.calibration_.temperature
 
     def report(self) -> Report:
-        """Explain the run, from the baseline to the student that was returned.
+        """Explain the run, step by step, and what it gained.
 
         Returns
         -------
@@ -504,13 +420,20 @@ class PGKDClassifier(AbstainingClassifier):
         return make_run_report(self)
 
     def plan(
-        self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None, X_unlabeled: Any = None
+        self,
+        X: Any = None,
+        y: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        X_unlabeled: Any = None,
+        logs: Logs | None = None,
     ) -> Plan:
         """Estimate what `fit` will buy, without a call to the teacher.
 
         Parameters
         ----------
-        X, y, X_val, y_val, X_unlabeled
+        X, y, X_val, y_val, X_unlabeled, logs
             As for `fit`.
 
         Returns
@@ -526,15 +449,12 @@ class PGKDClassifier(AbstainingClassifier):
         from pgkd.planning import make_plan  # imports the teachers, which predicting does not need
 
         self._validate_params()
+        data = {"X": X, "y": y, "sample_weight": None, "X_val": X_val, "y_val": y_val}
+        data |= {"X_unlabeled": X_unlabeled, "logs": logs}
         with TemporaryDirectory(prefix="pgkd-") as scratch:
-            run, _ = prepare(
+            run = prepare(
                 self,
-                X,
-                y,
-                None,
-                X_val,
-                y_val,
-                X_unlabeled,
+                data,
                 random_state=copy.deepcopy(self.random_state),  # a plan changes nothing
                 scratch=Path(scratch),
                 emit=self._emit,

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from pgkd.label_sets import agree, indicate, tidy
+from pgkd.label_sets import agree, tidy
 from pgkd.records import (
     AnnotationRequest,
     Example,
@@ -19,7 +19,6 @@ from pgkd.records import (
     Generation,
     GenerationRequest,
     Label,
-    LabelArray,
     Prediction,
     SyntheticText,
 )
@@ -29,8 +28,6 @@ from pgkd.text import fold_text, is_valid, make_valid
 NEAR_DUPLICATE = 0.9
 #: Texts that are compared at once with all that are known: what the similarities take in memory.
 BLOCK = 500
-#: A label is plausible from this share of the probability of the student's own choice.
-PLAUSIBLE = 0.1
 
 # Of a text's trigrams hardly two share one of 65,536 columns, and scipy is slow with more.
 _VECTORIZER = HashingVectorizer(
@@ -77,7 +74,7 @@ class Curator:
         self._multilabel = multilabel
         self._threshold = threshold
         # Longer than any real text by a wide margin: the teacher rambled.
-        self._max_length = max(200, 2 * max(map(len, known)))
+        self._max_length = max(200, 2 * max(map(len, known), default=0))
         self._gate = vectorize(gate)
         self._known = vectorize(known)
         self._seen = {fold_text(text) for text in known}
@@ -213,56 +210,6 @@ def _find_seeds(request: GenerationRequest | AnnotationRequest, label: Label) ->
     if isinstance(request, GenerationRequest):
         shown += [*request.hard_negatives, *request.wrong, *request.correct]
     return tuple(dict.fromkeys(item.text for item in shown if agree(item.label, label)))
-
-
-def find_plausible(
-    labels: Sequence[Label], probabilities: FloatArray, classes: LabelArray
-) -> list[bool]:
-    """Tell which labels a student finds plausible, compared with the label it would give itself.
-
-    Parameters
-    ----------
-    labels : sequence of labels, of length n_texts
-        The teacher's.
-    probabilities : array of shape (n_texts, n_classes)
-        The student's, which has not learnt these texts.
-    classes : array of shape (n_classes,)
-
-    References
-    ----------
-    The idea is that of confident learning: Northcutt et al., https://arxiv.org/abs/1911.00068
-    """
-    own = probabilities[np.arange(len(labels)), np.searchsorted(classes, labels)]
-    plausible: list[bool] = (own >= PLAUSIBLE * probabilities.max(axis=1)).tolist()
-    return plausible
-
-
-def find_plausible_sets(
-    labels: Sequence[Label], probabilities: FloatArray, classes: LabelArray, prior: FloatArray
-) -> list[bool]:
-    """Tell which label sets a student finds plausible, label by label.
-
-    A text that was asked for with a rare label has it more often than texts do: what speaks against
-    a label that was given is how far its odds fall below its usual ones. Against one that was not
-    given speaks that the student is sure of it.
-
-    Parameters
-    ----------
-    labels : sequence of tuples of labels, of length n_texts
-        The teacher's.
-    probabilities : array of shape (n_texts, n_classes)
-        The student's, which has not learnt these texts.
-    classes : array of shape (n_classes,)
-    prior : array of shape (n_classes,)
-        Share of the labelled texts that have each label; of one without any nothing can be said.
-    """
-    given = indicate(labels, classes).astype(bool)
-    tiny = np.finfo(float).eps
-    odds = np.clip(probabilities, tiny, 1) / np.clip(1 - probabilities, tiny, 1)
-    usual = np.clip(prior, tiny, 0.5) / (1 - np.clip(prior, tiny, 0.5))
-    against = np.where(given, odds < PLAUSIBLE * usual, odds > 1 / PLAUSIBLE) & (prior > 0)
-    plausible: list[bool] = np.logical_not(against.any(axis=1)).tolist()
-    return plausible
 
 
 def count_reasons(texts: Iterable[SyntheticText]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The loop of the paper (arXiv 2411.05045, section 3)."""
+"""The loop: first what is free, then what the teacher brings, as far as it measurably helps."""
 
 from __future__ import annotations
 
@@ -6,27 +6,29 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from pgkd.audit import audit
 from pgkd.buying import Buyer
+from pgkd.calibration import apply_temperature, fit_temperature
 from pgkd.curation import Curator, count_reasons, enter, enter_refused
+from pgkd.deciding import Decider
 from pgkd.diversity import measure_diversity
-from pgkd.evaluation import make_gate_scorer, make_predictions, make_report
-from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
-from pgkd.gating import Candidate, Judge
-from pgkd.label_sets import THRESHOLD, count_classes
+from pgkd.evaluation import make_predictions, make_report
+from pgkd.evidence import Evidence
+from pgkd.exceptions import TeacherBudgetError, TeacherError
+from pgkd.label_sets import count_classes
 from pgkd.learning import LabelledTexts, Learner
+from pgkd.logs import Logs
+from pgkd.naming import write_names
+from pgkd.probe import DEFAULT_WEIGHT, Opinion, draft_probe, evaluate_probe, fuse, read_opinions
 from pgkd.protocols import Sampler
 from pgkd.ranks import check_shared
 from pgkd.records import (
-    Audit,
     Batch,
-    Cycle,
+    Comparison,
     Diversity,
     Event,
     Example,
@@ -36,172 +38,174 @@ from pgkd.records import (
     GenerationRequest,
     Label,
     LabelArray,
+    Probe,
     State,
+    Step,
     SyntheticText,
     Usage,
     labels_of,
 )
-from pgkd.samplers.base import find_choices, needs_feedback
-from pgkd.samplers.unguided import UnguidedSampler
-from pgkd.selection import HARMFUL, Selector, Version, to_example
-from pgkd.verification import verify
+from pgkd.routes import PAID, Allocator
+from pgkd.samplers import UnguidedSampler, describe_classes
+from pgkd.samplers.base import needs_feedback
+from pgkd.self_training import MAX_POOL, N_ROUNDS, PER_CLASS, self_train
+from pgkd.splitting import Indices
+from pgkd.text import fold_text
+from pgkd.training_set import Part, Result, TrainingSet, make_splits, spread, to_example
 
-#: Why texts that the gate let pass are not learnt.
-BASELINE_RETURNED = "the baseline was returned"
-#: Reasons to stop in the middle of a cycle.
+#: Weights of a route's texts that are tried, against 1 for a labelled text.
+FACTORS = (1.0, 0.3, 0.1)
+#: A label of a text of the pool that is less probable is not learnt.
+MIN_PROBABILITY = 0.1
+#: Why texts are not learnt.
+NO_GAIN, RELABELLED = "no gain out of fold", "labelled anew"
+#: Reasons to stop in the middle of a step.
 UNFINISHED = ("interrupted", "teacher_error", "error")
 
 
+@dataclass(frozen=True)
+class Task:
+    """What the user gives, checked.
+
+    Attributes
+    ----------
+    classes : array of shape (n_classes,)
+    labelled : LabelledTexts
+        Those of `X_val` included, as the last rows.
+    gate, learnable : arrays of int
+        Rows that decide alone, if there are any; rows that the student may learn.
+    multilabel : bool
+    descriptions : mapping of label to str
+    task_description : str or None
+    pool : list of str
+        Texts without a label.
+    logs : Logs or None
+    """
+
+    classes: LabelArray
+    labelled: LabelledTexts
+    gate: Indices
+    learnable: Indices
+    multilabel: bool = False
+    descriptions: Mapping[Label, str] = field(default_factory=dict)
+    task_description: str | None = None
+    pool: Sequence[str] = ()
+    logs: Logs | None = None
+
+
 class Distillation:
-    """One run of performance-guided knowledge distillation.
+    """One run.
 
     Parameters
     ----------
-    buyer : Buyer
-        Asks the teacher.
+    task : Task
     student : classifier
         Cloned for every training.
-    scout : classifier or None
-        Takes the place of the student until the loop has ended.
-    sampler : Sampler
-    classes : array of shape (n_classes,)
-    train, gate : LabelledTexts
-        The student learns from `train`; `gate` decides what is kept and is never shown to the
-        teacher.
-    feedback : LabelledTexts or None
-        What the student's performance is shown on. ``None``: on `train`, out of fold.
-    pool : sequence of str
-        Texts without a label.
+    buyer : Buyer or None
+        Asks the teacher; ``None`` without one.
+    samplers : mapping of {"write", "label"} to sampler
+    routes : sequence of str
+    evidence : Evidence
     scoring : str or callable
-    max_cycles, samples_per_cycle, patience : int
-    min_gain_per_dollar : float or None
-    audit_size : int
-    verification : {"filter", "weight"} or None
-    n_candidates : int
-        Length of a shortlist of the audit and the verification.
-    synthetic_weight : float or "auto"
-        Factor of the weights of generated texts; a labelled one has 1.
-    rollback : bool
-        Whether the gate decides.
-    warm_start : bool
-    task_description : str or None
-    class_descriptions : mapping of label to str
+    max_cycles, samples_per_cycle : int
     emit : callable
         Called with each `Event`.
     seed : int
 
     Attributes
     ----------
-    returned : Candidate
-    choice : Choice
-    audit : Audit or None
-    labelled_diversity : Diversity or None
-        Of the training texts.
-    history : list of Cycle
+    current : TrainingSet
+        What the student learns beside the labelled texts.
+    comparison : Comparison or None
+        Of `current` with the labelled texts alone.
+    probe : Probe or None
+    history : list of Step
     synthetic : list of SyntheticText
     """
 
-    baseline: Candidate
-    best: Candidate  # of those that were kept, by gate score
-    current: Candidate  # the last that was kept
-    student_baseline: Candidate  # where `baseline` is the scout's
-
     def __init__(
         self,
-        buyer: Buyer,
+        task: Task,
         student: Any,
-        scout: Any,
-        sampler: Sampler,
+        buyer: Buyer | None,
+        samplers: Mapping[str, Sampler],
         *,
-        classes: LabelArray,
-        train: LabelledTexts,
-        gate: LabelledTexts,
-        feedback: LabelledTexts | None,
-        pool: Sequence[str],
+        routes: Sequence[str],
+        evidence: Evidence,
         scoring: Any,
         max_cycles: int,
         samples_per_cycle: int,
-        patience: int,
-        min_gain_per_dollar: float | None,
-        audit_size: int,
-        verification: str | None,
-        n_candidates: int,
-        synthetic_weight: float | str,
-        rollback: bool,
-        warm_start: bool,
-        task_description: str | None,
-        class_descriptions: Mapping[Label, str],
         emit: Callable[[Event], None],
         seed: int,
     ) -> None:
+        self.task = task
+        self.student = student
         self.buyer = buyer
-        self.sampler = sampler
-        self.classes = classes
-        self.train = train
-        self.gate = gate
-        self.feedback = feedback
+        self.samplers = samplers
+        self.routes = routes
+        self.evidence = evidence
+        self.scoring = scoring
         self.max_cycles = max_cycles
         self.samples_per_cycle = samples_per_cycle
-        self.patience = patience
-        self.min_gain_per_dollar = min_gain_per_dollar
-        self.audit_size = audit_size
-        self.verification = verification
-        self.n_candidates = n_candidates
         self.emit = emit
         self.seed = seed
-
-        self.student_learner = Learner(student, classes, train, warm_start=warm_start, seed=seed)
-        self.learner = self.student_learner  # what trains now
-        if scout is not None:
-            self.learner = Learner(scout, classes, train, seed=seed)
-        if synthetic_weight == "auto" and not self.student_learner.takes_weights:
-            synthetic_weight = 1.0  # whatever a scout would choose
-        self.has_scout = scout is not None
-        self.scoring = scoring
-        self.judge = Judge(gate, classes, scoring, rollback=rollback, seed=seed)
-        self.labelled_diversity = measure_diversity(train.texts, train.y.tolist())
-        self.shown = train if feedback is None else feedback
-        self.shown_scorer = make_gate_scorer(scoring, classes, self.shown.texts, self.shown.y)
-        self.selector = Selector(
-            self.learner,
-            train,
-            self.shown,
-            self.shown_scorer,
-            out_of_fold=feedback is None,
-            synthetic_weight=synthetic_weight,
+        self.classes = task.classes
+        self.labelled = task.labelled
+        self.splits = make_splits(
+            task.labelled,
+            task.gate,
+            task.learnable,
+            n_folds=evidence.n_folds,
+            show_gate=evidence.feedback == "validation",
             seed=seed,
         )
-        seen = train.texts if feedback is None else train.texts + feedback.texts
-        self.multilabel = multilabel = self.learner.multilabel
-        self.curator = Curator(classes.tolist(), seen, gate.texts, multilabel=multilabel)
+        scout = student if evidence.scout is None else evidence.scout
+        self.decider = self._make_decider(scout)
+        self.learner = self.decider.learner
+        gate = set(task.gate.tolist())
+        is_shown = [i for i in task.learnable.tolist() if i not in gate]
+        self.train = task.labelled.take(np.array(is_shown, dtype=np.intp))
+        seen = [text for i, text in enumerate(task.labelled.texts) if i not in gate]
+        hidden = [task.labelled.texts[i] for i in sorted(gate)]
+        if evidence.feedback == "validation":
+            seen += hidden
+        self.curator = Curator(task.classes.tolist(), seen, hidden, multilabel=task.multilabel)
+        self.labelled_diversity = measure_diversity(self.train.texts, self.train.y.tolist())
+        self.known = set(count_classes(task.labelled.y.tolist()))
         self.state = State(
             cycle=0,
-            classes=tuple(classes.tolist()),
-            examples=tuple(map(Example, train.texts, train.y.tolist())),
-            task_description=task_description,
-            class_descriptions=class_descriptions,
-            pool=tuple(self.curator.screen(pool)),
+            classes=tuple(task.classes.tolist()),
+            examples=tuple(map(Example, self.train.texts, self.train.y.tolist())),
+            task_description=task.task_description,
+            class_descriptions=dict(task.descriptions),
+            pool=tuple(self.curator.screen(task.pool)),
             scoring=scoring if isinstance(scoring, str) else None,
-            multilabel=multilabel,
-            folds=self.learner.fold_numbers if feedback is None else (),
+            multilabel=task.multilabel,
+            folds=self._number_folds(is_shown),
         )
-        self.audit: Audit | None = None
-        self.history: list[Cycle] = []
+        self.baseline = TrainingSet()
+        self.current = self.baseline
+        self.bought: dict[str, Part] = {}
+        self.probe: Probe | None = None
+        self.comparison: Comparison | None = None
+        self.history: list[Step] = []
         self.synthetic: list[SyntheticText] = []
+        self.allocator = Allocator(self._find_open_routes(), evidence.patience)
 
     def run(self) -> str:
-        """Train the baseline, then cycle until nothing is left to gain or to spend.
+        """Take what is free, then buy until nothing is left to gain or to spend.
 
         Returns
         -------
-        stop_reason : {"max_cycles", "patience", "gain", "budget", "teacher_error", "error", \
-                "interrupted"}
+        stop_reason : {"no_teacher", "probe", "exhausted", "patience", "max_cycles", "budget", \
+                "teacher_error", "error", "interrupted"}
         """
-        self._train_baseline()
+        self._start()
         try:
-            self._audit()
-            while (reason := self._reason_to_stop()) is None:
-                self._run_cycle()
+            self._learn_names()
+            self._learn_logs()
+            self._learn_from_pool()
+            reason = self._run_teacher()
         except KeyboardInterrupt as error:
             check_shared(error)
             reason = "interrupted"
@@ -210,365 +214,497 @@ class Distillation:
             reason = "budget"
             self._warn(str(error))
         except TeacherError as error:
-            if len(self.history) == 1 and not self.synthetic:
-                raise  # nothing was learnt yet, so nothing is lost
+            if self.buyer is None or not self.buyer.n_answers:
+                raise  # nothing was bought yet, so nothing is lost
             reason = "teacher_error"
             self._warn(f"The teacher failed: {error}")
         except Exception as error:
-            if not self.buyer.n_answers:
-                raise  # nothing was bought yet, so nothing is lost
+            if self.buyer is None or not self.buyer.n_answers:
+                raise
             check_shared(error)
             reason = "error"
             self._warn(f"{type(error).__name__}: {error}")
-        self.returned = self._choose()
-        if reason in UNFINISHED:
-            for g in self.buyer.pending:
-                self.synthetic += [
-                    enter(e, self.state.cycle, g, "rolled back", reason) for e in g.examples
-                ]
-                self.synthetic += enter_refused(g, self.state.cycle)
-        if self.returned.cycle == 0:
-            self.synthetic = [
-                _roll_back(t, BASELINE_RETURNED) if t.cycle else t for t in self.synthetic
-            ]
-        factor = self.returned.version.factor
-        self.synthetic = [replace(t, weight=self.learner.weigh(t, factor)) for t in self.synthetic]
+        if self.evidence.scout is not None:
+            self._promote()
+        if self.splits.decide:
+            self.comparison = self.decider.compare(self.baseline, self.current)
+        self._settle(reason)
         self.emit(Event("end", reason))
         return reason
 
-    def _choose(self) -> Candidate:
-        baseline, last = self.baseline, self.current
-        if self.learner is not self.student_learner:  # the scout has done its work
-            baseline, last = self._promote()
-        self.choice = self.judge.choose(last, baseline)
-        return last if self.choice.taken else baseline
+    def fit_student(self, current: TrainingSet | None = None) -> Any:
+        """Train the student on all labelled texts and on a training set, by default the last."""
+        chosen = self.current if current is None else current
+        labelled = self.labelled.take(self.splits.learnable)
+        return self._make_decider(self.student).learner.fit(labelled, chosen.examples)
 
-    def _promote(self) -> tuple[Candidate, Candidate]:
-        """Train the student itself on what its scout has learnt, if that was worth anything."""
-        self.learner = self.student_learner
-        last, baseline = self.current, self.student_baseline
-        self.current = baseline  # what a warm start starts from
-        if last.cycle == 0 or not self.judge.has_promise(last, self.baseline):
-            return baseline, baseline
-        try:
-            return baseline, self._make_candidate(last.cycle, replace(last.version, student=None))
-        except (Exception, KeyboardInterrupt) as error:
-            check_shared(error)
+    def predict_judges(self) -> tuple[LabelledTexts, FloatArray] | None:
+        """Return the texts that decide, and what students that have not learnt them predict."""
+        if not self.splits.decide:
+            return None
+        deciding = self.splits.deciding
+        judges = self.labelled.take(self.decider.rows(deciding))
+        return judges, self.decider.predict(self.current, deciding)
+
+    # The free steps
+
+    def _start(self) -> None:
+        start = time.perf_counter()
+        if self.splits.decide:
+            self.decider.check_score()
+        step = Step(0, "labelled", n_accepted=len(self.labelled))
+        self._record(self._finish(step, self.current, start))
+
+    def _learn_names(self) -> None:
+        if "names" not in self.routes:
+            return
+        names = write_names(
+            self.state.classes, self.state.class_descriptions, multilabel=self.task.multilabel
+        )
+        truth = {fold_text(t): y for t, y in zip(self.labelled.texts, self.labelled.y.tolist())}
+        # A name that is a labelled text of another class would teach the contrary of it.
+        names = [n for n in names if truth.get(fold_text(n.text), n.label) == n.label]
+        self._decide("names", names)
+
+    def _learn_logs(self) -> None:
+        if self.task.logs is None:
+            return
+        pairs = map(Example, self.task.logs.texts, self.task.logs.labels)
+        generation = Generation(GenerationRequest("logs", {}), tuple(pairs))
+        judged = self.curator.judge([generation], len(self.history))
+        judged = [replace(text, source="log", request_id="") for text in judged]
+        unknown = [text.label for text in judged if text.reason == "unknown label"]
+        if unknown:
             warnings.warn(
-                f"Training the student on what its scout has learnt failed ({error!r}); the "
-                "student's baseline is returned. `refit` trains it again on these texts: "
-                f"mask=lambda text: text.reason == {BASELINE_RETURNED!r}.",
+                f"{len(unknown)} of {len(judged)} texts of the logs have labels that are no class, "
+                f"e.g. {unknown[0]!r}: they are not learnt. Describe that class in "
+                "`class_descriptions`, or map the label to one of the classes.",
                 stacklevel=5,
             )
-            return baseline, baseline
+        self._decide("logs", judged)
 
-    def _warn(self, what: str) -> None:
-        warnings.warn(
-            f"{what.rstrip('.')}. In cycle {self.state.cycle}; the last student that passed, of "
-            f"cycle {self.current.cycle}, is compared with the baseline.",
-            stacklevel=4,
+    def _learn_from_pool(self) -> None:
+        """Self-training by rounds, each of which relabels the texts, as long as that helps."""
+        is_wanted = "unlabelled" in self.routes and self.state.pool and self.splits.decide
+        if not is_wanted or self.task.multilabel:  # it harms as often as not: on evidence alone
+            return
+        rng = np.random.default_rng([self.seed, 1])
+        rows = np.sort(rng.permutation(len(self.state.pool))[:MAX_POOL])
+        pool = [self.state.pool[i] for i in rows]
+        for number in range(1, N_ROUNDS + 1):
+            start = time.perf_counter()
+            student = self._fit_current()
+            part = self_train(
+                self.learner,
+                student,
+                self.decider.students(self.current),
+                pool,
+                number * PER_CLASS,
+            )
+            self.bought.pop("unlabelled", None)  # relabelled, not added to
+            if not self._decide("unlabelled", part.texts, part, start=start):
+                break
+
+    # What the teacher brings
+
+    def _run_teacher(self) -> str:
+        if self.buyer is None:
+            return "no_teacher"
+        self._ask_probe()
+        if self.probe is not None and self.probe.is_useless:
+            return "probe"
+        while (reason := self._reason_to_stop()) is None:
+            route = self.allocator.choose()
+            assert route is not None
+            self._run_cycle(route)
+        return reason
+
+    def _ask_probe(self) -> None:
+        buyer = self.buyer
+        assert buyer is not None
+        wanted = self.evidence.probe_size and self.max_cycles and buyer.can_annotate
+        if not wanted or not self.splits.shown or not self.allocator.accounts:
+            return
+        rows = self._shown_rows()
+        texts, probabilities = self.labelled.take(rows), self._predict_shown()
+        requests = draft_probe(
+            buyer, self.state, texts, probabilities, size=self.evidence.probe_size
         )
+        before = buyer.usage
+        generations = buyer.ask(requests, brings_texts=False)
+        usage = buyer.usage - before
+        self.probe = evaluate_probe(generations, self.state, texts, probabilities, usage)
+        if self.probe is not None:
+            self.emit(Event("probe", self.probe))
+            if not self.probe.weight:
+                self.allocator.close("label")
 
     def _reason_to_stop(self) -> str | None:
-        done = self.history[-1].number
-        if self.buyer.is_budget_spent():
-            if self.buyer.max_cost is not None and self.buyer.usage.cost is None:
+        buyer = self.buyer
+        assert buyer is not None
+        if buyer.is_budget_spent():
+            if buyer.max_cost is not None and buyer.usage.cost is None:
                 self._warn(
                     "The teacher does not say what its answers cost, so `max_cost` cannot be held "
                     "and no more are bought."
                 )
             return "budget"
-        if done - self.best.cycle >= self.patience:
-            return "patience"
-        if self._is_gain_spent():
-            return "gain"
-        return "max_cycles" if done >= self.max_cycles else None
+        if self.n_cycles >= self.max_cycles:
+            return "max_cycles"
+        if self.allocator.choose() is None:
+            return "patience" if self.n_cycles else "exhausted"
+        return None
 
-    def _is_gain_spent(self) -> bool:
-        """Whether the last `patience` cycles say that another one is not worth its price.
+    @property
+    def usage(self) -> Usage:
+        """The bill."""
+        return Usage() if self.buyer is None else self.buyer.usage
 
-        The best of a single cycle would be luck as well; before so many there is no verdict.
-        """
-        if self.min_gain_per_dollar is None or self.history[-1].number < self.patience:
-            return False
-        before, *recent = self.history[-1 - self.patience :]
-        cost = sum((cycle.usage + cycle.saved for cycle in recent), Usage()).cost
-        best_before = max(c.gate_score for c in self.history[: before.number + 1] if c.kept)
-        gain = self.best.gate_score - best_before
-        return bool(cost) and gain / cost < self.min_gain_per_dollar  # type: ignore[operator]
+    @property
+    def n_cycles(self) -> int:
+        """Batches that were bought."""
+        return sum(step.route in PAID for step in self.history)
 
-    def _train_baseline(self) -> None:
-        start = time.perf_counter()
-        requests = self.request_missing_classes()
-        if requests:  # before they are paid for: can these scores be computed?
-            n_classes = len(self.classes)
-            self.judge.scorer.score(np.full((len(self.gate), n_classes), 1 / n_classes))
-        generations = self.buyer.ask(requests)
-        rng = np.random.default_rng([self.seed, 0])
-        judged = self._verify(self.curator.judge(generations, 0), rng)
-        learnable = tuple(to_example(text) for text in judged if text.verdict == "accepted")
-        version = Version(learnable, (learnable,) * len(self.learner.folds))
-        self.synthetic += judged
-        self.state = replace(self.state, synthetic=version.synthetic)
-        if self.learner is not self.student_learner:  # if it cannot be trained, say so now
-            self.student_baseline = self._make_baseline(self.student_learner, version)
-        self.baseline = self.best = self.current = self._make_baseline(self.learner, version)
-        self._record(
-            Cycle(
-                0,
-                self.best.gate_score,
-                self.judge.report(self.best),
-                n_requested=sum(request.n_texts for request in requests),
-                n_generated=len(judged),
-                n_accepted=len(version.synthetic),
-                rejected=_count_rejected(generations, judged),
-                usage=self.buyer.usage,
-                saved=self.buyer.saved,
-                seconds=time.perf_counter() - start,
-                diversity=_measure(version.synthetic),
-            )
-        )
-
-    def _make_baseline(self, learner: Learner, version: Version) -> Candidate:
-        student = learner.fit_baseline(self.train, version.synthetic)
-        return self._make_candidate(0, replace(version, student=student))
-
-    def request_missing_classes(self) -> list[GenerationRequest]:
-        """Ask for texts of classes without a labelled one.
-
-        The gate has none of theirs either, so it cannot judge these: they are part of the baseline.
-        """
-        labelled = count_classes(self.train.y.tolist())
-        missing = sorted(set(self.classes.tolist()) - labelled.keys())
-        if not missing or not self.max_cycles:
-            return []
-        usual = len(self.train) / (len(self.classes) - len(missing))
-        n = max(1, min(round(usual), self.samples_per_cycle // len(missing))) * len(missing)
-        rng = np.random.default_rng([self.seed, 0])
-        state = replace(self.state, classes=tuple(missing))
-        requests = UnguidedSampler().propose(state, n, rng)
-        if not self.multilabel:
-            return requests
-        return [replace(r, choices=find_choices(self.state, r.classes)) for r in requests]
-
-    def _verify(self, judged: list[SyntheticText], rng: np.random.Generator) -> list[SyntheticText]:
-        """Have the teacher label what it wrote, if that is wanted."""
-        if self.verification is None:
-            return judged
-        current = getattr(self, "current", None)  # none yet where classes have no texts
-        return verify(
-            judged,
-            self.buyer,
-            self.state,
-            partial(self.learner.predict, current.student) if current else None,
-            rng,
-            verification=self.verification,
-            n_candidates=self.n_candidates,
-        )
-
-    def _weigh(self, judged: list[SyntheticText]) -> list[SyntheticText]:
-        """Trust the labels as far as the audit does."""
-        if self.audit is None or not self.student_learner.takes_weights:
-            return judged
-        return [
-            replace(t, weight=t.weight * self.audit.weigh(t)) if t.verdict == "accepted" else t
-            for t in judged
-        ]
-
-    def _audit(self) -> None:
-        """Compare the teacher with the baseline, if that is wanted, before it is relied on."""
-        if not self.audit_size or self.buyer.is_budget_spent():
-            return
-        version = self.selector.predict_out_of_fold(self.current.version)
-        assert version.probabilities is not None
-        if self.feedback is None:  # the first evaluation is of the same predictions
-            self.current = replace(self.current, version=version)
-        self.audit = audit(
-            self.buyer,
-            self.state,
-            self.train,
-            version.probabilities,
-            np.random.default_rng([self.seed, 0]),
-            size=self.audit_size,
-            n_candidates=self.n_candidates,
-        )
-        if self.audit is None:
-            return
-        self.state = replace(self.state, settled=self.audit.settled)
-        self.emit(Event("audit", self.audit))
-        if not self.audit.is_teacher_better:
-            warnings.warn(self.audit.verdict, stacklevel=4)
-
-    def _run_cycle(self) -> None:
-        """One knowledge-distillation step."""
-        start, bill = time.perf_counter(), (self.buyer.usage, self.buyer.saved)
-        number = self.state.cycle + 1
-        # The student is evaluated, and its confident mistakes are mined ...
-        self.state = replace(
-            self.state,
-            cycle=number,
-            feedback=self._evaluate(),
-            pool_probabilities=self._look_at_pool(),
-        )
-        feedback_score = self._score_feedback()
-        # ... the teacher sees the report and the mistakes, and writes the next batch ...
+    def _run_cycle(self, route: str) -> None:
+        """Evaluate, let the sampler decide what to ask for, ask, curate, learn what helps."""
+        buyer = self.buyer
+        assert buyer is not None
+        start, bill = time.perf_counter(), (buyer.usage, buyer.saved)
+        number = len(self.history)
+        self.state = replace(self.state, cycle=number)
         rng = np.random.default_rng([self.seed, number])
-        requests = self.sampler.propose(self.state, self.samples_per_cycle, rng)
-        generations = self.buyer.ask(requests)
-        self._take_from_pool(generations)
-        judged = self._verify(self.curator.judge(generations, number), rng)
-        judged = self._weigh(judged)
-        usage, saved = self.buyer.usage - bill[0], self.buyer.saved - bill[1]
-        # ... the student learns it, and the gate says whether it may stay.
-        accepted = [text for text in judged if text.verdict == "accepted"]
-        version = self.selector.choose(self.current.version, accepted, self.current.student)
-        learnt = version.synthetic[len(self.current.version.synthetic) :]
-        judged = [_judge_by_student(text, learnt) for text in judged]
-        if learnt:
-            candidate = self._make_candidate(number, version)
-        else:  # evaluated, perhaps
-            candidate = self.current = replace(self.current, version=version)
-        reason = self.judge.reason_to_roll_back(candidate, self.best)
-        if reason is not None:
-            judged = [_roll_back(text, reason) for text in judged]
-        cycle = Cycle(
-            number,
-            candidate.gate_score,
-            self.judge.report(candidate),
-            kept=reason is None,
-            feedback_report=self.state.feedback.report if self.state.feedback else None,
+        requests = self._propose(route, rng)
+        if not requests:
+            self.allocator.close(route)
+            return
+        generations = buyer.ask(requests)
+        judged = self.curator.judge(generations, number)
+        if route == "describe":
+            judged = [replace(text, source="description") for text in judged]
+        part = None
+        if route == "label":
+            judged, part = self._fuse(judged, generations)
+        usage, saved = buyer.usage - bill[0], buyer.saved - bill[1]
+        taken = self._decide(
+            route,
+            judged,
+            part,
+            start=start,
             n_requested=sum(request.n_texts for request in requests),
-            n_generated=len(judged),
-            n_accepted=len(learnt),
             rejected=_count_rejected(generations, judged),
             usage=usage,
             saved=saved,
-            seconds=time.perf_counter() - start,
-            reason=reason,
-            synthetic_weight=version.factor,
-            feedback_score=feedback_score,
-            diversity=_measure(learnt),
         )
-        # All is computed: an interruption finds the run before the cycle or after it.
-        if reason is None:
-            self.current = candidate
-            self.state = replace(self.state, synthetic=version.synthetic)
-            if candidate.gate_score > self.best.gate_score:  # its folds' students are not needed
-                self.best = replace(candidate, version=replace(version, fold_students=()))
-        # A batch that is given up whole says nothing about the classes that it is of.
-        self._remember(learnt or [*map(to_example, accepted)], generations, usage + saved)
-        self.synthetic += judged
-        self._record(cycle)
+        comparison = self.history[-1].comparison
+        gain = comparison.gain if comparison else 0.0
+        is_judged = self.splits.decide or not taken
+        self.allocator.book(route, usage + saved, gain if is_judged else None)
+        if route == "describe":  # each class once
+            self.allocator.close(route)
+            self._adopt_descriptions(generations if taken else ())
+        if route == "write":
+            self._remember(generations, judged)
+        self._drop_from_pool(generations)
 
-    def _make_candidate(self, cycle: int, version: Version) -> Candidate:
-        if version.student is None:
-            student = self.learner.fit(
-                self.train, version.synthetic, version.factor, self.current.student
-            )
-            version = replace(version, student=student)
-        probabilities = self.learner.predict(version.student, self.gate.texts)
-        return self.judge.assess(cycle, version, probabilities)
+    def _propose(self, route: str, rng: np.random.Generator) -> Sequence[Any]:
+        if route == "describe":
+            self._evaluate()
+            return describe_classes(self.state, rng)
+        sampler: Sampler = self.samplers[route]
+        if route == "label":
+            pool = self.learner.predict(self._fit_current(), self.state.pool)
+            self.state = replace(self.state, pool_probabilities=pool)
+        if needs_feedback(sampler, self.state, self.samples_per_cycle):
+            self._evaluate()
+            if self.state.feedback is None:  # no labelled text says where the student is weak
+                sampler = UnguidedSampler()
+        return sampler.propose(self.state, self.samples_per_cycle, rng)
 
-    def refit(self, labelled: LabelledTexts) -> Any:
-        """Train the student that is returned once more, on all labelled texts."""
-        version = self.returned.version
-        start = self.returned.student
-        if self.returned.cycle == 0 and self.student_learner.is_fitted:
-            return start  # the baseline is the student that was given
-        return self.student_learner.fit(labelled, version.synthetic, version.factor, start)
+    def _fuse(
+        self, judged: Sequence[SyntheticText], generations: Sequence[Generation]
+    ) -> tuple[list[SyntheticText], Part | None]:
+        """Turn the teacher's labels and the student's opinion into labels with weights.
 
-    def choose_thresholds(self) -> FloatArray:
-        """Choose the threshold of each label, on texts that the student returned has not learnt.
-
-        On the gate and, where they are predicted out of fold, the training texts, which are more.
+        Each split's student has an opinion of its own: one that has learnt the split's judges would
+        betray them.
         """
-        from pgkd.set_evaluation import SetScorer
+        accepted = [text for text in judged if text.verdict == "accepted"]
+        if self.task.multilabel or not accepted:
+            return list(judged), None
+        opinions = read_opinions(generations, self.state)
+        weight = DEFAULT_WEIGHT if self.probe is None else self.probe.weight
+        temperature = 1.0
+        if self.splits.shown:
+            own = np.clip(self._predict_shown(), 1e-12, 1)
+            codes = np.searchsorted(self.classes, self.labelled.y[self._shown_rows()])
+            temperature = fit_temperature(own, codes)
+        students = [self._fit_current(), *self.decider.students(self.current)]
+        fused = [
+            self._soften(accepted, opinions, student, weight, temperature) for student in students
+        ]
+        rejected = [text for text in judged if text.verdict != "accepted"]
+        by_split = tuple(tuple(map(to_example, texts)) for texts in fused[1:])
+        return [*fused[0], *rejected], Part(tuple(fused[0]), by_split)
 
-        version, evidence = self.returned.version, self.gate
-        probabilities = self.returned.gate_probabilities
-        default = np.full(len(self.classes), THRESHOLD)
-        if not self.judge.scorer.is_of_decisions:
-            return default
-        try:
-            if self.feedback is None and not self.has_scout:  # a scout's predictions are others'
-                if version.probabilities is None:
-                    version = self.selector.predict_out_of_fold(version)
-                evidence = LabelledTexts(
-                    self.gate.texts + self.train.texts, np.append(self.gate.y, self.train.y)
-                )
-                assert version.probabilities is not None
-                probabilities = np.concatenate([probabilities, version.probabilities])
-            scorer = SetScorer(self.scoring, self.classes, evidence.texts, evidence.y)
-            return scorer.choose_thresholds(probabilities, self.seed)
-        except (Exception, KeyboardInterrupt) as error:  # what was bought must not be lost to it
-            check_shared(error)
-            warnings.warn(f"No thresholds were chosen ({error!r}): all are 0.5.", stacklevel=4)
-            return default
+    def _soften(
+        self,
+        texts: Sequence[SyntheticText],
+        opinions: Mapping[str, Opinion],
+        student: Any,
+        weight: float,
+        temperature: float,
+    ) -> list[SyntheticText]:
+        probabilities = self.learner.predict(student, [text.text for text in texts])
+        probabilities = apply_temperature(np.clip(probabilities, 1e-12, 1), temperature)
+        soft = []
+        for text, own in zip(texts, probabilities):
+            both = fuse(opinions[text.text], own, self.state.classes, weight)
+            codes = np.flatnonzero(both >= MIN_PROBABILITY).tolist()
+            if not self.learner.takes_weights or not codes:
+                codes = [int(both.argmax())]
+            for code in codes:
+                w = float(both[code]) if self.learner.takes_weights else 1.0
+                soft.append(replace(text, label=self.state.classes[code], weight=w))
+        return soft
 
-    def _evaluate(self) -> Feedback | None:
-        """The gradual evaluation check, on texts that the teacher may see."""
-        if not needs_feedback(self.sampler, self.state, self.samples_per_cycle):
-            return None
-        version = self.current.version
-        if version.probabilities is None:
-            version = self.selector.evaluate(version, self.current.student)
-            self.current = replace(self.current, version=version)
-        assert version.probabilities is not None
+    # Deciding
+
+    def _decide(
+        self,
+        route: str,
+        texts: Sequence[SyntheticText],
+        part: Part | None = None,
+        *,
+        start: float | None = None,
+        **bill: Any,
+    ) -> bool:
+        """Learn all that a route has brought, at the best weight, if that helps."""
+        start = time.perf_counter() if start is None else start
+        number = len(self.history)
+        texts = [replace(text, cycle=number) for text in texts]
+        fit = [text for text in texts if text.verdict == "accepted"]
+        current = self.current
+        unjudged: list[SyntheticText] = []
+        if part is None:
+            judged, unjudged = self._separate(fit)
+            part = spread(judged, self.labelled, self.splits)
+        else:
+            part = replace(part, texts=tuple(replace(text, cycle=number) for text in part.texts))
+        if unjudged:
+            more = spread(unjudged, self.labelled, self.splits)
+            current = current.put("unjudged", current.parts.get("unjudged", Part()).add(more))
+        comparison, taken, factor = None, bool(unjudged), 1.0 if unjudged else 0.0
+        if part.texts:
+            part = self.bought[route].add(part) if route in self.bought else part
+            chosen, comparison = self._choose(current, route, part)
+            taken = chosen is not current
+            factor = chosen.parts[route].factor if route in chosen.parts else 0.0
+            current = chosen
+        step = Step(
+            number,
+            route,
+            taken=taken,
+            comparison=comparison,
+            factor=factor,
+            n_generated=len(texts),
+            n_accepted=len({text.text for text in fit}),
+            feedback_report=self.state.feedback.report if self.state.feedback else None,
+            diversity=_measure(fit),
+            **bill,
+        )
+        step = self._finish(step, current, start)
+        # All is computed: an interruption finds the run before the step or after it.
+        if part.texts:
+            self.bought[route] = part
+        if current is not self.current:
+            self.current.forget_students()
+        self.current = current
+        self.synthetic += texts
+        self._record(step)
+        return taken
+
+    def _choose(
+        self, current: TrainingSet, route: str, grown: Part
+    ) -> tuple[TrainingSet, Comparison | None]:
+        before = current
+        if route == "label" and "unlabelled" in before.parts:  # the teacher has labelled them now
+            asked = {text.text for text in grown.texts}
+            before = before.put("unlabelled", before.parts["unlabelled"].without(asked))
+        factors = self._find_factors(before.parts.get(route) if route in PAID else None)
+        candidates = [before.put(route, grown.weigh(factor)) for factor in factors]
+        if not self.splits.decide:
+            return candidates[0], None
+        chosen, comparison = self.decider.choose(current, candidates)
+        if self.evidence.keep_all and chosen is current:
+            chosen = candidates[0]
+        return chosen, comparison
+
+    def _find_factors(self, known: Part | None) -> tuple[float, ...]:
+        """Return the weights to try; that of a route's first texts is kept for its next ones."""
+        if known is not None:
+            return (known.factor,)
+        if self.evidence.synthetic_weight != "auto":
+            return (float(self.evidence.synthetic_weight),)
+        return FACTORS if self.learner.takes_weights else (1.0,)
+
+    def _separate(
+        self, texts: Sequence[SyntheticText]
+    ) -> tuple[list[SyntheticText], list[SyntheticText]]:
+        """Tell the texts of classes that have no labelled text: nothing can say what they gain."""
+        if not self.splits.decide:
+            return list(texts), []
+        known = [all(label in self.known for label in text.labels) for text in texts]
+        return (
+            [text for text, is_known in zip(texts, known) if is_known],
+            [text for text, is_known in zip(texts, known) if not is_known],
+        )
+
+    # What the teacher is shown
+
+    def _evaluate(self) -> None:
+        """The paper's gradual evaluation check, on texts that the teacher may see."""
+        if not self.splits.shown:
+            return
+        rows = self._shown_rows()
+        texts, y = [self.labelled.texts[i] for i in rows], self.labelled.y[rows]
+        probabilities = self._predict_shown()
+        report = make_report(y, probabilities, self.classes)
         last = self.state.feedback
-        report = make_report(self.shown.y, version.probabilities, self.classes)
         if last is not None and last.report == report:
-            return last  # nothing was learnt since
-        return Feedback(
-            make_predictions(self.shown.texts, self.shown.y, version.probabilities, self.classes),
+            return  # nothing was learnt since
+        feedback = Feedback(
+            make_predictions(texts, y, probabilities, self.classes),
             report,
             previous=None if last is None else last.report,
-            probabilities=version.probabilities,
+            probabilities=probabilities,
         )
+        self.state = replace(self.state, feedback=feedback)
 
-    def _score_feedback(self) -> float | None:
-        """Score the student that the teacher is told of, on the texts that it is shown."""
-        probabilities = self.current.version.probabilities
-        if self.state.feedback is None or probabilities is None:
-            return None
-        try:
-            return self.shown_scorer.score(probabilities)
-        except InvalidInputError:  # what can be computed on the gate need not be on these texts
-            return None
+    def _shown_rows(self) -> Any:
+        return self.decider.rows(self.splits.shown)
 
-    def _look_at_pool(self) -> FloatArray:
-        if not self.state.pool or not getattr(self.sampler, "needs_pool", False):
-            return np.empty((0, len(self.classes)))
-        return self.learner.predict(self.current.student, self.state.pool)
+    def _predict_shown(self) -> FloatArray:
+        return self.decider.predict(self.current, self.splits.shown)
 
-    def _take_from_pool(self, generations: Sequence[Generation]) -> None:
+    def _fit_current(self) -> Any:
+        """Train the student on all that the teacher may see, and what is learnt beside it."""
+        key = -1  # no split's number
+        if key not in self.current.results:
+            student = self.learner.fit(self.train, self.current.examples)
+            self.current.results[key] = Result(student, np.empty((0, 0)), np.empty((0, 0)))
+        return self.current.results[key].student
+
+    def _adopt_descriptions(self, generations: Sequence[Generation]) -> None:
+        """Show the teacher's descriptions, the first text of each class, in prompts to come."""
+        found = {}
+        for generation in generations:
+            for example in reversed(generation.examples):
+                for label in labels_of(example.label):
+                    found[label] = example.text
+        descriptions = {**found, **self.task.descriptions}
+        self.state = replace(self.state, class_descriptions=descriptions)
+
+    def _remember(self, generations: Sequence[Generation], judged: Sequence[SyntheticText]) -> None:
+        requested: Counter[Label] = Counter()
+        for g in generations:
+            if isinstance(g.request, GenerationRequest) and not g.error:
+                for label, n in g.request.counts.items():
+                    requested.update(dict.fromkeys(labels_of(label), n))
+        counts = count_classes(text.label for text in judged if text.verdict == "accepted")
+        feedback = self.state.feedback.report if self.state.feedback else None
+        batch = Batch(requested, counts, feedback)
+        synthetic = tuple(map(to_example, self.current.parts.get("write", Part()).texts))
+        self.state = replace(self.state, batches=(*self.state.batches, batch), synthetic=synthetic)
+
+    def _drop_from_pool(self, generations: Sequence[Generation]) -> None:
         """Drop from the pool what the teacher was asked about."""
         over = [g for g in generations if g.is_final or not g.error]
         asked = {text for g in over for text in getattr(g.request, "texts", ())}
         pool = tuple(text for text in self.state.pool if text not in asked)
-        self.state = replace(self.state, pool=pool)
+        self.state = replace(self.state, pool=pool, pool_probabilities=np.empty((0, 0)))
+        if not pool:
+            self.allocator.close("label")
 
-    def _remember(
-        self, learnt: Sequence[Example], generations: Sequence[Generation], usage: Usage
-    ) -> None:
-        requested: Counter[Label] = Counter()
-        pool = 0
-        for g in generations:
-            if not isinstance(g.request, GenerationRequest):
-                pool += g.worth.input_tokens + g.worth.output_tokens
-            elif not g.error:
-                for label, n in g.request.counts.items():
-                    requested.update(dict.fromkeys(labels_of(label), n))
-        # The rest, verification included, is what texts took that were written.
-        tokens = {"generated": usage.input_tokens + usage.output_tokens - pool, "pool": pool}
-        counts = count_classes(example.label for example in learnt)
-        feedback = self.state.feedback.report if self.state.feedback else None
-        batch = Batch(requested, counts, tokens, feedback)
-        self.state = replace(self.state, batches=(*self.state.batches, batch))
+    # Bookkeeping
 
-    def _record(self, cycle: Cycle) -> None:
-        self.history.append(cycle)
-        self.buyer.pending.clear()
-        self.emit(Event("cycle", cycle))
+    def _find_open_routes(self) -> list[str]:
+        if self.buyer is None or not self.max_cycles:
+            return []
+        can_label = self.buyer.can_annotate and bool(self.state.pool)
+        return [r for r in PAID if r in self.routes and (r != "label" or can_label)]
+
+    def _number_folds(self, shown: Sequence[int]) -> tuple[int, ...]:
+        """Number the fold of each text that the teacher may see, if it is judged out of fold."""
+        if self.evidence.feedback == "validation" or not self.splits.shown:
+            return ()
+        numbers = np.zeros(len(self.labelled), dtype=int)
+        for number, split in enumerate(self.splits.all[i] for i in self.splits.shown):
+            numbers[split.judged] = number
+        return tuple(numbers[list(shown)].tolist())
+
+    def _make_decider(self, student: Any) -> Decider:
+        learner = Learner(student, self.classes, multilabel=self.task.multilabel, seed=self.seed)
+        return Decider(learner, self.labelled, self.splits, self.scoring, self.seed)
+
+    def _promote(self) -> None:
+        """Compare the student itself, on what its scout has learnt, with the labelled texts."""
+        self.decider = self._make_decider(self.student)
+        self.learner = self.decider.learner
+        parts = self.current.parts
+        self.baseline, self.current = TrainingSet(), TrainingSet(parts)
+        if parts and self.splits.decide:
+            self.current, _ = self.decider.choose(self.baseline, [self.current])
+
+    def _finish(self, step: Step, current: TrainingSet, start: float) -> Step:
+        """Add what is known of a training set after a step, and how long the others may take."""
+        if self.splits.decide:
+            score, report = self.decider.score(current), self.decider.report(current)
+            step = replace(step, score=score, report=report)
+        step = replace(step, seconds=time.perf_counter() - start)
+        paid = [s.seconds for s in (*self.history, step) if s.route in PAID]
+        if self.buyer is None:
+            return replace(step, seconds_left=0.0)
+        n_left = self.max_cycles - len(paid) if self.allocator.choose() else 0
+        return replace(step, seconds_left=n_left * float(np.mean(paid))) if paid else step
+
+    def _record(self, step: Step) -> None:
+        self.history.append(step)
+        if self.buyer is not None:
+            self.buyer.pending.clear()
+        self.emit(Event("step", step))
+
+    def _settle(self, reason: str) -> None:
+        """Say of every text what became of it."""
+        pending = [] if self.buyer is None else self.buyer.pending
+        number = len(self.history)
+        if reason in UNFINISHED:
+            for g in pending:
+                self.synthetic += [enter(e, number, g, "dropped", reason) for e in g.examples]
+                self.synthetic += enter_refused(g, number)
+        weights = {
+            (text.text, text.label, text.cycle): text.weight * part.factor
+            for part in self.current.parts.values()
+            for text in part.texts
+        }
+        learnt = {text for text, _, _ in weights}
+        settled = []
+        for text in self.synthetic:
+            if text.verdict == "accepted":
+                weight = weights.get((text.text, text.label, text.cycle))
+                if weight is None:
+                    why = RELABELLED if text.text in learnt else NO_GAIN
+                    text = replace(text, verdict="dropped", reason=why, weight=0.0)
+                else:
+                    text = replace(text, weight=weight)
+            settled.append(text)
+        self.synthetic = settled
+
+    def _warn(self, what: str) -> None:
+        warnings.warn(
+            f"{what.rstrip('.')}. The student learns what had been found to help by step "
+            f"{len(self.history) - 1}.",
+            stacklevel=4,
+        )
 
 
 def _count_rejected(
@@ -581,18 +717,5 @@ def _count_rejected(
     return dict(counts)
 
 
-def _measure(learnt: Sequence[Example]) -> Diversity | None:
+def _measure(learnt: Sequence[SyntheticText]) -> Diversity | None:
     return measure_diversity([e.text for e in learnt], [e.label for e in learnt])
-
-
-def _judge_by_student(text: SyntheticText, learnt: Sequence[Example]) -> SyntheticText:
-    if text.verdict != "accepted" or to_example(text) in learnt:
-        return text
-    reason = "implausible label" if learnt else HARMFUL
-    return replace(text, verdict="rejected", reason=reason, weight=0.0)
-
-
-def _roll_back(text: SyntheticText, reason: str) -> SyntheticText:
-    if text.verdict != "accepted":
-        return text
-    return replace(text, verdict="rolled back", reason=reason, weight=0.0)

@@ -109,22 +109,19 @@ def _measure(document: dict[str, Any], classifier: Any) -> Iterator[str]:
         f"{parity['agreement']:.2%}, probabilities that differ by up to "
         f"{parity['max_difference']:.2g}."
     )
-    choice = getattr(classifier, "choice_", None)  # an earlier pgkd's `save` left it out
-    if choice is not None and classifier.refit_mask_ is None:
-        report = choice.last_report if choice.taken else choice.baseline_report
-        is_baseline = classifier.best_cycle_ == 0
-        learnt = "the labelled texts alone" if is_baseline else "labelled and generated texts"
-        again = ", and has learnt these texts since" if classifier.refit_on_all else ""
+    history = getattr(classifier, "history_", None)  # a student by itself has none
+    report = history[-1].report if history else None
+    if report is not None and classifier.refit_mask_ is None:
         yield (
-            f"- Before the export, on the labelled texts held out as a gate: accuracy "
-            f"{report.accuracy:.3f}, macro F1 {report.f1_macro:.3f}. The student was trained on "
-            f"{learnt}{again}. The gate helped to choose it, so test it on other texts."
+            f"- Before the export, on {report.n_texts} labelled texts that the student had not "
+            f"learnt: accuracy {report.accuracy:.3f}, macro F1 {report.f1_macro:.3f}. They helped "
+            "to choose what it learns, so test it on other texts."
         )
         calibration = classifier.calibration_
         if calibration is not None and document["temperature"] != 1:
             yield (
                 f"- The model's probabilities are calibrated, with temperature "
-                f"{calibration.temperature:.3g}. On the gate, cross-fitted: log loss "
+                f"{calibration.temperature:.3g}. On these texts, cross-fitted: log loss "
                 f"{calibration.log_loss_after:.3f}, expected calibration error "
                 f"{calibration.ece_after:.3f}, of which {calibration.ece_by_chance:.3f} would be "
                 "chance."

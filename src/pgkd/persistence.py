@@ -2,7 +2,7 @@
 
 ::
 
-    pgkd.json        version, parameters, classes, history, choice, usage, audit
+    pgkd.json        version, parameters, classes, history, comparison, usage, probe
     synthetic.jsonl  the generated texts
     student/         written by the student's own ``save``, or student.skops for scikit-learn's
 """
@@ -25,31 +25,31 @@ import numpy as np
 from sklearn.base import clone
 
 import pgkd
+from pgkd.evidence import Evidence
 from pgkd.exceptions import PersistenceError
 from pgkd.ranks import is_main_process
 from pgkd.records import Usage
+from pgkd.routes import ROUTES
 from pgkd.serialization import (
     abstention_from_json,
-    audit_from_json,
-    audit_to_json,
     calibration_from_json,
-    choice_from_json,
-    choice_to_json,
-    cycle_from_json,
-    cycle_to_json,
+    comparison_from_json,
     diversity_from_json,
     diversity_to_json,
     dumps,
+    probe_from_json,
+    step_from_json,
+    step_to_json,
     text_from_line,
     text_to_line,
 )
 from pgkd.students._text_classifier import jsonable
 
-#: 2: `choice` and what `Cycle` and `SyntheticText` have gained; the parameter `refit_on_all`.
-FORMAT = 2
+#: 3: `history_` has steps. Of a classifier in an earlier format, what it needs to predict is read.
+FORMAT = 3
 DOCUMENT, TEXTS, STUDENT = "pgkd.json", "synthetic.jsonl", "student"
 #: A teacher may hold a key, and none is needed to predict. The student is read from `student_`.
-COMPONENTS = ("teacher", "student", "sampler", "callbacks", "run_dir")
+COMPONENTS = ("teacher", "student", "sampler", "callbacks", "run_dir", "evidence", "routes")
 
 
 def save(classifier: Any, directory: Path) -> None:
@@ -187,12 +187,14 @@ def _write(classifier: Any, directory: Path) -> None:
         "label_thresholds": None if thresholds is None else thresholds.tolist(),
         "classes": classifier.classes_.tolist(),
         "classes_dtype": classifier.classes_.dtype.str,
-        "history": [cycle_to_json(cycle) for cycle in classifier.history_],
+        "routes": list(params["routes"]),
+        "evidence": _evidence_to_json(params["evidence"]),
+        "history": [step_to_json(step) for step in classifier.history_],
         "usage": asdict(classifier.usage_),
-        "audit": audit_to_json(classifier.audit_),
-        "best_cycle": classifier.best_cycle_,
+        "probe": classifier.probe_ and asdict(classifier.probe_),
+        "n_cycles": classifier.n_cycles_,
         "stop_reason": classifier.stop_reason_,
-        "choice": classifier.choice_ and choice_to_json(classifier.choice_),
+        "comparison": classifier.comparison_ and asdict(classifier.comparison_),
         "calibration": classifier.calibration_ and asdict(classifier.calibration_),
         "abstention": classifier.abstention_ and asdict(classifier.abstention_),
         "labelled_diversity": diversity_to_json(classifier.labelled_diversity_),
@@ -213,8 +215,8 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
             f"{str(directory)!r} was written by pgkd {document['pgkd']}, and this is "
             f"{pgkd.__version__}: upgrade pgkd."
         )
-    if document["format"] < 2:
-        document = _upgrade(document)
+    if document["format"] < FORMAT:
+        document = _upgrade(document, cls)
     classifier = cls(**document["params"])
     if document.get("class_descriptions"):
         classifier.class_descriptions = dict(document["class_descriptions"])
@@ -224,17 +226,19 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
         classifier.classes_ = np.unique(classifier.classes_)
     thresholds = document.get("label_thresholds")
     classifier.label_thresholds_ = None if thresholds is None else np.array(thresholds)
-    classifier.history_ = [cycle_from_json(cycle) for cycle in document["history"]]
+    classifier.routes = tuple(document["routes"])
+    if document.get("evidence") is not None:
+        classifier.evidence = Evidence(**document["evidence"])
+    classifier.history_ = [step_from_json(step) for step in document["history"]]
     classifier.usage_ = Usage(**document["usage"])
-    classifier.audit_ = audit_from_json(document.get("audit"))
-    classifier.n_cycles_ = classifier.history_[-1].number
-    classifier.best_cycle_ = document["best_cycle"]
+    classifier.probe_ = probe_from_json(document["probe"])
+    classifier.n_cycles_ = document["n_cycles"]
     classifier.stop_reason_ = document["stop_reason"]
-    classifier.choice_ = document["choice"] and choice_from_json(document["choice"])
+    classifier.comparison_ = comparison_from_json(document["comparison"])
     classifier.labelled_diversity_ = diversity_from_json(document["labelled_diversity"])
     classifier.calibration_ = calibration_from_json(document.get("calibration"))
     classifier.abstention_ = abstention_from_json(document.get("abstention"))
-    classifier._gate = None  # labelled texts are not saved, nor what was answered to them
+    classifier._judged = None  # labelled texts are not saved, nor what was answered to them
     mask = document["refit_mask"]
     classifier.refit_mask_ = None if mask is None else np.array(mask, dtype=bool)
     with (directory / TEXTS).open(encoding="utf-8") as lines:
@@ -253,12 +257,30 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     return classifier
 
 
-def _upgrade(document: dict[str, Any]) -> dict[str, Any]:
-    """Read what format 1 had; `report` says what it lacks."""
-    params = dict(document["params"])
-    params["refit_on_all"] = params.pop("refit", True)
-    lacking = dict.fromkeys(("choice", "labelled_diversity", "refit_mask"))
-    return {**document, "params": params, **lacking}
+def _evidence_to_json(evidence: Any) -> dict[str, Any] | None:
+    """Keep an Evidence but its scout, which a teacher is needed for."""
+    return None if evidence is None else jsonable(evidence.get_params(deep=False))
+
+
+def _upgrade(document: dict[str, Any], cls: type[Any]) -> dict[str, Any]:
+    """Read what an earlier pgkd saved, as far as predicting needs it.
+
+    Its cycles are no steps, and its parameters others: of the run only the texts and the bill are
+    left, and `report` says so.
+    """
+    known = cls._get_param_names()
+    params = {name: value for name, value in document["params"].items() if name in known}
+    return {
+        **document,
+        "params": params,
+        "routes": list(ROUTES),
+        "history": [],
+        "n_cycles": len(document["history"]) - 1,
+        "comparison": None,
+        "probe": None,
+        "labelled_diversity": document.get("labelled_diversity"),
+        "refit_mask": document.get("refit_mask"),
+    }
 
 
 def _save_student(student: Any, directory: Path) -> str | None:

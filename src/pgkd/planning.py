@@ -6,16 +6,15 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
 
 import numpy as np
 
-from pgkd.annotating import make_requests
-from pgkd.audit import draft_audit
 from pgkd.distillation import Distillation
 from pgkd.evaluation import make_predictions, make_report
 from pgkd.label_sets import indicate
-from pgkd.records import Feedback, GenerationRequest, Usage
+from pgkd.probe import draft_probe
+from pgkd.records import AnnotationRequest, Feedback, State, Usage
+from pgkd.samplers import UnguidedSampler, describe_classes
 from pgkd.teachers.base import LLMTeacher, Request, answer_schema
 
 #: UTF-8 bytes in a token, in prose and in what tokenizers cut small. Counted in bytes, scripts of
@@ -23,8 +22,12 @@ from pgkd.teachers.base import LLMTeacher, Request, answer_schema
 BYTES_PER_TOKEN = (4.5, 2.5)
 #: A generated text's length against the labelled ones'.
 LENGTH_RATIO = (0.7, 2.0)
-#: Quotes, commas and white space around a text or a label in an answer, in tokens.
+#: Quotes, commas and white space around a text in an answer, in tokens.
 TOKENS_AROUND_TEXT = (2, 5)
+#: An answer's letter, the number of its text and what is around them, in tokens.
+TOKENS_PER_LABEL = (2, 12)
+#: Batches that are drafted for the longest one.
+N_DRAWS = 3
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Plan:
     Attributes
     ----------
     n_requests, input_tokens, output_tokens : tuple of (int, int)
-        At least: if patience ends the run as early as it can. Reasoning tokens, retries and what is
-        asked for again after a broken answer come on top.
+        At least: if the probe says that the teacher cannot help. Reasoning tokens, retries and what
+        is asked for again after a broken answer come on top.
     cost : tuple of (float, float) or None
         US dollars; ``None`` when the price is not known.
 
@@ -84,12 +87,31 @@ class Plan:
 
 
 def make_plan(run: Distillation) -> Plan:
-    """Plan a `Distillation` that has not been started."""
-    n_cycles = (min(run.max_cycles, run.patience), run.max_cycles)
+    """Plan a `Distillation` that has not been started.
+
+    At least: the probe, and nothing after it. At most: the probe, a description of each class, and
+    batches of the dearest route.
+    """
+    if run.buyer is None or not run.max_cycles:
+        zero = (0, 0)
+        return Plan(zero, zero, zero, (0.0, 0.0))
+    batches = _write_batches(run)
+    probe = _write_probe(run)
     usages = []
-    for end, n in enumerate(n_cycles):
-        once = _count(run, [*run.request_missing_classes(), *_write_audit(run)], end)
-        usages.append(sum(n * [_count(run, _write_cycle(run, end), end)], once))
+    for end in (0, 1):
+        usage = _count(run, probe, end)
+        counts = {route: _count(run, requests, end) for route, requests in batches.items()}
+        if end and counts:
+            n_left = run.max_cycles
+            if "describe" in counts:
+                usage += counts.pop("describe")
+                n_left -= 1
+            repeated = list(counts.values())
+            if repeated:
+                usage += sum(n_left * [max(repeated, key=_count_tokens)], Usage())
+        elif not probe and counts:  # nothing is known before the first batch
+            usage += min(counts.values(), key=_count_tokens)
+        usages.append(usage)
     low, high = usages
     teacher = run.buyer.teacher
     costs = [teacher.cost(u) if isinstance(teacher, LLMTeacher) else None for u in usages]
@@ -101,56 +123,60 @@ def make_plan(run: Distillation) -> Plan:
     )
 
 
-def _write_cycle(run: Distillation, end: int) -> list[Request]:
-    """Write the requests of a first cycle.
+def _count_tokens(usage: Usage) -> int:
+    return usage.input_tokens + usage.output_tokens or usage.n_requests
 
-    The evidence that a prompt carries depends on a student that is not trained yet: at least, it is
-    always right and none of the texts is fit to be verified; at most, it is always wrong and all
-    are.
+
+def _write_batches(run: Distillation) -> dict[str, list[Request]]:
+    """Write the requests of a batch on each route, the longest of some that it may come to.
+
+    The evidence that a prompt carries, and how a batch is shared out, depend on a student that is
+    not trained yet: it may be always wrong, always right, or wrong about one class.
     """
     n_classes = len(run.classes)
     state = replace(
         run.state,
         cycle=1,
-        feedback=_make_feedback(run, always_right=end == 0),
         pool_probabilities=np.full((len(run.state.pool), n_classes), 1 / n_classes),
     )
-    rng = np.random.default_rng(run.seed)
-    requests = list(run.sampler.propose(state, run.samples_per_cycle, rng))
-    if run.verification is None or end == 0:
-        return requests
-    n_written = sum(r.n_texts for r in requests if isinstance(r, GenerationRequest))
-    texts = [math.ceil(LENGTH_RATIO[end]) * t for t in islice(cycle(run.train.texts), n_written)]
-    return requests + make_requests(
-        state,
-        texts,
-        rng.random((n_written, n_classes)),
-        rng,
-        prefix="v",
-        n_candidates=run.n_candidates,
-    )
+    states = [state]
+    if len(run.train):
+        states = [
+            replace(state, feedback=_make_feedback(run, n_wrong)) for n_wrong in (n_classes, 1, 0)
+        ]
+    batches: dict[str, list[Request]] = {}
+    for route in run.allocator.accounts:
+        batches[route] = max(
+            (_propose(run, route, own, seed) for own in states for seed in range(N_DRAWS)), key=len
+        )
+    return batches
 
 
-def _write_audit(run: Distillation) -> list[Request]:
-    """Write the requests of the audit, for a student that is not trained yet."""
-    if not run.audit_size:
+def _propose(run: Distillation, route: str, state: State, seed: int) -> list[Request]:
+    rng = np.random.default_rng(seed)
+    if route == "describe":
+        return list(describe_classes(state, rng))
+    sampler = run.samplers[route]
+    if route == "write" and state.feedback is None:
+        sampler = UnguidedSampler()
+    return list(sampler.propose(state, run.samples_per_cycle, rng))
+
+
+def _write_probe(run: Distillation) -> list[Request]:
+    """Write the requests of the probe, for a student that is not trained yet."""
+    buyer = run.buyer
+    size = run.evidence.probe_size
+    if buyer is None or not buyer.can_annotate or not run.splits.shown or not size:
         return []
     rng = np.random.default_rng(run.seed)
-    probabilities = rng.random((len(run.train), len(run.classes)))
-    _, requests = draft_audit(
-        run.state,
-        run.train,
-        probabilities,
-        rng,
-        size=run.audit_size,
-        n_candidates=run.n_candidates,
-    )
-    return list(requests)
+    texts = run.labelled.take(run.decider.rows(run.splits.shown))
+    probabilities = rng.random((len(texts), len(run.classes)))
+    return list(draft_probe(buyer, run.state, texts, probabilities, size=size))
 
 
 def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
     """Count requests and their tokens, at least (`end` 0) or at most (1)."""
-    teacher = run.buyer.teacher
+    teacher = run.buyer.teacher if run.buyer else None
     if not isinstance(teacher, LLMTeacher):
         return Usage(len(requests), cost=None)
     n_bytes = sum(
@@ -161,16 +187,17 @@ def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
         )
         for request in requests
     )
-    text_bytes = float(np.mean([len(text.encode()) for text in run.train.texts]))
+    texts = run.train.texts or list(run.state.pool[:100]) or [""]
+    text_bytes = float(np.mean([len(text.encode()) for text in texts]))
     label_bytes = float(np.mean([len(str(label).encode()) for label in run.classes]))
     n_tokens = 0.0
     for request in requests:
-        written = isinstance(request, GenerationRequest)
-        item_bytes = text_bytes * LENGTH_RATIO[end] if written else label_bytes
+        if isinstance(request, AnnotationRequest):
+            n_tokens += request.n_texts * TOKENS_PER_LABEL[end]
+            continue
+        item_bytes = text_bytes * LENGTH_RATIO[end]
         item_tokens = item_bytes / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
-        if (
-            isinstance(request, GenerationRequest) and request.choices
-        ):  # the labels are written with each text
+        if request.choices:  # the labels are written with each text
             n_labels = np.mean([len(example.labels) for example in run.state.examples])
             label_tokens = label_bytes / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
             item_tokens += TOKENS_AROUND_TEXT[end] + float(n_labels) * label_tokens
@@ -178,10 +205,12 @@ def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
     return Usage(len(requests), round(n_bytes / BYTES_PER_TOKEN[end]), round(n_tokens), cost=None)
 
 
-def _make_feedback(run: Distillation, always_right: bool) -> Feedback:
-    probabilities = indicate(run.train.y, run.classes).astype(float)
-    if not always_right:
-        probabilities = np.roll(probabilities, 1, axis=1)
+def _make_feedback(run: Distillation, n_wrong: int) -> Feedback:
+    """Make the feedback of a student that is wrong about the first classes."""
+    true = indicate(run.train.y, run.classes)
+    wrong = true[:, :n_wrong].any(axis=1)
+    probabilities = true.astype(float)
+    probabilities[wrong] = np.roll(probabilities[wrong], 1, axis=1)
     return Feedback(
         make_predictions(run.train.texts, run.train.y, probabilities, run.classes),
         make_report(run.train.y, probabilities, run.classes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,21 +14,21 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
 from pgkd.buying import Buyer, clone_teacher, wrap_teacher
-from pgkd.distillation import Distillation
+from pgkd.distillation import Distillation, Task
+from pgkd.evidence import Evidence
 from pgkd.exceptions import InvalidInputError
-from pgkd.label_sets import count_classes
+from pgkd.label_sets import count_classes, to_array
 from pgkd.learning import LabelledTexts
-from pgkd.protocols import Sampler, Teacher
+from pgkd.logs import Logs
+from pgkd.naming import write_names
+from pgkd.protocols import Sampler
 from pgkd.records import Event, Label, LabelArray, UnlabeledTexts
+from pgkd.routes import ROUTES
 from pgkd.splitting import hold_out
 from pgkd.students.base import check_takes_weights
 from pgkd.targets import Target, check_target, check_validation
 from pgkd.text import fold_text
-from pgkd.validation import (
-    check_component,
-    check_descriptions,
-    check_texts,
-)
+from pgkd.validation import check_classes, check_component, check_descriptions, check_texts
 
 if TYPE_CHECKING:
     from pgkd.classifier import PGKDClassifier
@@ -36,118 +36,144 @@ if TYPE_CHECKING:
 
 def prepare(
     clf: PGKDClassifier,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    X_val: Any,
-    y_val: Any,
-    X_unlabeled: Any,
+    data: Mapping[str, Any],
     *,
     random_state: Any,
     scratch: Path,
     emit: Callable[[Event], None],
-) -> tuple[Distillation, LabelledTexts]:
+) -> Distillation:
     """Check everything and split the texts; nothing is trained or spent yet.
 
     Parameters
     ----------
     clf : PGKDClassifier
-    X, y, sample_weight, X_val, y_val, X_unlabeled
-        As given to `fit`.
+    data : mapping of str to object
+        The arguments of `fit`, by name.
     random_state : int, RandomState instance or None
     scratch : Path
         Takes the place of `run_dir` if there is none.
     emit : callable
         Called with each `Event` of the run.
 
-    Returns
-    -------
-    run : Distillation
-    labelled : LabelledTexts
-        All texts that the student may learn from in the end.
+    Raises
+    ------
+    InvalidInputError
     """
     if clf.run_dir is not None and Path(clf.run_dir).is_file():
         raise InvalidInputError(
             f"The `run_dir` parameter of PGKDClassifier must be a directory. Got the file "
             f"{str(clf.run_dir)!r} instead."
         )
-    teacher, student, sampler = _resolve_components(clf, X_unlabeled is not None)
-    texts = check_texts(X)
-    target = check_target(y, len(texts), class_names=clf.class_names)
-    labels = target.y
-    classes, descriptions = _check_classes(clf, target)
-    target = replace(target, classes=classes)
-    weights = None
-    if sample_weight is not None:
-        weights = _check_sample_weight(
-            sample_weight, labels, dtype=np.float64, ensure_non_negative=True
-        )
-    labelled = LabelledTexts(texts, labels, weights)
-    weighted = clf.synthetic_weight not in (1.0, "auto") or clf.verification == "weight"
-    if weights is not None or weighted:
-        check_takes_weights(student)
-        if clf.scout is not None:
-            check_takes_weights(clf.scout)
-    if clf.warm_start:
-        _check_warm_start(student, target)
-
+    evidence = _resolve_evidence(clf)
+    student, samplers = _resolve_components(clf, evidence)
     rng = check_random_state(random_state)
-    labelled, train, gate = _split_off_gate(
-        labelled, check_validation(X_val, y_val, target), clf.validation_fraction, rng
-    )
-    feedback = None
-    if clf.feedback == "holdout":
-        kept, shown = hold_out(train.texts, train.y, clf.validation_fraction, rng)
-        train, feedback = train.take(kept), train.take(shown)
-    elif clf.feedback != "out_of_fold":
-        feedback = gate if clf.feedback == "validation" else train
-
-    buyer = Buyer(
-        wrap_teacher(
-            teacher,
-            Path(clf.run_dir or scratch),
-            max_cost=clf.max_cost,
-            max_tokens=clf.max_tokens,
-            is_cached=clf.run_dir is not None,
-        ),
-        max_cost=clf.max_cost,
-        max_tokens=clf.max_tokens,
-        emit=emit,
-        is_shared=True,
-    )
-    run = Distillation(
-        buyer,
+    logs = _check_logs(data["logs"])
+    target = _check_target(clf, data, logs)
+    task = _make_task(clf, data, target, logs, evidence, rng)
+    if task.labelled.weights is not None or evidence.synthetic_weight not in (1.0, "auto"):
+        for own in (student, evidence.scout):
+            if own is not None:
+                check_takes_weights(own)
+    return Distillation(
+        task,
         student,
-        clf.scout,
-        sampler,
-        classes=classes,
-        train=train,
-        gate=gate,
-        feedback=feedback,
-        pool=_check_pool(X_unlabeled),
+        _make_buyer(clf, scratch, emit),
+        samplers,
+        routes=_check_routes(clf.routes),
+        evidence=evidence,
         scoring=clf.scoring,
         max_cycles=clf.max_cycles,
         samples_per_cycle=clf.samples_per_cycle,
-        patience=clf.patience,
-        min_gain_per_dollar=clf.min_gain_per_dollar,
-        audit_size=clf.audit_size,
-        verification=clf.verification,
-        n_candidates=clf.n_candidates,
-        synthetic_weight=clf.synthetic_weight,
-        rollback=clf.rollback,
-        warm_start=clf.warm_start,
-        task_description=clf.task_description,
-        class_descriptions=descriptions,
         emit=emit,
         seed=int(rng.randint(np.iinfo(np.int32).max)),
     )
-    return run, labelled
+
+
+def is_without_labels(X: Any, y: Any) -> bool:
+    """Whether `fit` got no labelled text at all, which is a start as well."""
+    return all(v is None or (hasattr(v, "__len__") and len(v) == 0) for v in (X, y))
+
+
+def _check_target(clf: PGKDClassifier, data: Mapping[str, Any], logs: Logs | None) -> Target:
+    """Return the labels with all classes, those that no labelled text has included."""
+    X, y = data["X"], data["y"]
+    if not is_without_labels(X, y):
+        if y is None:
+            raise InvalidInputError(
+                "PGKDClassifier requires y to be passed, but the target y is None: pass a label "
+                "for each text, or the texts as `X_unlabeled`."
+            )
+        return check_target(y, len(check_texts(X)), class_names=clf.class_names)
+    names = clf.class_names
+    if names is None and clf.class_descriptions:
+        names = list(clf.class_descriptions)
+    if names is None and logs is not None:
+        names = sorted(set(logs.labels))
+    if names is None or isinstance(names, str) or len(set(names)) < 2:
+        raise InvalidInputError(
+            f"Without labelled texts, PGKDClassifier must be told the classes. Got {names!r}: pass "
+            "`class_descriptions={'label': 'what belongs to it', ...}`, or `class_names=[...]`, or "
+            "labelled texts as `X` and `y`."
+        )
+    classes = check_classes(np.array(list(names)))
+    return Target(np.array([], dtype=classes.dtype), classes)
+
+
+def _make_task(
+    clf: PGKDClassifier,
+    data: Mapping[str, Any],
+    target: Target,
+    logs: Logs | None,
+    evidence: Evidence,
+    rng: np.random.RandomState,
+) -> Task:
+    texts = check_texts(data["X"]) if len(target.y) else []
+    classes, descriptions = _check_classes(clf, target)
+    target = replace(target, classes=classes)
+    weights = None
+    if data["sample_weight"] is not None:
+        weights = _check_sample_weight(
+            data["sample_weight"], target.y, dtype=np.float64, ensure_non_negative=True
+        )
+    labelled = LabelledTexts(texts, target.y, weights)
+    validation = check_validation(data["X_val"], data["y_val"], target)
+    labelled, gate = _add_gate(labelled, validation, evidence.validation_fraction, rng)
+    n_own = len(labelled) - (0 if validation is None else len(validation[0]))
+    if not n_own:
+        _check_every_class_is_known(classes, descriptions, logs)
+    return Task(
+        classes,
+        labelled,
+        gate,
+        np.arange(n_own),
+        multilabel=target.multilabel,
+        descriptions=descriptions,
+        task_description=clf.task_description,
+        pool=_check_pool(data["X_unlabeled"]),
+        logs=logs,
+    )
+
+
+def _check_every_class_is_known(
+    classes: LabelArray, descriptions: Mapping[Label, str], logs: Logs | None
+) -> None:
+    """Refuse to begin without labelled texts where a class has no words at all."""
+    known = {text.label for text in write_names(classes.tolist(), descriptions)}
+    known |= set(logs.labels) if logs is not None else set()
+    unknown = [label for label in classes.tolist() if label not in known]
+    if unknown:
+        raise InvalidInputError(
+            f"Without labelled texts, nothing is known of {len(unknown)} of the {len(classes)} "
+            f"classes, e.g. {unknown[0]!r}, whose name says nothing or is another one's as well: "
+            "describe each in `class_descriptions`, or label a text of it."
+        )
 
 
 def _check_classes(clf: PGKDClassifier, target: Target) -> tuple[LabelArray, dict[Label, str]]:
     """Return all classes and their descriptions; the teacher must know them by a name."""
     n_columns = len(target.classes)
-    if not target.is_named and clf.class_descriptions is None:
+    needs_names = clf.teacher is not None and not target.is_named
+    if needs_names and clf.class_descriptions is None:
         raise InvalidInputError(
             f"y is an indicator matrix, and its {n_columns} columns have no names, without which "
             "the teacher does not know what to write: pass `class_names=[...]` to PGKDClassifier, "
@@ -163,23 +189,6 @@ def _check_classes(clf: PGKDClassifier, target: Target) -> tuple[LabelArray, dic
     return classes, descriptions
 
 
-def _check_warm_start(student: Any, target: Target) -> None:
-    if not hasattr(student, "partial_fit"):
-        raise InvalidInputError(
-            "`warm_start=True` needs a student with `partial_fit`, to go on from its weights. Got "
-            f"{student!r}: use another student, or leave `warm_start` out."
-        )
-    classes = target.classes
-    # The loop hands an indicator matrix on, whose columns have numbers.
-    known = np.arange(len(classes)) if target.multilabel else classes
-    own = getattr(student, "classes_", known)
-    if not np.array_equal(own, known):
-        raise InvalidInputError(
-            f"`warm_start=True` with a student that was fitted on the classes {list(own)!r}, but y "
-            f"and `class_descriptions` have {list(classes)!r}: they must be the same."
-        )
-
-
 def _check_pool(X_unlabeled: Any) -> list[str]:
     if X_unlabeled is None:
         return []
@@ -187,61 +196,92 @@ def _check_pool(X_unlabeled: Any) -> list[str]:
     return check_texts(X_unlabeled.texts if wrapped else X_unlabeled, "X_unlabeled")
 
 
-def _resolve_components(clf: PGKDClassifier, has_pool: bool) -> tuple[Teacher, Any, Sampler]:
-    """Clone the components and put the defaults where there are none."""
-    if clf.teacher is None:
+def _check_logs(logs: Any) -> Logs | None:
+    if logs is not None and not isinstance(logs, Logs):
         raise InvalidInputError(
-            "The `teacher` parameter of PGKDClassifier must be given. Got None instead: pass "
-            "e.g. OpenAITeacher('gpt-5-mini'), or FunctionTeacher(your_function)."
+            f"`logs` must be what `pgkd.read_logs` returns. Got {type(logs).__name__} instead: "
+            "pass `logs=pgkd.read_logs(...)`."
         )
-    check_component(clf.teacher, "teacher", ("generate",))
-    student, sampler = clf.student, clf.sampler
+    return logs
+
+
+def _check_routes(routes: Any) -> tuple[str, ...]:
+    is_known = not isinstance(routes, str) and all(route in ROUTES for route in routes)
+    if not is_known:
+        raise InvalidInputError(
+            f"The `routes` parameter of PGKDClassifier must be a sequence of some of {ROUTES}. Got "
+            f"{routes!r} instead."
+        )
+    return tuple(routes)
+
+
+def _resolve_evidence(clf: PGKDClassifier) -> Evidence:
+    evidence = Evidence() if clf.evidence is None else clf.evidence
+    if not isinstance(evidence, Evidence):
+        raise InvalidInputError(
+            f"The `evidence` parameter of PGKDClassifier must be an Evidence or None. Got "
+            f"{evidence!r} instead."
+        )
+    evidence._validate_params()
+    if isinstance(evidence.scout, type):
+        check_component(evidence.scout, "scout", ("fit",), "Evidence")
+    return evidence
+
+
+def _resolve_components(clf: PGKDClassifier, evidence: Evidence) -> tuple[Any, dict[str, Sampler]]:
+    """Put the defaults where there are none, and refuse what cannot work."""
+    from pgkd.samplers import PerformanceGuidedSampler, UncertaintySampler
+
+    student = clf.student
     if student is None:
-        from pgkd.students import TransformerStudent
+        from pgkd.students import EmbeddingStudent
 
-        student = TransformerStudent()
-    if sampler is None:
-        from pgkd.samplers import PerformanceGuidedSampler, UncertaintySampler
-
-        sampler = UncertaintySampler() if has_pool else PerformanceGuidedSampler()
+        student = EmbeddingStudent()
     check_component(student, "student", ("fit", "predict_proba", "get_params"))
-    if clf.scout is not None:
-        check_component(clf.scout, "scout", ("fit", "predict_proba", "get_params"))
-    check_component(sampler, "sampler", ("propose",))
-    for name, value in (("audit_size", clf.audit_size), ("verification", clf.verification)):
-        if value and not hasattr(clf.teacher, "annotate"):
-            raise InvalidInputError(
-                f"`{name}={value!r}` needs a teacher that labels texts, with a method `annotate`. "
-                f"Got {clf.teacher!r}: give it one (see `pgkd.protocols.Annotator`), or leave "
-                f"`{name}` out."
-            )
-    if has_pool:
-        check_component(clf.teacher, "teacher", ("annotate",))
-        if not getattr(sampler, "needs_pool", False):
-            raise InvalidInputError(
-                f"`X_unlabeled` was given, but {sampler!r} does not use it: leave `sampler` "
-                "out, or pass UncertaintySampler(...)."
-            )
-    # Every BaseEstimator has the method, and it needs the constraints.
-    if hasattr(sampler, "_validate_params") and hasattr(sampler, "_parameter_constraints"):
-        sampler._validate_params()
+    samplers: dict[str, Any] = {"write": PerformanceGuidedSampler(), "label": UncertaintySampler()}
+    if clf.sampler is not None:
+        check_component(clf.sampler, "sampler", ("propose",))
+        # Every BaseEstimator has the method, and it needs the constraints.
+        if hasattr(clf.sampler, "_validate_params") and hasattr(
+            clf.sampler, "_parameter_constraints"
+        ):
+            clf.sampler._validate_params()
+        route = "label" if getattr(clf.sampler, "needs_pool", False) else "write"
+        samplers[route] = clone(clf.sampler, safe=False)
     for callback in clf.callbacks or ():
         check_component(callback, "callbacks", ("on_event",))
-    return clone_teacher(clf.teacher, clf.max_cost), student, clone(sampler, safe=False)
+    return student, samplers
 
 
-def _split_off_gate(
+def _make_buyer(clf: PGKDClassifier, scratch: Path, emit: Callable[[Event], None]) -> Buyer | None:
+    if clf.teacher is None:
+        return None
+    check_component(clf.teacher, "teacher", ("generate",))
+    teacher = wrap_teacher(
+        clone_teacher(clf.teacher, clf.max_cost),
+        Path(clf.run_dir or scratch),
+        max_cost=clf.max_cost,
+        max_tokens=clf.max_tokens,
+        is_cached=clf.run_dir is not None,
+    )
+    return Buyer(
+        teacher, max_cost=clf.max_cost, max_tokens=clf.max_tokens, emit=emit, is_shared=True
+    )
+
+
+def _add_gate(
     labelled: LabelledTexts,
     validation: tuple[list[str], LabelArray] | None,
-    fraction: float,
+    fraction: float | None,
     rng: np.random.RandomState,
-) -> tuple[LabelledTexts, LabelledTexts, LabelledTexts]:
-    """Return all texts to learn from, those to begin with, and the gate."""
+) -> tuple[LabelledTexts, Any]:
+    """Return the labelled texts, those of `X_val` last, and the rows of the gate."""
     if validation is None:
-        kept, held_out = hold_out(labelled.texts, labelled.y, fraction, rng)
-        return labelled, labelled.take(kept), labelled.take(held_out)
-    gate = LabelledTexts(*validation)
-    copies = set(map(fold_text, gate.texts))
+        if fraction is None or not len(labelled):
+            return labelled, np.array([], dtype=np.intp)
+        return labelled, hold_out(labelled.texts, labelled.y, fraction, rng)[1]
+    texts, y = validation
+    copies = set(map(fold_text, texts))
     kept = np.flatnonzero([fold_text(text) not in copies for text in labelled.texts])
     if len(kept) < len(labelled):
         warnings.warn(
@@ -254,4 +294,11 @@ def _split_off_gate(
                 f"X has texts of {min(lacking)!r} only that are in X_val as well: the gate "
                 "must have texts that the student does not learn."
             )
-    return labelled, labelled, gate
+    every: Sequence[Any] = [*labelled.y.tolist(), *y.tolist()]
+    weights = labelled.weights
+    if weights is not None:
+        weights = np.append(weights, np.ones(len(texts)))
+    joined = LabelledTexts(
+        labelled.texts + texts, to_array(every, np.append(labelled.y, y)), weights
+    )
+    return joined, np.arange(len(labelled), len(joined))

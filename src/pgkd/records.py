@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -195,15 +196,12 @@ class Batch:
     requested, counts : mapping of label to int
         Texts that were asked for, and that the candidate learnt, of each class; or was to learn,
         if that turned out to harm it.
-    tokens : mapping of {"generated", "pool"} to int
-        Input and output tokens that texts of each source took.
     feedback : StudentReport or None
         The report before the batch was learnt.
     """
 
     requested: Mapping[Label, int]
     counts: Mapping[Label, int]
-    tokens: Mapping[str, int]
     feedback: StudentReport | None = None
 
 
@@ -235,8 +233,6 @@ class State:
         callable.
     batches : tuple of Batch
         What was bought in earlier cycles.
-    settled : frozenset of labels
-        Classes in which the teacher cannot better the student.
     multilabel : bool
         Whether texts have several labels: those of `examples` are tuples of `classes` then.
     folds : tuple of int
@@ -257,7 +253,6 @@ class State:
     pool_probabilities: FloatArray = field(default_factory=lambda: np.empty((0, 0)), compare=False)
     scoring: str | None = "neg_log_loss"
     batches: tuple[Batch, ...] = ()
-    settled: frozenset[Label] = frozenset()
     multilabel: bool = False
     folds: tuple[int, ...] = ()
 
@@ -287,8 +282,9 @@ class GenerationRequest:
         Samples that the student gets right, and further ones that it gets wrong.
     contrasts : mapping of label to tuple of labels
         For a class, those that it is mistaken for: its texts are to show the difference.
-    rewrite : bool
-        Whether to rewrite what was got wrong instead of writing something new.
+    kind : {"new", "rewrite", "describe"}
+        Whether to write new texts, to rewrite what was got wrong, or to describe each class: in
+        a sentence, and phrases for the rest of its texts.
     report, previous_report : StudentReport or None
         The student's report cut to the classes of this request, now and before the last batch.
     task_description : str or None
@@ -305,7 +301,7 @@ class GenerationRequest:
     correct: tuple[Prediction, ...] = ()
     wrong: tuple[Prediction, ...] = ()
     contrasts: Mapping[Label, tuple[Label, ...]] = field(default_factory=dict)
-    rewrite: bool = False
+    kind: str = "new"
     report: StudentReport | None = None
     previous_report: StudentReport | None = None
     task_description: str | None = None
@@ -372,12 +368,16 @@ class Completion:
         Whether the answer stopped at the token limit.
     saved : Usage
         What an answer that was kept took when it was bought; it is not paid again.
+    logprobs : tuple of mappings of str to float
+        For each token of the text, where the server tells, its natural log probability and those
+        of the tokens that it might have been; the token itself first.
     """
 
     text: str
     usage: Usage = field(default_factory=lambda: Usage(n_requests=1, cost=None))
     truncated: bool = False
     saved: Usage = field(default_factory=Usage)
+    logprobs: tuple[Mapping[str, float], ...] = field(default=(), repr=False)
 
 
 #: Reason why a text has no label: the answer does not mention it.
@@ -426,6 +426,9 @@ class Generation:
         What answers that were kept took when they were bought; they are not paid again.
     is_final : bool
         Whether asking again is no use: an annotator cannot label this text.
+    probabilities : mapping of str to mapping of label to float
+        Of texts that were to be labelled, as far as the teacher tells: how probable it finds each
+        label of the text's shortlist.
     """
 
     request: GenerationRequest | AnnotationRequest
@@ -438,6 +441,7 @@ class Generation:
     refused: tuple[Refusal, ...] = ()
     saved: Usage = field(default_factory=Usage)
     is_final: bool = False
+    probabilities: Mapping[str, Mapping[Label, float]] = field(default_factory=dict)
 
     @property
     def worth(self) -> Usage:
@@ -447,14 +451,16 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class SyntheticText:
-    """A generated text and what became of it; a row of ``synthetic_``.
+    """A text beside the labelled ones and what became of it; a row of ``synthetic_``.
 
     Attributes
     ----------
     text : str
     label : str, int, bool or tuple of these
     cycle : int
+        The step of ``history_`` that brought it.
     request_id : str
+        Empty if no teacher was asked.
     seed_texts : tuple of str
         The real texts of its class that the request showed; of several labels, those that have at
         least half of them in common with it.
@@ -463,15 +469,16 @@ class SyntheticText:
     cost : float or None
         US dollars: an equal share of what the request took among the texts of its answer. ``None``
         when that is not known.
-    verdict : {"accepted", "rejected", "rolled back"}
-        Accepted texts are what `fit` trained ``student_`` on. Rejected: by curation, or by what
-        they did to the student out of fold. Rolled back:
-        with its whole cycle, because the gate got worse, the baseline was returned, or the
-        cycle was not finished.
+    verdict : {"accepted", "rejected", "dropped"}
+        Accepted texts are what `fit` trained ``student_`` on. Rejected by curation. Dropped with
+        all that their route brought, as the labelled texts do not say that it helps, or because
+        the step was not finished.
     reason : str or None
-        Why it was rejected, or its cycle not kept.
-    source : {"generated", "pool"}
-        Whether the teacher wrote the text, or labelled one of `X_unlabeled`.
+        Why it was rejected or dropped.
+    source : {"name", "description", "log", "unlabelled", "pool", "generated"}
+        The name or the description of a class, a text of the logs, one of `X_unlabeled` with the
+        student's own label or with the teacher's, or one that the teacher wrote. A text of the pool
+        has a row for each label that it may have, whose weights are the labels' probabilities.
     weight : float
         In training, against 1 for a labelled text; 0 for a text that is not learnt.
     """
@@ -494,96 +501,94 @@ class SyntheticText:
         return labels_of(self.label)
 
 
-class ClassAudit(NamedTuple):
-    """Audited texts of one class, and the shares of them that were labelled rightly."""
-
-    n_texts: int
-    teacher_accuracy: float
-    student_accuracy: float
-
-
 @dataclass(frozen=True, slots=True)
-class Audit:
-    """How well the teacher labels texts whose labels are known, next to the student.
+class Probe:
+    """How well the teacher labels the labelled texts of which the student is least sure.
 
     Attributes
     ----------
     n_texts : int
-        Training texts that the teacher answered about.
-    teacher_accuracy : float
-        In [0, 1], of labels chosen from the student's shortlists, with examples.
-    teacher_accuracy_unaided : float or None
-        Of labels chosen among all classes, without examples. ``None`` if that was not asked,
-        because a shortlist has all classes.
-    self_agreement : float or None
-        Share of the texts that got the same label when they were asked about once more, in another
-        order. ``None`` if the budget did not reach so far.
-    student_accuracy : float
-        Of the student on the same texts, out of fold.
-    n_mistakes, n_corrected, n_spoilt : int
-        The student's mistakes among the texts, those of them that the teacher labels rightly, and
-        the student's right answers that the teacher gets wrong.
-    advantage : tuple of (float, float)
-        The share of the student's mistakes that the teacher corrects, less the share of its right
-        answers that it spoils, in [-1, 1]: the 90 % confidence interval.
-    classes : mapping of label to ClassAudit
-        In the order of ``classes_``; classes without an audited text are left out.
-    settled : frozenset of labels
-        Classes in which the student is better, by more than one standard error.
+        Texts that the teacher answered about.
+    n_teacher, n_student, n_fused : int
+        Those that the teacher labels rightly, the student out of fold, and both opinions together.
+    n_only_teacher, n_only_student : int
+        Those that only one of the two labels rightly.
+    weight : float
+        Of the teacher's opinion beside the student's, as an exponent; 0: it adds nothing.
+    has_probabilities : bool
+        Whether the teacher gave probabilities, and not only labels.
     usage : Usage
-        What the audit took from the teacher; no cycle of ``history_`` counts it.
-    trust : mapping of label to float
-        The chance, in (0, 1), that a label is right when the teacher gives it. Of the texts that
-        got the label, the share that have it, as if two more had the share of all labels; for a
-        class without an audited text, the share of all labels.
+        What the probe took from the teacher; no step of ``history_`` counts it.
     """
 
     n_texts: int
-    teacher_accuracy: float
-    teacher_accuracy_unaided: float | None
-    self_agreement: float | None
-    student_accuracy: float
-    n_mistakes: int
-    n_corrected: int
-    n_spoilt: int
-    advantage: tuple[float, float]
-    classes: Mapping[Label, ClassAudit]
-    settled: frozenset[Label] = frozenset()
+    n_teacher: int
+    n_student: int
+    n_fused: int
+    n_only_teacher: int
+    n_only_student: int
+    weight: float
+    has_probabilities: bool = False
     usage: Usage = field(default_factory=Usage)
-    trust: Mapping[Label, float] = field(default_factory=dict)
-
-    def weigh(self, text: SyntheticText) -> float:
-        """Return the trust in a text's label: of several the mean, 1 if it has none."""
-        trust = [self.trust.get(label, 1.0) for label in text.labels]
-        return sum(trust) / len(trust) if trust else 1.0
 
     @property
-    def is_teacher_better(self) -> bool:
-        """Whether it is safe to say that the teacher labels better where the student is unsure."""
-        return self.advantage[0] > 0
+    def teacher_accuracy(self) -> float:
+        """Share of the texts, in [0, 1]."""
+        return self.n_teacher / self.n_texts
+
+    @property
+    def student_accuracy(self) -> float:
+        """Share of the texts, in [0, 1], out of fold."""
+        return self.n_student / self.n_texts
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the teacher's accuracy (Wilson)."""
+        return wilson_interval(self.n_teacher, self.n_texts)
+
+    @property
+    def is_useless(self) -> bool:
+        """Whether the teacher is worse than the student beyond doubt, and adds nothing to it.
+
+        Only texts that one of the two gets right tell which is better. If they are equally good,
+        each is the toss of a coin: a lead of twice its standard error is no chance.
+        """
+        n = self.n_only_teacher + self.n_only_student
+        is_worse = self.n_only_student - self.n_only_teacher > 2 * math.sqrt(n)
+        return self.weight == 0 and (is_worse or self.n_teacher == 0)
 
     @property
     def verdict(self) -> str:
-        """What the audit says about the teacher, in a sentence or two.
-
-        Where the student is right about one text in two, the teacher betters it if, and only if,
-        it corrects a greater share of the mistakes than it spoils of the right answers.
-        """
-        n_right = self.n_texts - self.n_mistakes
-        corrected, spoilt = self.n_corrected, self.n_spoilt
-        if self.is_teacher_better:
-            what = "This teacher labels better than the student where the student is unsure"
-        elif (self.n_mistakes or spoilt) and corrected * n_right <= spoilt * self.n_mistakes:
-            what = "This teacher cannot label better than the student does: expect little"
+        """What the probe says about the teacher, in words."""
+        low, high = self.interval
+        if self.is_useless:
+            advice = "It is not worth asking"
+        elif not self.weight:
+            advice = "Its labels add nothing; whether texts that it writes do remains to be seen"
+        elif self.n_teacher > self.n_student:
+            advice = "It is worth asking"
         else:
-            what = (
-                f"Whether this teacher labels better than the student cannot be told from "
-                f"{self.n_texts} texts: a larger `audit_size` may"
-            )
+            advice = "Alone it is no better, but its opinion adds to the student's"
         return (
-            f"{what}. It corrects {corrected} of the student's {self.n_mistakes} mistakes and "
-            f"spoils {spoilt} of its {n_right} right answers."
-        )
+            f"On the {self.n_texts} texts that your student is least sure of, the teacher is right "
+            f"on {self.teacher_accuracy:.0%} ({low * 100:.0f}-{high * 100:.0f}), the student on "
+            f"{self.student_accuracy:.0%}, both together on {self.n_fused / self.n_texts:.0%}. "
+            f"{advice}."
+        ).replace("%", " %")
+
+
+def wilson_interval(k: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the interval of a share, k of n.
+
+    Examples
+    --------
+    >>> from pgkd.records import wilson_interval
+    >>> [round(end, 2) for end in wilson_interval(25, 40)]
+    [0.47, 0.76]
+    """
+    centre = k + z**2 / 2
+    radius = z * math.sqrt(k * (n - k) / max(n, 1) + z**2 / 4)
+    return (centre - radius) / (n + z**2), (centre + radius) / (n + z**2)
 
 
 class ClassDiversity(NamedTuple):
@@ -619,45 +624,126 @@ class Diversity:
     classes: Mapping[Label, ClassDiversity] = field(default_factory=dict)
 
 
+#: Of a gain in score before any text is seen; what a nat of the log loss is worth in score. Found
+#: by simulation, which hardly depends on them: benchmarks/deciders.py.
+PRIOR_SPREAD, POINTS_PER_NAT = 0.03, 0.25
+#: No difference is known better than that, and no smaller one is a difference.
+MIN_ERROR, ROUNDING = 1e-4, 1e-9
+
+
 @dataclass(frozen=True, slots=True)
-class Cycle:
-    """One cycle of the loop; a row of ``history_``. Cycle 0 is the baseline.
+class Comparison:
+    """Two training sets, compared text by text on labelled texts that neither student has learnt.
+
+    Attributes
+    ----------
+    scoring : str
+        Name of the score; greater is better.
+    before, after : float
+    standard_error : float
+        Of ``after - before``, over the texts.
+    log_loss_gain, log_loss_error : float
+        By how much the log loss falls, in nats a text, after temperature scaling; and its standard
+        error.
+    correlation : float
+        Of the two gains, text by text.
+    n_texts : int
+    """
+
+    scoring: str
+    before: float
+    after: float
+    standard_error: float
+    log_loss_gain: float
+    log_loss_error: float
+    correlation: float
+    n_texts: int
+
+    @property
+    def gain(self) -> float:
+        """The gain in score that is to be expected: both measures together, shrunk towards none.
+
+        A gain is thought to be normally distributed around 0 before any text is seen. The score and
+        the log loss are two looks at it: the score is what is wanted, and few texts change sides
+        in it; in the log loss every text has a part. They are weighed by their precision.
+        """
+        return self._posterior[0]
+
+    @property
+    def gain_error(self) -> float:
+        """The standard deviation of that."""
+        return self._posterior[1]
+
+    @property
+    def taken(self) -> bool:
+        """Whether the second is to be preferred: it is expected to be better."""
+        return self.gain > ROUNDING
+
+    @property
+    def _posterior(self) -> tuple[float, float]:
+        is_log_loss = self.scoring == "neg_log_loss"
+        slope = 1.0 if is_log_loss else POINTS_PER_NAT
+        spread = PRIOR_SPREAD / POINTS_PER_NAT if is_log_loss else PRIOR_SPREAD
+        looks = [(self.after - self.before, self.standard_error)]
+        looks += [(slope * self.log_loss_gain, slope * self.log_loss_error)]
+        precision = [1 / max(error, MIN_ERROR) ** 2 for _, error in looks]
+        mean = sum(p * value for p, (value, _) in zip(precision, looks)) / sum(precision)
+        # The looks are at the same texts, so that together they tell less than two would.
+        total = sum(precision) / (1 + max(self.correlation, 0.0))
+        prior = 1 / spread**2
+        return mean * total / (total + prior), 1 / math.sqrt(total + prior)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of ``after - before``."""
+        difference = self.after - self.before
+        return difference - 1.96 * self.standard_error, difference + 1.96 * self.standard_error
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a run; a row of ``history_``. Step 0 is the labelled texts alone.
 
     Attributes
     ----------
     number : int
-    gate_score : float
-        `scoring` of the candidate on the gate texts, greater is better.
-    gate_report : StudentReport
-        The candidate on the gate texts. The teacher never sees it.
-    kept : bool
-        Whether the gate let the cycle's texts stay.
-    feedback_report : StudentReport or None
-        What the teacher was shown: the student before this cycle, on the feedback texts.
+    route : {"labelled", "names", "logs", "unlabelled", "describe", "label", "write"}
+        Where its texts come from.
+    taken : bool
+        Whether the student learns them.
+    score : float or None
+        `scoring` of the training set after the step, greater is better. ``None``, as `report` and
+        `comparison`, if there are no labelled texts to judge it.
+    report : StudentReport or None
+        Of the same.
+    comparison : Comparison or None
+        Of the training set with all that the route has brought, at its best weight, and without the
+        step.
+    factor : float
+        Weight of the route's texts, against 1 for a labelled one; 0 if they are not learnt.
     n_requested, n_generated, n_accepted : int
-        Texts asked for, read out of the teacher's answers, and learnt by the candidate.
+        Texts asked for, read out of the teacher's answers, and fit to be learnt.
     rejected : mapping of str to int
-        Why texts are missing, counted by reason: what curation or the plausibility of the label
-        was against, what could not be read in an answer, and requests that failed.
+        Why texts are missing, counted by reason.
     usage, saved : Usage
-        What the cycle took from the teacher; and what answers that were kept in `run_dir` had taken
+        What the step took from the teacher; and what answers that were kept in `run_dir` had taken
         when they were bought.
     seconds : float
-    reason : str or None
-        Why the cycle was rolled back.
-    synthetic_weight : float
-        Factor of the weights of all generated texts.
-    feedback_score : float or None
-        `scoring` of the student before this cycle, on the feedback texts.
+    seconds_left : float or None
+        For the steps to come, at most. ``None``: not known.
+    feedback_report : StudentReport or None
+        What the teacher was shown.
     diversity : Diversity or None
-        Of the texts that the candidate learnt anew.
+        Of the texts that are fit to be learnt.
     """
 
     number: int
-    gate_score: float
-    gate_report: StudentReport
-    kept: bool = True
-    feedback_report: StudentReport | None = None
+    route: str
+    taken: bool = True
+    score: float | None = None
+    report: StudentReport | None = None
+    comparison: Comparison | None = None
+    factor: float = 1.0
     n_requested: int = 0
     n_generated: int = 0
     n_accepted: int = 0
@@ -665,43 +751,9 @@ class Cycle:
     usage: Usage = field(default_factory=Usage)
     saved: Usage = field(default_factory=Usage)
     seconds: float = field(default=0.0, compare=False)
-    reason: str | None = None
-    synthetic_weight: float = 1.0
-    feedback_score: float | None = None
+    seconds_left: float | None = field(default=None, compare=False)
+    feedback_report: StudentReport | None = None
     diversity: Diversity | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The last comparison: the last student that was kept against the baseline, on the gate.
-
-    Attributes
-    ----------
-    scoring : str
-        Name of the score; greater is better.
-    baseline_score, last_score : float
-    baseline_report, last_report : StudentReport
-    standard_error : float
-        Of the difference of the scores.
-    last_cycle : int
-        The cycle of the last student that was kept.
-    taken : bool
-        Whether it was returned.
-    rule : {"one standard error", "log loss", "last student"}
-        Taken if better than the baseline by more than one standard error; or if not worse by more
-        than one, and better by more than two standard errors of the log loss; or, with
-        ``rollback=False``, in any case.
-    """
-
-    scoring: str
-    baseline_score: float
-    last_score: float
-    baseline_report: StudentReport
-    last_report: StudentReport
-    standard_error: float
-    last_cycle: int
-    taken: bool
-    rule: str = "one standard error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -710,14 +762,14 @@ class Event:
 
     Attributes
     ----------
-    kind : {"cycle", "audit", "generation", "end"}
-    value : Cycle, Audit, Generation or str
-        The cycle that ended (the baseline is number 0), what the audit found, the teacher's answer
-        to one request, or why the loop stopped.
+    kind : {"step", "probe", "generation", "end"}
+    value : Step, Probe, Generation or str
+        The step that ended (the labelled texts alone are number 0), what the probe found, the
+        teacher's answer to one request, or why the loop stopped.
     """
 
     kind: str
-    value: Cycle | Audit | Generation | str
+    value: Step | Probe | Generation | str
 
 
 class UnlabeledTexts:

@@ -6,10 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pgkd.calibration import MIN_TEXTS
-from pgkd.curation import NEAR_DUPLICATE, PLAUSIBLE
-from pgkd.evaluation import Z_WORSE
-from pgkd.records import Audit, Diversity, Usage
-from pgkd.selection import HARMFUL
+from pgkd.curation import NEAR_DUPLICATE
+from pgkd.records import Comparison, Step, Usage
 from pgkd.text import make_valid
 
 if TYPE_CHECKING:
@@ -18,56 +16,48 @@ if TYPE_CHECKING:
 #: Texts shown of each reason, and classes of each end.
 N_SHOWN, N_CLASSES = 3, 5
 
+ROUTES = {
+    "labelled": "labelled texts alone",
+    "names": "names of the classes",
+    "logs": "logs",
+    "unlabelled": "unlabelled texts",
+    "describe": "teacher describes",
+    "label": "teacher labels",
+    "write": "teacher writes",
+}
 STOP_REASONS = {
-    "max_cycles": "`max_cycles` were done",
-    "patience": "`patience` cycles brought no better gate score",
-    "gain": "a cycle gained less than `min_gain_per_dollar` asks for",
+    "no_teacher": "there is no teacher, and all that is free was tried",
+    "probe": "the probe says that this teacher cannot help",
+    "exhausted": "there is nothing that the teacher could be asked for",
+    "max_cycles": "`max_cycles` batches were bought",
+    "patience": "on every route the last batches brought no gain",
     "budget": "the budget does not allow another request",
     "teacher_error": "the teacher failed",
     "error": "of an error",
     "interrupted": "it was interrupted",
 }
-_SAFE = "The gate was never shown, so the gate scores do not depend on what was."
-FEEDBACK = {
-    "out_of_fold": (
-        "the training texts, each predicted by a student that had not learnt it, and that had a "
-        f"fold of them less to learn from. {_SAFE}"
-    ),
-    "holdout": f"texts of their own, which no student had learnt. {_SAFE}",
-    "validation": (
-        "**the gate texts themselves. The gate scores are optimistic**: the teacher wrote for "
-        "these very texts, and so the two scores are the same. Test the student on other texts."
-    ),
-    "train": (
-        f"the training texts as the student had learnt them, so that the score flatters it. {_SAFE}"
-    ),
-}
-_UNFINISHED = "its cycle was not finished, so that no gate has judged it"
+_UNFINISHED = "its step was not finished, so that nothing has judged it"
 REASONS = {
+    "no gain out of fold": (
+        "the labelled texts do not say that what the route brought helps, at any weight"
+    ),
+    "labelled anew": "a later step gave the text another label or weight",
     "duplicate": (
-        "equal to a labelled text or an earlier generated one, but for case, white space and outer "
+        "equal to a labelled text or an earlier one, but for case, white space and outer "
         "punctuation"
     ),
     "near duplicate": (
-        "nearly equal to a labelled text or an earlier generated one (cosine of character trigrams "
+        "nearly equal to a labelled text or an earlier one (cosine of character trigrams "
         f"at least {NEAR_DUPLICATE})"
     ),
     "close to a gate text": (
-        f"nearly equal to a gate text (the same cosine, at least {NEAR_DUPLICATE}): the gate would "
-        "measure memory"
+        f"nearly equal to a text of the gate (the same cosine, at least {NEAR_DUPLICATE}): it "
+        "would measure memory"
     ),
     "too long": "longer than 200 characters and than twice the longest labelled text",
     "empty": "nothing but white space and punctuation",
-    "unknown label": "a label that was not asked for; none is ever guessed",
+    "unknown label": "a label that is no class, or was not asked for; none is ever guessed",
     "malformed": "no whole text, such as one with half an emoji",
-    "implausible label": (
-        f"the student gave its label less than {PLAUSIBLE:g} times the probability of its own "
-        "choice, and did better on the feedback texts without such texts"
-    ),
-    HARMFUL: (
-        "at every weight that was tried the student did worse on the feedback texts than without "
-        f"the whole batch, by more than {Z_WORSE} standard errors"
-    ),
     "no label fits": "the teacher found no label of the shortlist fitting",
     "unreadable answer": "nothing could be read in the answer",
     "no answer": "the answer does not mention the text",
@@ -83,147 +73,143 @@ def render(report: Report) -> str:
     """Render a report as Markdown."""
     parts = [
         *_result(report),
-        *_cycles(report),
-        *_feedback(report),
+        *_probe(report),
+        *_steps(report),
+        *_routes(report),
         *_gains(report),
         *_calibration(report),
         *_losses(report),
         *_usage(report),
-        *_audit(report.audit),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _result(report: Report) -> Iterator[str]:
-    choice = report.choice
-    before, after = choice.baseline_report, choice.last_report
-    difference = choice.last_score - choice.baseline_score
     yield "# Report"
-    yield _conclude(report)
-    n = before.n_texts
-    if n is None:  # saved by an earlier pgkd
-        n = sum(score.support for score in before.classes.values())
-    yield f"On the gate, {n} texts that no student here had learnt; a greater score is better:"
-    candidate = f"last student kept (cycle {choice.last_cycle})"
-    rows: list[list[Any]] = [
-        ["baseline", choice.baseline_score, before.accuracy, before.f1_macro],
-        [candidate, choice.last_score, after.accuracy, after.f1_macro],
-    ]
-    if choice.last_cycle:
-        gains = (difference, after.accuracy - before.accuracy, after.f1_macro - before.f1_macro)
-        rows.append(["difference", *(f"{gain:+.4f}" for gain in gains)])
-        rows.append(["its standard error", choice.standard_error, "", ""])
-    header = ["", _code(choice.scoring), "accuracy", "macro F1"]
-    if before.f1_micro is not None and after.f1_micro is not None:  # several labels a text
-        header.append("micro F1")
-        micro = [before.f1_micro, after.f1_micro, f"{after.f1_micro - before.f1_micro:+.4f}", ""]
-        rows = [[*row, value] for row, value in zip(rows, micro)]
-        yield "Accuracy is the share of the texts whose labels are all right."
-    yield _table(header, rows)
+    yield describe(report.comparison, report.n_labelled)
+    if report.is_optimistic and report.comparison is not None:
+        yield (
+            "**That is optimistic**: with `feedback='validation'` the teacher was shown how the "
+            "student does on these very texts. Test the student on others."
+        )
     why = STOP_REASONS.get(report.stop_reason, report.stop_reason)
-    yield f"The run stopped in cycle {report.cycles[-1].number} because {why}."
+    yield f"The run stopped because {why}."
     if report.n_refitted is not None:
         yield (
             f"**Since then `refit` has trained `student_` on {report.n_refitted} of the "
-            f"{report.n_synthetic} generated texts.** This report is about `fit`."
+            f"{report.n_synthetic} texts beside the labelled ones.** This report is about `fit`."
         )
 
 
-def _conclude(report: Report) -> str:
-    choice = report.choice
-    if not choice.last_cycle:
-        return "`fit` returned the baseline: no cycle led to a student to compare with it."
-    last = f"the student of cycle {choice.last_cycle}"
-    if choice.rule == "last student":
-        return f"`fit` returned {last}: with `rollback=False` the last one, whatever the gate says."
-    if choice.rule == "log loss":
+def describe(comparison: Comparison | None, n_labelled: int) -> str:
+    """Say what was gained, in words."""
+    if comparison is None:
         return (
-            f"`fit` returned {last}: on the gate it is not worse than the baseline by more than "
-            "one standard error, and its log loss, of which few texts tell more, is better by more "
-            "than two."
+            "**Nothing vouches for this student**: there were too few labelled texts to test it. "
+            "With 40 labelled texts, drawn at random, you know its accuracy to within 15 points; "
+            "with 100, to within 10; with 400, to within 5."
         )
-    if choice.taken:
-        return (
-            f"`fit` returned {last}: by the one-standard-error rule, since it is better than the "
-            "baseline by more than one standard error."
-        )
-    is_worse = choice.last_score < choice.baseline_score - choice.standard_error
-    log_loss = "" if is_worse else ", nor its log loss by two"
+    low, high = comparison.interval
+    what = (
+        f"On {comparison.n_texts} labelled texts, each predicted by a student that had not learnt "
+        f"it, {_code(comparison.scoring)} is {comparison.after:.3f}; with the labelled texts alone "
+        f"it is {comparison.before:.3f}."
+    )
+    if comparison.after == comparison.before and not comparison.log_loss_gain:
+        return f"{what} Nothing was found to help: `student_` has learnt the labelled texts alone."
     return (
-        f"`fit` returned the baseline: by the one-standard-error rule, since {last} is not better "
-        f"by more than one standard error, which cannot be told from luck{log_loss}."
+        f"{what} The difference is {comparison.after - comparison.before:+.3f} "
+        f"(95 %: {low:+.3f} to {high:+.3f}). The same texts have chosen what is learnt, which "
+        "flatters it a little."
     )
 
 
-def _cycles(report: Report) -> Iterator[str]:
-    yield "## Cycles"
-    if report.choice.baseline_score != report.cycles[0].gate_score:
-        yield "The scores are the scout's."
-    header = "cycle, gate score, feedback score before, what became of it, asked, generated"
-    header += (
-        ", accepted, weight, distinct-1, distinct-2, similarity, most alike, tokens, US dollars"
-    )
-    labelled = _diversity(report.labelled_diversity)
-    rows: list[list[Any]] = [["labelled texts", *[""] * 7, *labelled, "", ""]]
-    for cycle in report.cycles:
-        fate = "kept" if cycle.number else "baseline"
-        if not cycle.kept:
-            fate = f"rolled back: {cycle.reason}"
-        elif cycle.number and not cycle.n_accepted:
-            fate = "not learnt" if HARMFUL in cycle.rejected else "nothing to learn"
-        elif cycle.number > report.returned_cycle:
-            fate = "kept, but not in the student returned"
-        scores = (cycle.gate_score, cycle.feedback_score)
-        texts = (cycle.n_requested, cycle.n_generated, cycle.n_accepted)
-        diversity = _diversity(cycle.diversity)
-        n_tokens = cycle.usage.input_tokens + cycle.usage.output_tokens
-        weight, cost = f"{cycle.synthetic_weight:g}", _dollars(cycle.usage)
-        rows.append([cycle.number, *scores, fate, *texts, weight, *diversity, n_tokens, cost])
-    yield _table(header.split(", "), rows)
-    yield (
-        "Diversity is that of the texts which a cycle's student learnt anew, within their classes. "
-        "Distinct-n falls as texts are added, so compare it among equal numbers; similarity does "
-        "not. The texts most alike are those of the class that is named."
-    )
-
-
-def _feedback(report: Report) -> Iterator[str]:
-    yield "## What the teacher was shown"
-    if not report.optimism:
-        yield "Nothing of the student's performance."
+def _probe(report: Report) -> Iterator[str]:
+    if report.probe is None:
         return
-    shown = FEEDBACK.get(report.feedback, "other texts.")
-    yield f"With `feedback={report.feedback!r}`, the student's performance on {shown}"
+    yield "## What the teacher is good for"
+    yield report.probe.verdict
+    how = "with probabilities" if report.probe.has_probabilities else "without probabilities"
+    line = f"It labelled them {how}, which took {_dollars(report.probe.usage)} US dollars."
+    if report.probe.weight:
+        line += f" Beside the student's opinion, its own has weight {report.probe.weight:g}."
+    yield line
+
+
+def _steps(report: Report) -> Iterator[str]:
+    yield "## Steps"
+    scoring = report.comparison.scoring if report.comparison else "score"
+    header = ["step", "", f"{scoring} after it", "accuracy", "macro F1", "gain (95 %)", "taken"]
+    header += ["weight", "asked", "fit to learn", "tokens", "US dollars", "similarity", "seconds"]
+    yield _table(header, [_row(step) for step in report.steps])
     yield (
-        "A student that looks better on the shown texts than on the gate, more so from cycle to "
-        "cycle, is one whose teacher writes for the shown texts only:"
+        "The gain is that of all that the route has brought so far. Similarity is that of the "
+        "texts of a class to each other: a teacher that repeats itself has a high one"
+        + (
+            f" (labelled texts: {report.labelled_diversity.similarity:.2f})."
+            if report.labelled_diversity
+            else "."
+        )
     )
-    yield _table(
-        ["student of cycle", "score on the shown texts", "gate score", "difference"],
-        [
-            [o.student, o.feedback_score, o.gate_score, f"{o.difference:+.4f}"]
-            for o in report.optimism
-        ],
-    )
+
+
+def _row(step: Step) -> list[Any]:
+    own = step.comparison
+    gain = ""
+    if own is not None:
+        low, high = own.interval
+        gain = f"{own.after - own.before:+.3f} ({low:+.3f} to {high:+.3f})"
+    scores = ["", "", ""]
+    if step.report is not None and step.score is not None:
+        scores = [f"{v:.3f}" for v in (step.score, step.report.accuracy, step.report.f1_macro)]
+    first = not step.number
+    return [
+        step.number,
+        ROUTES.get(step.route, step.route),
+        *scores,
+        gain,
+        "" if first else "yes" if step.taken else "no",
+        "" if first else f"{step.factor:g}",
+        step.n_requested or "",
+        step.n_accepted,
+        step.usage.input_tokens + step.usage.output_tokens,
+        _dollars(step.usage),
+        f"{step.diversity.similarity:.2f}" if step.diversity else "",
+        f"{step.seconds:.1f}",
+    ]
+
+
+def _routes(report: Report) -> Iterator[str]:
+    if not report.routes:
+        return
+    yield "## Routes"
+    rows = []
+    for own in report.routes:
+        tokens = own.usage.input_tokens + own.usage.output_tokens
+        gain = "not judged" if own.gain is None else f"{own.gain:+.3f}"
+        per = f"{1000 * own.gain / tokens:+.4f}" if own.gain is not None and tokens else ""
+        name = ROUTES.get(own.route, own.route)
+        rows.append([name, own.n_learnt, gain, tokens, per, _dollars(own.usage)])
+    header = ["route", "texts learnt", "gain", "tokens", "gain per 1,000 tokens", "US dollars"]
+    yield _table(header, rows)
 
 
 def _gains(report: Report) -> Iterator[str]:
-    if not report.choice.last_cycle:
-        return
-    yield "## Gain by class"
     up = [g for g in report.gains if g.gain > 0]
     down = [g for g in report.gains if g.gain < 0]
+    if not up and not down:
+        return
+    yield "## Gain by class"
     same = len(report.gains) - len(up) - len(down)
     yield (
-        f"F1 on the gate, last student kept against baseline: {len(up)} classes gained, "
-        f"{len(down)} lost, {same} stayed the same. With few gate texts, much of that is chance."
+        f"F1 out of fold, against the labelled texts alone: {len(up)} classes gained, "
+        f"{len(down)} lost, {same} stayed the same. With few texts a class, much of that is chance."
     )
     shown = up[:N_CLASSES] + down[-N_CLASSES:]
-    if shown:
-        yield _table(
-            ["class", "baseline", "last", "gain", "gate texts"],
-            [[_code(g.label), g.baseline, g.best, f"{g.gain:+.4f}", g.support] for g in shown],
-        )
+    yield _table(
+        ["class", "before", "after", "gain", "labelled texts"],
+        [[_code(g.label), g.before, g.after, f"{g.gain:+.4f}", g.support] for g in shown],
+    )
     if len(up) + len(down) > len(shown):
         yield "All classes: `report.gains`."
 
@@ -233,7 +219,7 @@ def _calibration(report: Report) -> Iterator[str]:
     if report.calibration is None:
         yield (
             f"They are the student's own: not calibrated, by `calibrate=False` or for want of "
-            f"{MIN_TEXTS} gate texts."
+            f"{MIN_TEXTS} labelled texts."
         )
     yield from (str(part) for part in (report.calibration, report.abstention) if part)
 
@@ -242,14 +228,14 @@ def _losses(report: Report) -> Iterator[str]:
     yield "## What was not learnt"
     n_accepted = report.n_synthetic - len(report.rejected)
     yield (
-        f"Of {report.n_synthetic} texts of the teacher, {n_accepted} are accepted and "
+        f"Of {report.n_synthetic} texts beside the labelled ones, {n_accepted} are learnt and "
         f"{len(report.rejected)} are not. Each of these, with its reason, is in `report.rejected`."
     )
     groups: dict[tuple[str, str], list[Loss]] = {}
     for loss in report.losses:
         groups.setdefault((loss.verdict, loss.reason), []).append(loss)
     for (verdict, reason), losses in sorted(groups.items(), key=lambda item: -_count(item[1])):
-        where = ", ".join(f"{loss.n} in cycle {loss.cycle}" for loss in losses)
+        where = ", ".join(f"{loss.n} in step {loss.step}" for loss in losses)
         explained = f". That is: {REASONS[reason]}" if reason in REASONS else ""
         lines = [f"**{verdict}: {reason}** ({where}){explained}.", ""]
         texts = [t for t in report.rejected if (t.verdict, str(t.reason)) == (verdict, reason)]
@@ -274,44 +260,9 @@ def _usage(report: Report) -> Iterator[str]:
     if usage.cost and n_accepted:
         line += f", which is {usage.cost / n_accepted:.4f} for each accepted text"
     yield f"{line}."
-    saved = sum((cycle.saved for cycle in report.cycles), Usage())
+    saved = sum((step.saved for step in report.steps), Usage())
     if saved.n_requests:
         yield f"{saved.n_requests} answers more had been kept in `run_dir`: {_dollars(saved)}."
-
-
-def _audit(audit: Audit | None) -> Iterator[str]:
-    if audit is None:
-        return
-    yield "## Audit"
-    yield audit.verdict
-    line = (
-        f"Of {audit.n_texts} training texts the teacher labels {audit.teacher_accuracy:.0%} right, "
-        "choosing from a shortlist, and the student, out of fold, "
-        f"{audit.student_accuracy:.0%}."
-    )
-    if audit.teacher_accuracy_unaided is not None:
-        line += f" Among all classes, without examples: {audit.teacher_accuracy_unaided:.0%}."
-    if audit.self_agreement is not None:
-        line += f" Asked once more, it gives {audit.self_agreement:.0%} the same label."
-    yield f"{line} It took {_dollars(audit.usage)} US dollars."
-    if audit.settled:
-        names = ", ".join(_code(label) for label in audit.classes if label in audit.settled)
-        yield f"Asked for less, since the student is better there: {names}."
-    trust = sorted(audit.trust.items(), key=lambda item: item[1])
-    if trust:
-        least = ", ".join(f"{_code(label)} {share:.2f}" for label, share in trust[:N_CLASSES])
-        yield f"The labels that it is to be trusted with least (`audit_.trust`): {least}."
-
-
-def _diversity(diversity: Diversity | None) -> list[str]:
-    if diversity is None:
-        return [""] * 4
-    numbers = (diversity.distinct_1, diversity.distinct_2, diversity.similarity)
-    alike = ""  # unknown in runs that are older
-    if diversity.classes:
-        label, own = max(diversity.classes.items(), key=lambda item: item[1].similarity)
-        alike = f"{_code(label)} ({own.similarity:.2f})"
-    return [*(f"{number:.2f}" for number in numbers), alike]
 
 
 def _dollars(usage: Usage) -> str:

@@ -1,4 +1,4 @@
-"""`Report`: what a run did, from the baseline to the student that was returned."""
+"""`Report`: what a run did, step by step, and what each step gained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from pgkd.abstention import Abstention
 from pgkd.calibration import Calibration
 from pgkd.exceptions import InvalidInputError
-from pgkd.records import Audit, Choice, Cycle, Diversity, Label, SyntheticText, Usage
+from pgkd.records import Comparison, Diversity, Label, Probe, Step, SyntheticText, Usage
 from pgkd.rendering import render
 
 if TYPE_CHECKING:
@@ -21,55 +21,56 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassGain:
-    """F1 of a class on its `support` gate texts, of the baseline and of the last student kept."""
+    """F1 of a class on its `support` labelled texts, out of fold: of the labelled texts alone, and
+    of all that was learnt.
+    """
 
     label: Label
-    baseline: float
-    best: float
+    before: float
+    after: float
     support: int
 
     @property
     def gain(self) -> float:
-        """What the last student kept gained on the baseline."""
-        return self.best - self.baseline
+        """What was gained."""
+        return self.after - self.before
 
 
 @dataclass(frozen=True)
-class Optimism:
-    """A student's score on the texts that the teacher was shown, beside that on the gate.
+class RouteSum:
+    """What a route has taken and brought in all.
 
     Attributes
     ----------
-    student : int
-        The cycle whose student it is.
-    feedback_score, gate_score : float
+    route : str
+    n_learnt : int
+        Texts that the student has learnt.
+    usage : Usage
+    gain : float or None
+        In `scoring`, out of fold: the sum over the steps that were taken.
     """
 
-    student: int
-    feedback_score: float
-    gate_score: float
-
-    @property
-    def difference(self) -> float:
-        """How much better it looks on the texts that the teacher was shown."""
-        return self.feedback_score - self.gate_score
+    route: str
+    n_learnt: int
+    usage: Usage
+    gain: float | None
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Texts that were not learnt, by cycle and reason.
+    """Texts that were not learnt, by step and reason.
 
     Attributes
     ----------
-    cycle : int
-    verdict : {"rejected", "rolled back", "not read"}
+    step : int
+    verdict : {"rejected", "dropped", "not read"}
         Not read: what was in an answer and could not be read, or a request that failed; there is no
         text to show.
     reason : str
     n : int
     """
 
-    cycle: int
+    step: int
     verdict: str
     reason: str
     n: int
@@ -81,52 +82,49 @@ class Report:
 
     Attributes
     ----------
-    choice : Choice
-        The last student that was kept against the baseline.
-    returned_cycle : int
-        The cycle of the student that `fit` returned.
+    comparison : Comparison or None
+        What was learnt against the labelled texts alone; ``None`` without labelled texts.
+    n_labelled : int
     stop_reason : str
-    feedback : str
-        The parameter: which texts the teacher was shown the student's performance on.
-    cycles : tuple of Cycle
+    steps : tuple of Step
+    routes : tuple of RouteSum
+    probe : Probe or None
+        What the teacher was found to be good for.
     labelled_diversity : Diversity or None
-        To set that of the cycles beside.
+        To set that of the steps beside.
     gains : tuple of ClassGain
-        A class with gate texts each, the largest gain first.
-    optimism : tuple of Optimism
-        One for each student that the teacher was told of.
+        A class with labelled texts each, the largest gain first.
     losses : tuple of Loss
         Why texts were not learnt: every one is counted.
     n_synthetic : int
-        Texts that the teacher gave.
+        Texts beside the labelled ones.
     rejected : tuple of SyntheticText
-        Every text that was rejected or rolled back; ``pandas.DataFrame(report.rejected)`` is a
-        table.
+        Every text that was rejected or dropped; ``pandas.DataFrame(report.rejected)`` is a table.
     usage : Usage
     n_refitted : int or None
-        Generated texts that ``student_`` has learnt since, if `refit` was called.
-    audit : Audit or None
-        ``audit_`` of the classifier.
+        Texts of `synthetic_` that ``student_`` has learnt since, if `refit` was called.
+    is_optimistic : bool
+        Whether the teacher was shown the texts that decide.
     calibration : Calibration or None
         ``calibration_`` of the classifier.
     abstention : Abstention or None
         ``abstention_`` of the classifier.
     """
 
-    choice: Choice
-    returned_cycle: int
+    comparison: Comparison | None
+    n_labelled: int
     stop_reason: str
-    feedback: str
-    cycles: tuple[Cycle, ...]
+    steps: tuple[Step, ...]
+    routes: tuple[RouteSum, ...]
+    probe: Probe | None
     labelled_diversity: Diversity | None
     gains: tuple[ClassGain, ...]
-    optimism: tuple[Optimism, ...]
     losses: tuple[Loss, ...]
     n_synthetic: int
     rejected: tuple[SyntheticText, ...]
     usage: Usage
     n_refitted: int | None = None
-    audit: Audit | None = None
+    is_optimistic: bool = False
     calibration: Calibration | None = None
     abstention: Abstention | None = None
 
@@ -146,7 +144,7 @@ class Report:
         return document
 
     def plot(self, ax: Any = None) -> Any:
-        """Plot the gate score and the feedback score of each cycle's student.
+        """Plot the score after each step, and those that were not taken.
 
         Parameters
         ----------
@@ -168,18 +166,14 @@ class Report:
             raise ImportError('`plot` needs matplotlib: pip install "pgkd[plot]".') from error
         if ax is None:
             _, ax = pyplot.subplots()
-        ax.axhline(self.cycles[0].gate_score, color="grey", linestyle="--", label="baseline")
-        for label, style, cycles in (
-            ("gate", "o-", [c for c in self.cycles if c.kept]),
-            ("gate, rolled back", "rx", [c for c in self.cycles if not c.kept]),
-        ):
-            if cycles:
-                scores = [c.gate_score for c in cycles]
-                ax.plot([c.number for c in cycles], scores, style, label=label)
-        if self.optimism:
-            scores = [o.feedback_score for o in self.optimism]
-            ax.plot([o.student for o in self.optimism], scores, "s:", label="shown to the teacher")
-        ax.set(xlabel="cycle", ylabel=self.choice.scoring)
+        judged = [step for step in self.steps if step.score is not None]
+        ax.plot([s.number for s in judged], [s.score for s in judged], "o-", label="learnt")
+        left = [s for s in judged if not s.taken and s.comparison is not None]
+        if left:
+            scores = [s.comparison.after for s in left if s.comparison is not None]
+            ax.plot([s.number for s in left], scores, "rx", label="not taken")
+        ax.set_xticks([s.number for s in self.steps], [s.route for s in self.steps], rotation=45)
+        ax.set(ylabel=self.comparison.scoring if self.comparison else "")
         ax.legend()
         return ax
 
@@ -190,64 +184,67 @@ def make_run_report(clf: PGKDClassifier) -> Report:
     Raises
     ------
     InvalidInputError
-        If it was saved by a pgkd that kept less.
+        If it was saved by a pgkd that kept the run in another form.
     """
-    if clf.choice_ is None:
+    if not clf.history_:
         raise InvalidInputError(
-            "The classifier was saved by an earlier pgkd, which did not keep how the student was "
-            "chosen: fit it again for a report. `history_` and `synthetic_` are there."
+            "The classifier was saved by an earlier pgkd, whose runs went another way: fit it "
+            "again for a report. It predicts as before, and `synthetic_` and `usage_` are there."
         )
     rejected = tuple(t for t in clf.synthetic_ if t.verdict != "accepted")
     mask = clf.refit_mask_
     return Report(
-        choice=clf.choice_,
-        returned_cycle=clf.best_cycle_,
+        comparison=clf.comparison_,
+        n_labelled=clf.history_[0].n_accepted,
         stop_reason=clf.stop_reason_,
-        feedback=clf.feedback,
-        cycles=tuple(clf.history_),
+        steps=tuple(clf.history_),
+        routes=_sum_up(clf.history_, clf.synthetic_),
+        probe=clf.probe_,
         labelled_diversity=clf.labelled_diversity_,
-        gains=_find_gains(clf.choice_),
-        optimism=_find_optimism(clf.history_),
+        gains=_find_gains(clf.history_),
         losses=_count_losses(clf.history_, rejected),
         n_synthetic=len(clf.synthetic_),
         rejected=rejected,
         usage=clf.usage_,
         n_refitted=None if mask is None else int(mask.sum()),
-        audit=getattr(clf, "audit_", None),
+        is_optimistic=clf.evidence is not None and clf.evidence.feedback == "validation",
         calibration=clf.calibration_,
         abstention=clf.abstention_,
     )
 
 
-def _find_gains(choice: Choice) -> tuple[ClassGain, ...]:
-    best = choice.last_report.classes
+def _sum_up(history: Sequence[Step], synthetic: Sequence[SyntheticText]) -> tuple[RouteSum, ...]:
+    sums = []
+    for route in dict.fromkeys(step.route for step in history[1:]):
+        own = [step for step in history if step.route == route]
+        numbers = {step.number for step in own}
+        learnt = {t.text for t in synthetic if t.verdict == "accepted" and t.cycle in numbers}
+        gains = [s.comparison.after - s.comparison.before for s in own if s.comparison and s.taken]
+        is_judged = any(step.comparison for step in own)
+        usage = sum((step.usage for step in own), Usage())
+        sums.append(RouteSum(route, len(learnt), usage, sum(gains) if is_judged else None))
+    return tuple(sums)
+
+
+def _find_gains(history: Sequence[Step]) -> tuple[ClassGain, ...]:
+    first, last = history[0].report, history[-1].report
+    if first is None or last is None:
+        return ()
     gains = [
-        ClassGain(label, score.f1, best[label].f1, score.support)
-        for label, score in choice.baseline_report.classes.items()
+        ClassGain(label, score.f1, last.classes[label].f1, score.support)
+        for label, score in first.classes.items()
         if score.support
     ]
     return tuple(sorted(gains, key=lambda gain: -gain.gain))
 
 
-def _find_optimism(history: Sequence[Cycle]) -> tuple[Optimism, ...]:
-    """Pair what a cycle showed with the gate score of the same student, the last one kept."""
-    found: dict[int, Optimism] = {}
-    for cycle in history:
-        if cycle.feedback_score is not None:
-            student = [c for c in history if c.kept and c.number < cycle.number][-1]
-            found[student.number] = Optimism(
-                student.number, cycle.feedback_score, student.gate_score
-            )
-    return tuple(found.values())
-
-
-def _count_losses(history: Sequence[Cycle], rejected: Sequence[SyntheticText]) -> tuple[Loss, ...]:
+def _count_losses(history: Sequence[Step], rejected: Sequence[SyntheticText]) -> tuple[Loss, ...]:
     counts = Counter((t.cycle, t.verdict, str(t.reason)) for t in rejected)
-    for cycle in history:
-        for reason, n in cycle.rejected.items():
-            # The cycle counts what has no row in `synthetic_` as well.
-            if unread := n - counts[cycle.number, "rejected", reason]:
-                counts[cycle.number, "not read", reason] = unread
+    for step in history:
+        for reason, n in step.rejected.items():
+            # The step counts what has no row in `synthetic_` as well.
+            if unread := n - counts[step.number, "rejected", reason]:
+                counts[step.number, "not read", reason] = unread
     return tuple(Loss(*key, n) for key, n in sorted(counts.items()) if n)
 
 

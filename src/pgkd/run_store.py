@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pgkd.records import Completion, Usage
 
@@ -44,7 +45,7 @@ class RunStore:
         if row is None:
             return None
         answer = json.loads(row[0])
-        return Completion(answer["text"], Usage(**answer["usage"]), answer["truncated"])
+        return read_completion(answer)
 
     def put(self, key: str, answer: Completion) -> None:
         """Store `answer`; it is on disk when this returns."""
@@ -135,6 +136,16 @@ class RunStore:
 
 #: The store of the session that is open, if it has one, for teachers with something to remember.
 ACTIVE_STORE: ContextVar[RunStore | None] = ContextVar("ACTIVE_STORE", default=None)
+
+
+def read_completion(answer: dict[str, Any]) -> Completion:
+    """Read what `asdict` made of an answer; an older one has no log probabilities."""
+    return Completion(
+        answer["text"],
+        Usage(**answer["usage"]),
+        answer["truncated"],
+        logprobs=tuple(answer.get("logprobs", ())),
+    )
 
 
 def _tokens(usage: Usage) -> int:

@@ -12,13 +12,12 @@ from pgkd.abstention import Abstention
 from pgkd.calibration import Calibration
 from pgkd.cascade_report import Estimate
 from pgkd.records import (
-    Audit,
-    Choice,
-    ClassAudit,
     ClassDiversity,
     ClassScore,
-    Cycle,
+    Comparison,
     Diversity,
+    Probe,
+    Step,
     StudentReport,
     SyntheticText,
     Usage,
@@ -44,46 +43,45 @@ def text_from_line(line: str) -> SyntheticText:
     return SyntheticText(**{**row, "label": label, "seed_texts": seeds})
 
 
-def cycle_to_json(cycle: Cycle) -> dict[str, Any]:
-    """A cycle in what JSON can hold."""
+def step_to_json(step: Step) -> dict[str, Any]:
+    """A step in what JSON can hold."""
     return {
-        **_fields(cycle),
-        "usage": asdict(cycle.usage),
-        "saved": asdict(cycle.saved),
-        "rejected": dict(cycle.rejected),
-        "diversity": diversity_to_json(cycle.diversity),
-        "gate_report": _report_to_json(cycle.gate_report),
-        "feedback_report": cycle.feedback_report and _report_to_json(cycle.feedback_report),
+        **_fields(step),
+        "usage": asdict(step.usage),
+        "saved": asdict(step.saved),
+        "rejected": dict(step.rejected),
+        "diversity": diversity_to_json(step.diversity),
+        "comparison": step.comparison and asdict(step.comparison),
+        "report": step.report and _report_to_json(step.report),
+        "feedback_report": step.feedback_report and _report_to_json(step.feedback_report),
     }
 
 
-def cycle_from_json(document: dict[str, Any]) -> Cycle:
-    """Read a cycle; what an older one lacks has its default."""
-    shown = document["feedback_report"]
+def step_from_json(document: dict[str, Any]) -> Step:
+    """Read a step; what an older one lacks has its default."""
+    reports = {
+        name: document[name] and _report_from_json(document[name])
+        for name in ("report", "feedback_report")
+    }
     parts = {
         "usage": Usage(**document["usage"]),
-        "saved": Usage(**document.get("saved", {})),
-        "diversity": diversity_from_json(document.get("diversity")),
-        "gate_report": _report_from_json(document["gate_report"]),
-        "feedback_report": shown and _report_from_json(shown),
+        "saved": Usage(**document["saved"]),
+        "diversity": diversity_from_json(document["diversity"]),
+        "comparison": comparison_from_json(document["comparison"]),
     }
-    return Cycle(**{**document, **parts})
+    return Step(**{**document, **parts, **reports})
 
 
-def choice_to_json(choice: Choice) -> dict[str, Any]:
-    """A choice in what JSON can hold."""
-    return {
-        **_fields(choice),
-        "baseline_report": _report_to_json(choice.baseline_report),
-        "last_report": _report_to_json(choice.last_report),
-    }
+def comparison_from_json(document: dict[str, Any] | None) -> Comparison | None:
+    """Read what `asdict` made of a comparison."""
+    return None if document is None else Comparison(**document)
 
 
-def choice_from_json(document: dict[str, Any]) -> Choice:
-    """Read a choice; older ones call the last student the best one."""
-    document = {name.replace("best_", "last_"): value for name, value in document.items()}
-    names = ("baseline_report", "last_report")
-    return Choice(**{**document, **{name: _report_from_json(document[name]) for name in names}})
+def probe_from_json(document: dict[str, Any] | None) -> Probe | None:
+    """Read what `asdict` made of a probe."""
+    if document is None:
+        return None
+    return Probe(**{**document, "usage": Usage(**document["usage"])})
 
 
 def _report_to_json(report: StudentReport) -> dict[str, Any]:
@@ -132,30 +130,6 @@ def dumps(document: Any, indent: int | None = None) -> str:
         raise TypeError(f"{type(value)} is no JSON")
 
     return json.dumps(document, ensure_ascii=False, indent=indent, default=default)
-
-
-def audit_to_json(audit: Audit | None) -> dict[str, Any] | None:
-    """Make JSON of an audit."""
-    if audit is None:
-        return None
-    document = {name: getattr(audit, name) for name in audit.__dataclass_fields__}
-    document["classes"] = [[label, *score] for label, score in audit.classes.items()]
-    document["trust"] = [[*item] for item in audit.trust.items()]
-    return {**document, "settled": sorted(audit.settled), "usage": asdict(audit.usage)}
-
-
-def audit_from_json(document: dict[str, Any] | None) -> Audit | None:
-    """Read what `audit_to_json` made."""
-    if document is None:
-        return None
-    read = {
-        "advantage": tuple(document["advantage"]),
-        "classes": {label: ClassAudit(*score) for label, *score in document["classes"]},
-        "settled": frozenset(document["settled"]),
-        "trust": dict(document.get("trust", ())),
-        "usage": Usage(**document["usage"]),
-    }
-    return Audit(**{**document, **read})
 
 
 def calibration_from_json(document: dict[str, Any] | None) -> Calibration | None:

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from students.tiny_bert import write_texts
 
-from pgkd import CascadeClassifier, PGKDClassifier
+from pgkd import CascadeClassifier, Evidence, PGKDClassifier
 from pgkd.exceptions import TeacherAuthenticationError
 from pgkd.records import Example, Generation, Usage
 from pgkd.students import TransformerStudent, _training
@@ -52,8 +52,8 @@ class Teacher(WordTeacher):
 
     def annotate(self, requests):
         def answer(request):
-            pairs = zip(request.texts, request.shortlists)
-            examples = tuple(Example(t, c) for t, labels in pairs for c in labels if c in t)
+            truth = dict(zip(TEXTS, LABELS))
+            examples = tuple(Example(text, truth[text]) for text in request.texts)
             return Generation(request, examples, usage=Usage(1, 50, 5, cost=0.01))
 
         return self._call(map(answer, requests))
@@ -104,7 +104,7 @@ def describe(clf):
     return {
         "classes": clf.classes_.tolist(),
         "synthetic": [repr(text) for text in clf.synthetic_],
-        "scores": [cycle.gate_score for cycle in clf.history_],
+        "scores": [step.score for step in clf.history_],
         "probabilities": clf.predict_proba(TEXTS).tolist(),
         "usage": repr(clf.usage_),
         "stop_reason": clf.stop_reason_,
@@ -116,7 +116,7 @@ def fit(name, student, teacher=None, **params):
         teacher or Teacher(name),
         student,
         callbacks=[Callback(name)],
-        **{"max_cycles": 2, "samples_per_cycle": 6, "validation_fraction": 0.3, **params},
+        **{"max_cycles": 2, "samples_per_cycle": 6, "evidence": Evidence(patience=9), **params},
     )
     return clf.fit(TEXTS[:: 1 if RANK == 0 else -1], LABELS)  # rank 0's texts count
 
@@ -137,7 +137,8 @@ def write(name, found):
 def run():
     (FOLDER / f"{RANK}.pid").write_text(str(os.getpid()))
     np.random.seed(RANK)  # what no `random_state` is drawn from
-    clf = fit("linear", linear(), audit_size=6, verification="weight", run_dir=FOLDER / "run")
+    evidence = Evidence(keep_all=True, patience=9)
+    clf = fit("linear", linear(), run_dir=FOLDER / "run", evidence=evidence)
     clf.save(FOLDER / "saved")
     write("linear", describe(clf))
 
@@ -146,7 +147,8 @@ def run():
         fitted = student.fit(TEXTS, LABELS, X_val=TEXTS[:6], y_val=LABELS[:6])
     weights = [p.detach().double().sum().item() for p in fitted.model_.parameters()]
     write("student", {"batches": batches, "weights": weights, "loss": fitted.validation_loss_})
-    params = {"feedback": "holdout", "max_cycles": 1, "synthetic_weight": 1.0}
+    evidence = Evidence(validation_fraction=0.3, feedback="validation", synthetic_weight=1.0)
+    params = {"max_cycles": 1, "routes": ("write",), "evidence": evidence}
     write("transformer", describe(fit("transformer", student, **params)))
 
     cascade = CascadeClassifier(linear(), Teacher("cascade")).fit(TEXTS, LABELS)
@@ -154,8 +156,9 @@ def run():
 
     attempt("refused", TeacherAuthenticationError("no such key"), 0)
     attempt("unpicklable", Unpicklable(1, 2), 0)
-    attempt("interrupted", None, 1, samples_per_cycle=30)
-    attempt("alone", None, None, linear(FailsInRank1()))
+    params = {"routes": ("write",), "evidence": Evidence(probe_size=0)}
+    attempt("interrupted", None, 1, samples_per_cycle=30, **params)
+    attempt("alone", None, None, linear(FailsInRank1()), **params)
 
 
 if __name__ == "__main__":

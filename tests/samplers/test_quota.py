@@ -77,16 +77,14 @@ def test_past_gain_prefers_classes_whose_texts_helped(even):
     before = replace(
         now, classes={**now.classes, "c07": replace(now.classes["c07"], f1=0.1)}
     )  # its F1 has risen since; c08's has not
-    batch = Batch({"c07": 5, "c08": 5}, {"c07": 5, "c08": 5}, {}, before)
+    batch = Batch({"c07": 5, "c08": 5}, {"c07": 5, "c08": 5}, before)
     weights = weights_of("past_gain", replace(even, batches=(batch,)))
     assert weights["c07"] > 3 * weights["c08"]
 
 
-def test_settled_classes_get_nothing(even):
-    state = replace(even, settled=frozenset(NAMES[:19]))
-    weights = weights_of("auto", state)
-    assert [label for label in NAMES if weights[label]] == ["c19"]
-    assert all(weights_of("auto", replace(even, settled=frozenset(NAMES))).values())
+def test_no_class_is_left_out(even):
+    weights = weights_of("auto", even)
+    assert min(weights.values()) >= 0.25 / len(weights) - 1e-9
 
 
 def test_contrasts_name_what_a_class_is_mistaken_for():
@@ -100,11 +98,11 @@ def test_contrasts_name_what_a_class_is_mistaken_for():
 
 
 def test_one_text_that_was_refused_does_not_dry_a_class_out(even):
-    asked = Batch(requested={"c05": 1, "c06": 3, "c07": 3}, counts={"c07": 1}, tokens={})
+    asked = Batch(requested={"c05": 1, "c06": 3, "c07": 3}, counts={"c07": 1})
     weights = weights_of("auto", replace(even, batches=(asked,)))
     assert weights["c05"] > 0.2 * weights["c00"]
     assert weights["c06"] < 0.1 * weights["c00"]
-    again = Batch(requested={"c06": 1, "c07": 2}, counts={"c06": 1}, tokens={})
+    again = Batch(requested={"c06": 1, "c07": 2}, counts={"c06": 1})
     weights = weights_of("auto", replace(even, batches=(asked, again)))
     assert min(weights["c06"], weights["c07"]) > 0.1 * weights["c00"]
 

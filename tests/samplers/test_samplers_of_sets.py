@@ -34,7 +34,7 @@ STATE = State(1, ("a", "b", "c"), EXAMPLES, multilabel=True)
         UnguidedSampler(quota="prior"),
         EvoKDSampler(),
         LLM2LLMSampler(),
-        UncertaintySampler(pool_share=0.5),
+        UncertaintySampler(texts_per_request=3),
         UncertaintySampler(strategy="diverse"),
         UncertaintySampler(strategy="entropy"),
     ],

@@ -2,22 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import WORDS, WordTeacher, write_text
 
-from pgkd import PGKDClassifier
-from pgkd.records import (
-    AnnotationRequest,
-    Batch,
-    Example,
-    Feedback,
-    Generation,
-    GenerationRequest,
-    State,
-    StudentReport,
-    Usage,
-)
-from pgkd.samplers import UncertaintySampler, UnguidedSampler
-from pgkd.samplers.uncertainty import MIN_SHARE, share_by_gain, spread
+from pgkd.records import Example, State
+from pgkd.samplers import UncertaintySampler
+from pgkd.samplers.uncertainty import spread
 from pgkd.testing import check_sampler
 
 CLASSES = ("a", "b", "c")
@@ -33,12 +21,12 @@ STATE = State(
 
 
 def propose(n, seed=0, **params):
-    sampler = UncertaintySampler(generator=UnguidedSampler(), **params)
+    sampler = UncertaintySampler(**params)
     return sampler.propose(STATE, n, np.random.default_rng(seed))
 
 
 def asked(requests):
-    return {t for r in requests if isinstance(r, AnnotationRequest) for t in r.texts}
+    return {text for request in requests for text in request.texts}
 
 
 @pytest.mark.parametrize("strategy", ["margin", "entropy", "least_confident"])
@@ -51,23 +39,17 @@ def test_random_is_random():
 
 
 def test_shortlist_is_what_the_student_finds_likeliest():
-    [request] = propose(1, n_candidates=2)
+    [request] = propose(1, n_candidates=2, strategy="margin")
     assert request.texts == ("torn",)
     assert set(request.shortlists[0]) == {"b", "c"}
     assert {e.label for e in request.examples} == {"b", "c"}
     assert len(request.examples) == 4
 
 
-def test_generates_when_the_pool_is_used_up():
-    requests = propose(10)
-    assert asked(requests) == set(STATE.pool)
-    assert sum(r.n_texts for r in requests if isinstance(r, GenerationRequest)) == 6
-
-
-def test_pool_share():
-    requests = propose(4, pool_share=0.5)
-    assert asked(requests) == {"torn", "hardly"}
-    assert sum(r.n_texts for r in requests if isinstance(r, GenerationRequest)) == 2
+def test_no_more_than_the_pool_has():
+    assert asked(propose(10)) == set(STATE.pool)
+    assert sum(r.n_texts for r in propose(10)) == 4
+    assert UncertaintySampler().propose(replace(STATE, pool=()), 10, np.random.default_rng(0)) == []
 
 
 def test_unknown_strategy():
@@ -75,7 +57,7 @@ def test_unknown_strategy():
         propose(1, strategy="best")
 
 
-@pytest.mark.parametrize("params", [{}, {"strategy": "diverse"}, {"pool_share": "auto"}])
+@pytest.mark.parametrize("params", [{}, {"strategy": "margin"}, {"texts_per_request": 3}])
 def test_conforms(params):
     check_sampler(UncertaintySampler(**params))
 
@@ -114,86 +96,3 @@ def test_diverse_asks_about_as_many_as_wanted_where_all_are_alike():
     )
     assert sum(r.n_texts for r in requests) == 10
     assert len(spread(state, 10, np.random.default_rng(0))) == 10
-
-
-def report(log_loss):
-    return StudentReport(0.5, 0.5, log_loss, {}, {})
-
-
-def share(*batches, after):
-    """Share after batches of (tokens for the pool, tokens for generation, log loss before)."""
-    return share_by_gain(
-        replace(
-            STATE,
-            cycle=3,
-            feedback=Feedback((), report(after)),
-            batches=tuple(
-                Batch({}, {}, {"pool": pool, "generated": generated}, report(before))
-                for pool, generated, before in batches
-            ),
-        )
-    )
-
-
-@pytest.mark.parametrize(
-    ("batches", "after", "expected"),
-    [
-        (((100, 0, 2.0), (0, 100, 1.5)), 1.0, 0.5),
-        (((100, 0, 2.0), (0, 300, 1.5)), 1.0, 0.75),  # it is the gain a token that counts
-        (((100, 0, 2.0), (0, 100, 1.5)), 1.6, 1 - MIN_SHARE),  # harm is no gain
-        (((100, 0, 2.0), (0, 100, 2.1)), 1.0, MIN_SHARE),
-        (((100, 0, 2.0),), 1.0, 1 - MIN_SHARE),  # the generated batch was rolled back
-        (((100, 0, 2.0), (0, 100, 2.1)), 2.2, 0.5),  # nothing was gained
-        (((0, 0, 2.0), (0, 0, 1.5)), 1.4, 0.5),  # tokens are not counted
-        ((), 1.4, 0.5),
-        # A mixed batch is shared out by its tokens: 0.6 + 0.2 of the pool, 0.2 + 0.2 generated.
-        (((100, 0, 2.0), (0, 100, 1.4), (100, 100, 1.2)), 0.8, 2 / 3),
-    ],
-)
-def test_share_by_gain(batches, after, expected):
-    assert share(*batches, after=after) == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("cycle", "n_pool"), [(1, 4), (2, 0), (3, 2)])
-def test_auto_begins_with_one_of_each(cycle, n_pool):
-    sampler = UncertaintySampler(pool_share="auto", generator=UnguidedSampler())
-    state = replace(STATE, cycle=cycle)
-    assert len(asked(sampler.propose(state, 4, np.random.default_rng(0)))) == n_pool
-
-
-def test_auto_needs_feedback_as_long_as_there_is_a_pool():
-    sampler = UncertaintySampler(pool_share="auto", generator=UnguidedSampler())
-    assert sampler.needs_feedback(STATE, 2)
-    assert not sampler.needs_feedback(replace(STATE, pool=()), 2)
-    assert not UncertaintySampler().needs_feedback(STATE, 2)
-
-
-class Annotating(WordTeacher):
-    """Labels cost a hundredth of what writing costs."""
-
-    def annotate(self, requests):
-        for request in requests:
-            examples = [
-                Example(text, label)
-                for text in request.texts
-                for label in WORDS
-                if text.split()[-1].startswith(label)
-            ]
-            yield Generation(request, tuple(examples), usage=Usage(1, 1, 0, cost=0.0))
-
-
-def test_auto_in_a_run(data, student):
-    pool = [write_text(label, i) for i in range(100, 140) for label in WORDS]
-    clf = PGKDClassifier(
-        Annotating(),
-        student,
-        sampler=UncertaintySampler(pool_share="auto"),
-        max_cycles=3,
-        samples_per_cycle=20,
-        synthetic_weight=1.0,
-        random_state=0,
-    ).fit(*data, X_unlabeled=pool)
-    sources = [{t.source for t in clf.synthetic_ if t.cycle == n} for n in (1, 2)]
-    assert sources == [{"pool"}, {"generated"}]
-    third = [t.source for t in clf.synthetic_ if t.cycle == 3]
-    assert third.count("pool") > third.count("generated") > 0

@@ -2,9 +2,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import Recorder, WordTeacher
+from conftest import Recorder, WordTeacher, make_classifier
 
-from pgkd import PGKDClassifier
 from pgkd.records import Example, State
 from pgkd.samplers import UnguidedSampler
 from pgkd.testing import check_sampler
@@ -41,7 +40,7 @@ def test_conforms():
 def test_all_at_once(data, student):
     """The one-shot control of ZeroGen needs no code of its own."""
     recorder = Recorder()
-    clf = PGKDClassifier(
+    clf = make_classifier(
         WordTeacher(),
         student,
         sampler=UnguidedSampler(),

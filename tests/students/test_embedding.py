@@ -9,6 +9,7 @@ import threading
 import joblib
 import numpy as np
 import pytest
+from conftest import make_classifier
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, SGDClassifier
@@ -18,7 +19,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 from tiny_bert import write_texts, write_tiny_bert
 
-from pgkd import PGKDClassifier
 from pgkd.exceptions import InvalidInputError, ModelNotFoundError, PersistenceError, StudentError
 from pgkd.students import EmbeddingStudent, _cache, _encoder
 from pgkd.students._encoder import Encoder, get_encoder
@@ -170,7 +170,7 @@ def test_a_distillation_only_pays_for_new_texts(student, embedded):
     """Over all cycles, folds and weights: each text is embedded once, the labelled ones first."""
     pool = [f"{filler} {word}" for word in ("card", "rate", "pin") for filler in ("my", "the", "a")]
     teacher = PoolTeacher(pool, np.repeat(["card", "rate", "pin"], 3))
-    clf = PGKDClassifier(
+    clf = make_classifier(
         teacher, student, max_cycles=3, samples_per_cycle=3, patience=3, random_state=0
     )
     clf.fit(TEXTS, LABELS)

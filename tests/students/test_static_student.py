@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import make_classifier
 from safetensors.numpy import load_file
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
@@ -117,7 +118,7 @@ def test_what_is_saved_is_a_model(student, tmp_path):
 
 def test_in_the_loop_the_cascade_and_the_grid(student, tmp_path):
     teacher = PoolTeacher(["my card", "the pin code", "euro rate"], ["card", "pin", "rate"])
-    clf = PGKDClassifier(
+    clf = make_classifier(
         teacher, student, scout=clone(student), max_cycles=1, samples_per_cycle=3, random_state=0
     ).fit(TEXTS, LABELS)
     clf.save(tmp_path / "saved")

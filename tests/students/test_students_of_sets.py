@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from conftest import make_classifier
 from safetensors.numpy import save_file
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
@@ -13,7 +14,6 @@ from tiny_bert import write_texts, write_tiny_bert
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 import pgkd.runtime
-from pgkd import PGKDClassifier
 from pgkd.distributed import _find_kind
 from pgkd.exceptions import ExportError, InvalidInputError
 from pgkd.export import measure_parity
@@ -165,7 +165,7 @@ def test_static_embeddings(tmp_path, tmp_path_factory):
 
 def test_a_classifier_exports_its_names_and_thresholds(tiny_bert, tmp_path):
     pytest.importorskip("onnxruntime", reason="exported classifiers need pgkd[onnx]")
-    clf = PGKDClassifier(
+    clf = make_classifier(
         PoolTeacher(["my card"], [("card",)]),
         EmbeddingStudent(tiny_bert),
         max_cycles=0,

@@ -14,12 +14,11 @@ from sklearn.model_selection import cross_validate
 from sklearn.utils.class_weight import compute_sample_weight
 from tiny_bert import write_texts, write_tiny_bert
 
-from pgkd import PGKDClassifier
 from pgkd.exceptions import InvalidInputError
 from pgkd.students import TransformerStudent, _tokens, transformer
 from pgkd.students._pretrained import preserve_globals
 from pgkd.students._tokens import TextReader
-from pgkd.testing import PoolTeacher, check_student
+from pgkd.testing import check_student
 
 TEXTS, LABELS = write_texts()
 NEXT = {"card": "pin", "pin": "rate", "rate": "card"}
@@ -225,19 +224,6 @@ def test_interrupted_partial_fit(student, monkeypatch):
         student.partial_fit(TEXTS, LABELS)
     assert list(student.model_.state_dict()) == names
     pickle.dumps(student)
-
-
-def test_goes_on_in_the_loop(student, learnt):
-    """One training of the baseline, all others of what it has become."""
-    texts = [f"{text} {i}" for i, text in enumerate(TEXTS)]
-    teacher = PoolTeacher([f"{text} {i + 50}" for i, text in enumerate(TEXTS)], LABELS)
-    params = {"max_cycles": 1, "samples_per_cycle": 9, "synthetic_weight": 1.0, "random_state": 0}
-    student.set_params(n_epochs=6, n_epochs_partial=1)
-    clf = PGKDClassifier(teacher, student, warm_start=True, feedback="holdout", **params)
-    clf.fit(texts, LABELS)
-    assert [call.n_epochs for call in learnt] == [6, *[1] * (len(learnt) - 1)]
-    assert len(learnt) > 2
-    assert clf.score(texts, LABELS) > 0.6
 
 
 # Tokens

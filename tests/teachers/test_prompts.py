@@ -110,7 +110,7 @@ def test_contrasts_of_numbered_classes():
 
 
 def test_rewrite():
-    request = replace(REQUEST, hard_negatives=(), report=None, rewrite=True)
+    request = replace(REQUEST, hard_negatives=(), report=None, kind="rewrite")
     system, user = (message["content"] for message in render(request))
     assert system == REWRITE_SYSTEM
     assert "rephrase" in SYSTEM  # which is forbidden there, so it must not be the one

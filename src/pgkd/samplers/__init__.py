@@ -1,5 +1,6 @@
 """Samplers decide what the teacher is asked for, and what it is shown."""
 
+from pgkd.samplers.describing import describe_classes
 from pgkd.samplers.error_guided import EvoKDSampler, LLM2LLMSampler
 from pgkd.samplers.performance_guided import PerformanceGuidedSampler
 from pgkd.samplers.uncertainty import UncertaintySampler
@@ -11,4 +12,5 @@ __all__ = [
     "PerformanceGuidedSampler",
     "UncertaintySampler",
     "UnguidedSampler",
+    "describe_classes",
 ]

@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pgkd.label_sets import count_classes
-from pgkd.records import Example, GenerationRequest, Label, Prediction, State
+from pgkd.records import Example, GenerationRequest, Label, Prediction, State, StudentReport
 
 T = TypeVar("T")
 
 #: Classes, beside its own, that a request names as those that its texts may have.
 MAX_CHOICES = 50
+#: Classes named that a class is to be told apart from.
+MAX_CONTRASTS = 2
 
 
 def needs_feedback(sampler: Any, state: State, n_samples: int) -> bool:
@@ -197,6 +199,18 @@ def _draw_sets(
         for i in rng.integers(len(sets), size=n):
             drawn[sets[i]] = drawn.get(sets[i], 0) + 1
     return drawn
+
+
+def find_contrasts(
+    classes: Sequence[Label], report: StudentReport
+) -> dict[Label, tuple[Label, ...]]:
+    """Find the classes that each of `classes` is mistaken for, the most frequent ones."""
+    contrasts: dict[Label, tuple[Label, ...]] = {}
+    for true, predicted in report.confusions:  # the most frequent first
+        others = contrasts.get(true, ())
+        if true in classes and len(others) < MAX_CONTRASTS:
+            contrasts[true] = (*others, predicted)
+    return contrasts
 
 
 def pick(items: Sequence[T], n: int, rng: np.random.Generator) -> list[T]:

@@ -121,8 +121,8 @@ class LLM2LLMSampler(BaseEstimator):  # type: ignore[misc]
     >>> taken = Prediction("Hi Bob", "ham", "spam", 0.8), Prediction("Win!", "spam", "spam", 0.8)
     >>> state = State(1, ("ham", "spam"), (), feedback=Feedback(taken, report))
     >>> [request] = LLM2LLMSampler().propose(state, 4, np.random.default_rng(0))
-    >>> request.counts, [p.text for p in request.wrong], request.rewrite
-    ({'ham': 4}, ['Hi Bob'], True)
+    >>> request.counts, [p.text for p in request.wrong], request.kind
+    ({'ham': 4}, ['Hi Bob'], 'rewrite')
 
     References
     ----------
@@ -164,5 +164,5 @@ class LLM2LLMSampler(BaseEstimator):  # type: ignore[misc]
         for number, counts in enumerate(groups, start=1):
             wrong = [queues[label].pop(0) for label, n in counts.items() for _ in range(n)]
             request = draft(state, number, counts, self.n_examples, rng)
-            requests.append(replace(request, wrong=tuple(dict.fromkeys(wrong)), rewrite=True))
+            requests.append(replace(request, wrong=tuple(dict.fromkeys(wrong)), kind="rewrite"))
         return requests

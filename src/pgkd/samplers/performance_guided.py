@@ -11,13 +11,19 @@ from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from pgkd.records import Feedback, GenerationRequest, Label, Prediction, State, StudentReport
-from pgkd.samplers.base import apportion, draft, group, is_about, look_at_folds, pick
+from pgkd.samplers.base import (
+    apportion,
+    draft,
+    find_contrasts,
+    group,
+    is_about,
+    look_at_folds,
+    pick,
+)
 from pgkd.samplers.quota import QUOTAS, weigh
 
 #: Mistakes named in a request's report, the most frequent ones.
 MAX_CONFUSIONS = 10
-#: Classes named that a class is to be told apart from.
-MAX_CONTRASTS = 2
 
 
 class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
@@ -36,6 +42,8 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
         - ``"auto"``: by what a text is expected to add to the gate score: how frequent the class is
           (less so where `scoring` is a macro average), times what is wrong in it out of fold, times
           a falling power of the texts it has, times the share of its texts that could be learnt.
+          A quarter of the texts is shared out evenly all the same: where a class is perfect out of
+          fold, that may be luck.
         - ``"weakness"``: by 1 - F1.
         - ``"errors"``: by the number of its texts that are got wrong.
         - ``"confusion"``: by the mistakes it has a part in, true or given.
@@ -146,20 +154,10 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
             hard_negatives=tuple(hard_negatives),
             correct=tuple(correct),
             wrong=tuple(wrong),
-            contrasts=self._find_contrasts(classes, feedback.report) if self.contrast else {},
+            contrasts=find_contrasts(classes, feedback.report) if self.contrast else {},
             report=cut(feedback.report, classes) if self.report else None,
             previous_report=cut(previous, classes) if self.report and previous else None,
         )
-
-    def _find_contrasts(
-        self, classes: tuple[Label, ...], report: StudentReport
-    ) -> dict[Label, tuple[Label, ...]]:
-        contrasts: dict[Label, tuple[Label, ...]] = {}
-        for true, predicted in report.confusions:  # the most frequent first
-            others = contrasts.get(true, ())
-            if true in classes and len(others) < MAX_CONTRASTS:
-                contrasts[true] = (*others, predicted)
-        return contrasts
 
 
 def cut(report: StudentReport, classes: Container[Label]) -> StudentReport:

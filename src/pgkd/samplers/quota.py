@@ -22,6 +22,8 @@ _MACRO_POWER = 0.75
 #: Yield of a class of which nothing came the last times that so many texts were asked for.
 _DRY = 0.02
 _DRY_AFTER = 3
+#: Share of a batch that is shared out evenly, whatever the classes' weakness.
+_FLOOR = 0.25
 #: Deficiency of a class without a mistake, so that no class is left out for good.
 MIN_WEAKNESS = 0.05
 
@@ -39,8 +41,10 @@ def by_expected_gain(state: State, feedback: Feedback) -> FloatArray:
     counts = _count([*state.examples, *state.synthetic], state.classes)
     is_macro = state.scoring is not None and any(name in state.scoring for name in _MACRO)
     value = _measure_shares(state) ** (_MACRO_POWER if is_macro else 1.0)
-    weights: FloatArray = value * _measure_deficiency(state, feedback) * _measure_yield(state)
-    return weights * counts**-_DECAY
+    yields = _measure_yield(state)
+    weights: FloatArray = value * _measure_deficiency(state, feedback) * yields * counts**-_DECAY
+    mixed: FloatArray = (1 - _FLOOR) * weights / weights.sum() + _FLOOR * yields / yields.sum()
+    return mixed
 
 
 def by_weakness(state: State, feedback: Feedback) -> FloatArray:
@@ -124,10 +128,9 @@ QUOTAS: dict[str, Any] = {
 
 
 def weigh(quota: str, state: State, feedback: Feedback) -> FloatArray:
-    """Weigh the classes by a quota of `QUOTAS`; settled classes get nothing."""
+    """Weigh the classes by a quota of `QUOTAS`."""
     weights: FloatArray = QUOTAS[quota](state, feedback)
-    open_classes = np.array([label not in state.settled for label in state.classes])
-    return weights * open_classes if open_classes.any() else weights
+    return weights
 
 
 def _measure_shares(state: State) -> FloatArray:

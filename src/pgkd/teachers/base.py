@@ -293,6 +293,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         """Ask for the texts of a request, and again for those that a broken answer lacks."""
         examples: list[Example] = []
         refused: list[Refusal] = []
+        probabilities: dict[str, dict[Any, float]] = {}
         n_cut_off = 0
         usage = saved = Usage()
         failure, unsent = None, False
@@ -311,6 +312,8 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             texts, problems = parse_answer(completion.text, asked)
             examples += texts
             refused += problems
+            if isinstance(asked, AnnotationRequest):
+                probabilities |= annotation.read_probabilities(completion, asked)
             n_cut_off += completion.truncated
             if number > self.max_followups or not (problems or completion.truncated):
                 break  # an answer that is whole, with fewer texts, is all that the LLM has to say
@@ -327,6 +330,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             self.model_name,
             tuple(r for r in refused if r.text is not None),
             saved,
+            probabilities=probabilities,
         )
 
 

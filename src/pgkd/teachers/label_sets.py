@@ -18,10 +18,10 @@ from pgkd.text import is_valid
 
 SYSTEM = (
     "You write training texts for a text classifier that gives each text all labels that fit it. "
-    "Each text is a new one, as its users would send it: same style and length as the real texts, "
-    "other content and other words. It clearly has the labels that are asked for; list all that it "
-    "has, and no others. Never copy, extend or rephrase a text that you are shown. Answer with "
-    "JSON only."
+    "Each text is a new situation in new words, as its users would send it, in the style of the "
+    "real texts. Vary who writes, why, how long and with which detail. It clearly has the labels "
+    "that are asked for; list all that it has, and no others. Never copy, extend or rephrase a "
+    "text that you are shown. Answer with JSON only."
 )
 REWRITE_SYSTEM = (
     "You rewrite training texts for a text classifier that gives each text all labels that fit it. "
@@ -67,7 +67,7 @@ def render(request: GenerationRequest) -> list[Message]:
     """Render a request as chat messages."""
     parts = [prompts.render_task(request), _labels(request), _texts(request), _order(request)]
     return [
-        {"role": "system", "content": REWRITE_SYSTEM if request.rewrite else SYSTEM},
+        {"role": "system", "content": REWRITE_SYSTEM if request.kind == "rewrite" else SYSTEM},
         {"role": "user", "content": "\n\n".join(part for part in parts if part)},
     ]
 
@@ -117,7 +117,7 @@ def _order(request: GenerationRequest) -> str:
         only = " only" if len(label) == 1 else ""
         wanted.append(f"{n} with {name(label)}{only}{contrast}")
     task = f"write {request.n_texts} new texts"
-    if request.rewrite:
+    if request.kind == "rewrite":
         task = f"rewrite the wrongly taken texts into {request.n_texts} new ones"
     aim = ""
     if request.hard_negatives or request.contrasts:

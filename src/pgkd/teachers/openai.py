@@ -12,6 +12,7 @@ import httpx
 from pgkd.exceptions import TeacherRequestError
 from pgkd.records import Completion, Message, Usage
 from pgkd.secret import Secret
+from pgkd.teachers.annotation import is_choice
 from pgkd.teachers.batch import BatchTeacher
 from pgkd.teachers.batch_api import OpenAIBatches
 from pgkd.teachers.http import unreadable
@@ -20,9 +21,13 @@ from pgkd.teachers.http import unreadable
 FALL_BACKS: Mapping[str, str | None] = {
     "max_completion_tokens": "max_tokens",
     "response_format": None,
+    "top_logprobs": None,  # models that reason have none
+    "logprobs": None,
     "temperature": None,
     "seed": None,
 }
+#: Asked for with a choice among options: they say how sure the LLM is of each.
+LOGPROBS: Mapping[str, Any] = {"logprobs": True, "top_logprobs": 20}
 
 
 class OpenAITeacher(BatchTeacher):
@@ -136,6 +141,8 @@ class OpenAITeacher(BatchTeacher):
             "seed": zlib.crc32(repr(messages).encode()) >> 1,
             **(self.extra_body or {}),
         }
+        if is_choice(schema) and left_out.isdisjoint(LOGPROBS):
+            body = {**LOGPROBS, **body}
         for name in left_out & body.keys():
             value = body.pop(name)
             if (other := FALL_BACKS[name]) is not None:
@@ -179,7 +186,40 @@ def read_answer(response: httpx.Response, cost: Callable[[Usage], float | None])
         refused = TeacherRequestError(f"The model refused: {message['refusal'][:200]!r}")
         refused.usage = replace(usage, cost=cost(usage))
         raise refused
-    return Completion(text, usage, truncated=choice.get("finish_reason") == "length")
+    truncated = choice.get("finish_reason") == "length"
+    return Completion(text, usage, truncated, logprobs=read_logprobs(choice.get("logprobs")))
+
+
+def read_logprobs(value: Any) -> tuple[dict[str, float], ...]:
+    """Read the candidates of each token; what is missing or broken is no reason to lose an answer.
+
+    Examples
+    --------
+    >>> from pgkd.teachers.openai import read_logprobs
+    >>> read_logprobs({"content": [{"token": "A", "logprob": -0.1, "top_logprobs": None}]})
+    ({'A': -0.1},)
+    >>> read_logprobs(None)
+    ()
+    """
+    tokens = value.get("content") if isinstance(value, dict) else None
+    found = []
+    for token in tokens if isinstance(tokens, list) else []:
+        if not isinstance(token, dict):
+            return ()
+        others = token.get("top_logprobs")
+        candidates = [token, *(others if isinstance(others, list) else [])]
+        pairs = [(c.get("token"), c.get("logprob")) for c in candidates if isinstance(c, dict)]
+        found.append(
+            {
+                str(text): float(logprob)
+                for text, logprob in reversed(pairs)
+                if isinstance(logprob, (int, float)) and logprob == logprob
+            }
+        )
+        first = token.get("token")
+        if str(first) in found[-1]:  # the token itself comes first
+            found[-1] = {str(first): found[-1][str(first)], **found[-1]}
+    return tuple(found)
 
 
 def _read_count(value: Any) -> int:

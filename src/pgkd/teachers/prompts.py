@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from itertools import count
 from typing import Any
@@ -11,15 +12,32 @@ from typing import Any
 from pgkd.records import GenerationRequest, Label, Message
 
 SYSTEM = (
-    "You write training texts for a text classifier, label by label. Each text is a new one, as "
-    "its users would send it: same style and length as the real texts, other content and other "
-    "words. It clearly belongs to its label and to no other. Never copy, extend or rephrase a text "
-    "that you are shown. Answer with JSON only."
+    "You write training texts for a text classifier, label by label. Each text is a new situation "
+    "in new words, as its users would send it, in the style of the real texts. Vary who writes, "
+    "why, in what mood and with which detail. It clearly belongs to its label and to no other. "
+    "Never copy, extend or rephrase a text that you are shown. Answer with JSON only."
 )
 REWRITE_SYSTEM = (
     "You rewrite training texts for a text classifier. Each new text means the same as one that "
     "you are shown and keeps its label, as another user would have sent it: same style and length, "
     "other words. Answer with JSON only."
+)
+DESCRIBE_SYSTEM = (
+    "You explain the labels of a text classifier. For each label, first write one sentence that "
+    "says what belongs to it and, where labels are close, what does not; then short phrases that "
+    "are typical of its texts, as its users would send them, all different. Answer with JSON only."
+)
+_SYSTEMS = {"new": SYSTEM, "rewrite": REWRITE_SYSTEM, "describe": DESCRIBE_SYSTEM}
+#: What a request asks to think of, in turn: left to itself an LLM writes of the same few cases.
+_ANGLES = (
+    "a first time and a repeated one",
+    "unusual cases that still belong to the label",
+    "particular places, times, products or amounts",
+    "the need told indirectly, without the words of the label",
+    "what led to it",
+    "people of other ages and trades",
+    "short forms, slips and everyday words",
+    "what is wanted next",
 )
 
 #: What every provider takes as the name of a property; Anthropic refuses any other.
@@ -66,7 +84,7 @@ def render(request: GenerationRequest) -> list[Message]:
     labels = (_label(label, name, request) for label, name in _name_classes(request).items())
     parts = [render_task(request), *labels, _order(request)]
     return [
-        {"role": "system", "content": REWRITE_SYSTEM if request.rewrite else SYSTEM},
+        {"role": "system", "content": _SYSTEMS[request.kind]},
         {"role": "user", "content": "\n\n".join(part for part in parts if part)},
     ]
 
@@ -163,21 +181,41 @@ def _order(request: GenerationRequest) -> str:
         contrast = f" that a hasty reader could take for {others}" if others else ""
         wanted.append(f"{n} for {refer(label)}{contrast}")
     task = f"write {request.n_texts} new texts"
-    if request.rewrite:
+    if request.kind == "rewrite":
         task = f"rewrite the wrongly taken texts into {request.n_texts} new ones"
     aim = ""
     if request.hard_negatives or request.contrasts:
         aim = " They must show the classifier how the labels that it confuses differ."
     answer = {names[label]: ["..."] * min(n, 2) for label, n in request.counts.items()}
+    if request.kind == "describe":
+        close = [
+            f"{refer(label)} is close to {' and '.join(map(refer, others))}"
+            for label, others in request.contrasts.items()
+        ]
+        wanted = [
+            f"a sentence and {n - 1} phrases for {refer(c)}" for c, n in request.counts.items()
+        ]
+        closeness = f" {'; '.join(close)}." if close else ""
+        return (
+            f"Request {request.id}: describe the labels, {', '.join(wanted)}.{closeness} Answer as "
+            f"{json.dumps(answer, ensure_ascii=False)}"
+        )
     # The id makes two requests with the same content two requests, for the LLM and for the cache.
     return (
         f"Request {request.id}: {task}, {', '.join(wanted)}."
-        f"{render_length(request)}{aim} Answer as {json.dumps(answer, ensure_ascii=False)}"
+        f"{render_length(request)}{_angle(request)}{aim} "
+        f"Answer as {json.dumps(answer, ensure_ascii=False)}"
     )
 
 
+def _angle(request: GenerationRequest) -> str:
+    if request.kind != "new":
+        return ""
+    return f" Think of {_ANGLES[zlib.crc32(request.id.encode()) % len(_ANGLES)]}."
+
+
 def render_length(request: GenerationRequest) -> str:
-    """Tell the usual length: LLMs left to themselves write longer texts than people do."""
+    """Tell the usual lengths: LLMs left to themselves write longer texts than people do."""
     predictions = (*request.hard_negatives, *request.correct, *request.wrong)
     texts = {e.text for e in request.examples} | {p.text for p in predictions}
     lengths = sorted(len(text.split()) for text in texts)

@@ -12,6 +12,7 @@ from typing import Any
 
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.records import Completion, Message, Usage
+from pgkd.run_store import read_completion
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
 
 
@@ -137,9 +138,7 @@ def _read(path: Path) -> dict[str, Completion]:
             try:
                 document = json.loads(line)
                 answer = document["answer"]
-                usage = Usage(**answer["usage"])
-                completion = Completion(answer["text"], usage, answer["truncated"])
-                recording[_key(document["messages"], document["schema"])] = completion
+                recording[_key(document["messages"], document["schema"])] = read_completion(answer)
             except (ValueError, LookupError, TypeError) as error:
                 raise InvalidInputError(
                     f"Line {number} of the recording {str(path)!r} is damaged: {error!r}. Delete "

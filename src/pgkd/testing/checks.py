@@ -221,7 +221,10 @@ def check_sampler(sampler: Any, *, multilabel: bool = False) -> None:
         ids = [request.id for request in requests]
         assert len(set(ids)) == len(ids), f"request ids must be unique: {ids}"
         total = sum(request.n_texts for request in requests)
-        assert total == n_samples, f"{n_samples} texts wanted, but the requests ask for {total}"
+        wanted = n_samples
+        if getattr(sampler, "needs_pool", False):  # no more than there are
+            wanted = min(n_samples, len(state.pool))
+        assert total == wanted, f"{wanted} texts wanted, but the requests ask for {total}"
         for request in requests:
             if isinstance(request, AnnotationRequest):
                 _check_annotation_request(request, state)

@@ -96,6 +96,8 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
         A teacher that is wrong so often: the share of the texts, in [0, 1], that it takes for
         another class, drawn at random. It is wrong about the same texts whenever it is asked.
     random_state : int, default=0
+    known : tuple of (sequence of str, sequence of labels), default=None
+        Further texts, such as the labelled ones, that it can label but does not write.
 
     Examples
     --------
@@ -117,7 +119,9 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
         strategy: str = "random",
         error_rate: float = 0.0,
         random_state: int = 0,
+        known: tuple[Sequence[str], Sequence[Any]] | None = None,
     ) -> None:
+        self.known = known
         self.texts = texts
         self.labels = labels
         self.strategy = strategy
@@ -139,10 +143,11 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
             yield Generation(request, tuple(examples), usage=Usage(n_requests=1))
 
     def annotate(self, requests: Sequence[AnnotationRequest]) -> Iterator[Generation]:
-        """Yield labels of texts of the pool, as in their shortlists; others stay without one."""
+        """Yield labels of texts that it knows, as in their shortlists; others have none."""
         if not hasattr(self, "left_"):
             self._read_pool()
-        rows = {text: i for i, text in enumerate(self.texts)}
+        every = [*self.texts, *(self.known[0] if self.known else ())]
+        rows = {text: i for i, text in reversed([*enumerate(every)])}
         for request in requests:
             judge = self._judge_set if request.multilabel else self._judge
             examples = [
@@ -187,10 +192,11 @@ class PoolTeacher(BaseEstimator):  # type: ignore[misc]
         rng = np.random.default_rng(self.random_state)
         order = rng.permutation(len(self.texts))
         self._truth = [
-            label if isinstance(label, tuple) else np.asarray(label).item() for label in self.labels
+            label if isinstance(label, tuple) else np.asarray(label).item()
+            for label in [*self.labels, *(self.known[1] if self.known else ())]
         ]
-        self._is_wrong = rng.random(len(self.texts)) < self.error_rate
-        self._luck = rng.random(len(self.texts))
+        self._is_wrong = rng.random(len(self._truth)) < self.error_rate
+        self._luck = rng.random(len(self._truth))
         classes = list(dict.fromkeys(self._truth))
         left: dict[Any, list[int]] = {}
         for i in order.tolist():

@@ -1,0 +1,290 @@
+"""Which rule should decide whether a student learns a teacher's texts, and at what weight?
+
+    python benchmarks/deciders.py DATA [--datasets banking77 ...] [--sizes 100 160 400 800]
+        [--seeds 3] [--jobs 2]
+
+DATA has a folder a data set with train.csv and test.csv (columns text, label). A teacher brings n/2
+texts (300 at most) of the hidden part, 0, 30, 60 or 100 % of them with a wrong label. A student
+learns the labelled texts, and the teacher's at weight 1, 0.3, 0.1 or not at all. Each rule sees
+out-of-fold predictions of the labelled texts; it is judged by what its choice does to the accuracy
+on the test file. Trainings and rules are apart: rules are tried on the numbers in the results.
+
+A run that is in the results is not run again.
+"""
+
+import argparse
+import itertools
+import json
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from common import RESULTS, append, read, read_rows, split_train
+from joblib import Parallel, delayed
+from local_models import fetch_minilm
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.pipeline import make_pipeline
+
+from pgkd.calibration import apply_temperature, fit_temperature
+from pgkd.splitting import hold_out, make_folds
+from pgkd.students import EmbeddingStudent
+
+DATASETS = {"banking77": 77, "massive_en": 60, "hwu64": 64, "hint3_curekart": 28}
+STUDENTS = ("minilm", "tfidf")
+ERRORS = (0.0, 0.3, 0.6, 1.0)
+WEIGHTS = (1.0, 0.3, 0.1)
+N_FOLDS, N_SCREENING = 5, 2
+PATH = RESULTS / "deciders.jsonl"
+
+
+@lru_cache(maxsize=1)
+def load(data, dataset, student):
+    """Return features and labels of both files; TF-IDF knows the words of the train file alone."""
+    (texts, y), (X_test, y_test) = (read(data / dataset / f"{n}.csv") for n in ("train", "test"))
+    if student == "minilm":
+        encoder = EmbeddingStudent(fetch_minilm()).fit(texts[:2], ["a", "b"]).encoder_
+        return texts, encoder.encode(texts, 64), y, encoder.encode(X_test, 64), y_test
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    return texts, vectorizer.fit_transform(texts), y, vectorizer.transform(X_test), y_test
+
+
+def train(student, X, y, weights):
+    if student == "minilm":
+        model = LogisticRegression(C=100, tol=1e-4, max_iter=300)
+    else:
+        model = SGDClassifier(loss="log_loss", alpha=1e-4, max_iter=50, random_state=0)
+    return make_pipeline(model).fit(
+        X, y, **{f"{type(model).__name__.lower()}__sample_weight": weights}
+    )
+
+
+def run(data, dataset, student, size, seed, error):
+    warnings.simplefilter("ignore")
+    texts, X, y, X_test, y_test = load(data, dataset, student)
+    rows = split_train(list(range(len(y))), y, size, seed)
+    labelled, hidden = np.array(rows[0][0]), np.array(rows[1][0])
+    rng = np.random.default_rng(1000 + seed)
+    brought = rng.permutation(hidden)[: min(size // 2, 300)]
+    classes = np.unique(y)
+    given = y[brought].copy()
+    for i in np.flatnonzero(rng.random(len(brought)) < error):
+        given[i] = rng.choice(classes[classes != given[i]])
+    own = y[labelled]
+    names = [texts[i] for i in labelled]
+
+    def fit(rows, weight):
+        labels, weights = own[rows], np.ones(len(rows))
+        where = labelled[rows]
+        if weight:
+            where = np.concatenate([where, brought])
+            labels = np.concatenate([labels, given])
+            weights = np.concatenate([weights, np.full(len(brought), weight)])
+        return train(student, X[where], labels, weights)
+
+    def predict(model, where, truth=None):
+        found = np.zeros((len(where), len(classes)))
+        found[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X[where])
+        if truth is not None:  # credit with a guess
+            found[~np.isin(truth, model.classes_)] = 1 / len(classes)
+        return np.clip(found, 1e-12, 1)
+
+    folds = make_folds(names, own, N_FOLDS, seed)
+    fold_of = np.empty(len(own), dtype=int)
+    for k, (_, judged) in enumerate(folds):
+        fold_of[judged] = k
+    row = {"dataset": dataset, "student": student, "size": size, "seed": seed, "error": error}
+    everything = np.arange(len(own))
+    kept, gate = hold_out(names, own, 0.2, np.random.RandomState(seed))
+    scores, row["test"], row["gate"] = {}, {}, {}
+    for weight in (0.0, *WEIGHTS):
+        probabilities = np.zeros((len(own), len(classes)))
+        for learnt, judged in folds:
+            model = fit(learnt, weight)
+            probabilities[judged] = predict(model, labelled[judged], own[judged])
+        scores[weight] = measure(probabilities, own, classes, fold_of)
+        found = fit(everything, weight).predict(X_test)
+        row["test"][str(weight)] = round(float(np.mean(found == y_test)), 5)
+        held = measure(predict(fit(kept, weight), labelled[gate], own[gate]), own[gate], classes)
+        row["gate"][str(weight)] = held
+    row["oof"] = {
+        str(weight): {
+            part: compare(scores[0.0][part], scores[weight][part]) for part in ("all", "few")
+        }
+        for weight in WEIGHTS
+    }
+    row["gate"] = {
+        str(w): compare(row["gate"]["0.0"]["all"], row["gate"][str(w)]["all"]) for w in WEIGHTS
+    }
+    return row
+
+
+def measure(probabilities, truth, classes, fold_of=None):
+    """Return what is right, and the calibrated and the plain log likelihood, text by text."""
+    codes = np.searchsorted(classes, truth)
+    parts = {"all": np.ones(len(truth), dtype=bool)}
+    if fold_of is not None:
+        parts["few"] = fold_of < N_SCREENING
+    scores = {}
+    for name, rows in parts.items():
+        own, c = probabilities[rows], codes[rows]
+        calibrated = apply_temperature(own, fit_temperature(own, c))
+        every = np.arange(len(c))
+        scores[name] = (
+            (own.argmax(axis=1) == c).astype(float),
+            np.log(np.clip(calibrated[every, c], 1e-12, 1)),
+            np.log(own[every, c] / own.sum(axis=1)),
+        )
+    return scores
+
+
+def compare(before, after):
+    """Return mean gain and standard error of each measure, and their correlation."""
+    gains = [b - a for a, b in zip(before, after)]
+    n = len(gains[0])
+    values = [(float(g.mean()), float(g.std(ddof=1) / np.sqrt(n))) for g in gains]
+    both = np.corrcoef(gains[0], gains[1])[0, 1] if min(g.std() for g in gains[:2]) else 0.0
+    return [round(v, 6) for pair in values for v in pair] + [round(float(both), 4), n]
+
+
+# The rules: each takes what was compared, weight by weight, and returns a weight, or 0.
+
+
+def z(gain, error):
+    return gain / error if error else np.sign(gain) * 9
+
+
+def by_accuracy(found):
+    best = max(found, key=lambda w: found[w][0])
+    return best if found[best][0] > 0 else 0.0
+
+
+def by_log_loss_and_accuracy(found):
+    fit = [w for w, f in found.items() if f[4] > 0 and f[0] >= -f[1]]
+    return max(fit, key=lambda w: found[w][4], default=0.0)
+
+
+def by_gate(found):
+    fit = [w for w, f in found.items() if f[4] > f[5]]
+    return max(fit, key=lambda w: found[w][4], default=0.0)
+
+
+def mean_z(threshold):
+    def rule(found):
+        score = {w: (z(*f[:2]) + z(*f[2:4])) / 2 for w, f in found.items()}
+        best = max(score, key=score.get)
+        return best if score[best] > threshold else 0.0
+
+    return rule
+
+
+def estimate(f, slope, prior):
+    """Posterior mean of the gain in accuracy: two noisy looks at it, and a prior at no gain."""
+    looks = [(f[0], f[1]), (slope * f[2], slope * f[3])]
+    precision = [1 / max(e, 1e-4) ** 2 for _, e in looks]
+    # The looks are at the same texts: together they tell less than two.
+    rho = max(f[6], 0.0)
+    total = sum(precision) / (1 + rho)
+    mean = sum(p * v for p, (v, _) in zip(precision, looks)) / sum(precision)
+    return mean * total / (total + 1 / prior**2), 1 / np.sqrt(total + 1 / prior**2)
+
+
+def posterior(slope, prior, margin):
+    def rule(found):
+        score = {w: estimate(f, slope, prior)[0] for w, f in found.items()}
+        best = max(score, key=score.get)
+        return best if score[best] > margin else 0.0
+
+    return rule
+
+
+def expected(threshold):
+    """Take the weight with the greatest sum of the gains, if its mean z is over a threshold."""
+
+    def rule(found):
+        score = {w: f[0] + 0.2 * f[2] for w, f in found.items()}
+        fit = [w for w, f in found.items() if (z(*f[:2]) + z(*f[2:4])) / 2 > threshold]
+        return max(fit, key=score.get, default=0.0)
+
+    return rule
+
+
+RULES = {
+    "never": lambda found: 0.0,
+    "always, weight 1": lambda found: 1.0,
+    "accuracy > 0": by_accuracy,
+    "log loss > 0 and accuracy >= -1 SE": by_log_loss_and_accuracy,
+    **{f"mean z > {t}": mean_z(t) for t in (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)},
+    **{f"largest gain, mean z > {t}": expected(t) for t in (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)},
+    **{
+        f"posterior, slope {s}, prior {p}, margin {m}": posterior(s, p, m)
+        for s in (0.1, 0.2, 0.3)
+        for p in (0.02, 0.05)
+        for m in (0.0, 0.002, 0.005)
+    },
+}
+
+
+def judge(rows, rule, key="oof", part="all"):
+    gains, gaps = [], []
+    for row in rows:
+        found = {float(w): (f[part] if key == "oof" else f) for w, f in row[key].items()}
+        test = {float(w): v for w, v in row["test"].items()}
+        gain = test[rule(found)] - test[0.0]
+        gains.append(100 * gain)
+        gaps.append(100 * (max(test.values()) - test[0.0]) - 100 * gain)
+    gains = np.array(gains)
+    harm = 100 * np.mean(gains < -1)
+    return f"{gains.mean():+.2f} | {np.mean(gaps):.2f} | {harm:.1f} | {gains.min():+.1f}"
+
+
+def report(rows):
+    for title, chosen in [
+        ("all", rows),
+        *((f"{s}", [r for r in rows if r["student"] == s]) for s in STUDENTS),
+        *(
+            (f"{n} labelled", [r for r in rows if r["size"] == n])
+            for n in sorted({r["size"] for r in rows})
+        ),
+    ]:
+        if not chosen:
+            continue
+        print(
+            f"\n{title}, {len(chosen)} runs\n| rule | gain | gap to the oracle | harm, % | worst |"
+        )
+        print("|---|---|---|---|---|")
+        print(f"| a gate of a fifth, log loss > 1 SE | {judge(chosen, by_gate, 'gate')} |")
+        for name, rule in RULES.items():
+            print(f"| {name} | {judge(chosen, rule)} |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--datasets", nargs="+", default=list(DATASETS), choices=list(DATASETS))
+    parser.add_argument("--students", nargs="+", default=list(STUDENTS), choices=STUDENTS)
+    parser.add_argument("--sizes", nargs="+", type=int, default=[100, 160, 400, 800])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1)
+    args = parser.parse_args()
+    keys = ("dataset", "student", "size", "seed", "error")
+    known = {tuple(row[k] for k in keys) for row in read_rows(PATH)}
+    todo = [
+        job
+        for job in itertools.product(
+            args.datasets, args.students, args.sizes, range(args.seeds), ERRORS
+        )
+        if job not in known
+        and DATASETS[job[0]] <= job[2]
+        and (job[0] != "hint3_curekart" or job[2] <= 400)
+    ]
+    for row in Parallel(n_jobs=args.jobs, return_as="generator_unordered")(
+        delayed(run)(args.data, *job) for job in todo
+    ):
+        append(PATH, row)
+    report(read_rows(PATH))
+
+
+if __name__ == "__main__":
+    main()
