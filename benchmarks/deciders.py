@@ -1,4 +1,4 @@
-"""Which rule should decide whether a student learns a teacher's texts, and at what weight?
+"""The rule that decides whether a student learns a teacher's texts, and at what weight.
 
     python benchmarks/deciders.py DATA [--datasets banking77 ...] [--sizes 100 160 400 800]
         [--seeds 3] [--jobs 2]
@@ -14,7 +14,6 @@ A run that is in the results is not run again.
 
 import argparse
 import itertools
-import json
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +27,8 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import make_pipeline
 
 from pgkd.calibration import apply_temperature, fit_temperature
+from pgkd.deciding import N_FINISHED, N_SCREENING
+from pgkd.records import Comparison
 from pgkd.splitting import hold_out, make_folds
 from pgkd.students import EmbeddingStudent
 
@@ -35,7 +36,7 @@ DATASETS = {"banking77": 77, "massive_en": 60, "hwu64": 64, "hint3_curekart": 28
 STUDENTS = ("minilm", "tfidf")
 ERRORS = (0.0, 0.3, 0.6, 1.0)
 WEIGHTS = (1.0, 0.3, 0.1)
-N_FOLDS, N_SCREENING = 5, 2
+N_FOLDS = 5
 PATH = RESULTS / "deciders.jsonl"
 
 
@@ -170,44 +171,31 @@ def by_gate(found):
     return max(fit, key=lambda w: found[w][4], default=0.0)
 
 
-def mean_z(threshold):
-    def rule(found):
-        score = {w: (z(*f[:2]) + z(*f[2:4])) / 2 for w, f in found.items()}
-        best = max(score, key=score.get)
-        return best if score[best] > threshold else 0.0
-
-    return rule
+def by_mean_z(found):
+    score = {w: (z(*f[:2]) + z(*f[2:4])) / 2 for w, f in found.items()}
+    best = max(score, key=score.get)
+    return best if score[best] > 0.5 else 0.0
 
 
-def estimate(f, slope, prior):
-    """Posterior mean of the gain in accuracy: two noisy looks at it, and a prior at no gain."""
-    looks = [(f[0], f[1]), (slope * f[2], slope * f[3])]
-    precision = [1 / max(e, 1e-4) ** 2 for _, e in looks]
-    # The looks are at the same texts: together they tell less than two.
-    rho = max(f[6], 0.0)
-    total = sum(precision) / (1 + rho)
-    mean = sum(p * v for p, (v, _) in zip(precision, looks)) / sum(precision)
-    return mean * total / (total + 1 / prior**2), 1 / np.sqrt(total + 1 / prior**2)
+def by_pgkd(found):
+    """The rule of the library: the expected gain, of both measures, shrunk towards none."""
+    gains = {w: make_comparison(f).gain for w, f in found.items()}
+    best = max(gains, key=gains.get)
+    return best if make_comparison(found[best]).taken else 0.0
 
 
-def posterior(slope, prior, margin):
-    def rule(found):
-        score = {w: estimate(f, slope, prior)[0] for w, f in found.items()}
-        best = max(score, key=score.get)
-        return best if score[best] > margin else 0.0
-
-    return rule
+def make_comparison(f):
+    return Comparison("accuracy", 0.0, f[0], f[1], f[2], f[3], f[6], f[7])
 
 
-def expected(threshold):
-    """Take the weight with the greatest sum of the gains, if its mean z is over a threshold."""
-
-    def rule(found):
-        score = {w: f[0] + 0.2 * f[2] for w, f in found.items()}
-        fit = [w for w, f in found.items() if (z(*f[:2]) + z(*f[2:4])) / 2 > threshold]
-        return max(fit, key=score.get, default=0.0)
-
-    return rule
+def screen(row):
+    """Choose as the library does: all weights on few folds, the close ones on the others."""
+    few = {w: make_comparison(f["few"]) for w, f in row["oof"].items()}
+    best = max(c.gain for c in few.values())
+    hope = {w: c.gain + c.gain_error for w, c in few.items()}
+    close = [w for w in few if hope[w] >= max(best, 0.0)]
+    close = sorted(close, key=lambda w: -few[w].gain)[:N_FINISHED]
+    return by_pgkd({float(w): row["oof"][w]["all"] for w in close}) if close else 0.0
 
 
 RULES = {
@@ -215,48 +203,43 @@ RULES = {
     "always, weight 1": lambda found: 1.0,
     "accuracy > 0": by_accuracy,
     "log loss > 0 and accuracy >= -1 SE": by_log_loss_and_accuracy,
-    **{f"mean z > {t}": mean_z(t) for t in (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)},
-    **{f"largest gain, mean z > {t}": expected(t) for t in (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)},
-    **{
-        f"posterior, slope {s}, prior {p}, margin {m}": posterior(s, p, m)
-        for s in (0.1, 0.2, 0.3)
-        for p in (0.02, 0.05)
-        for m in (0.0, 0.002, 0.005)
-    },
+    "mean of both z > 0.5": by_mean_z,
+    "expected gain > 0": by_pgkd,
 }
 
 
-def judge(rows, rule, key="oof", part="all"):
+def judge(rows, choose):
     gains, gaps = [], []
     for row in rows:
-        found = {float(w): (f[part] if key == "oof" else f) for w, f in row[key].items()}
         test = {float(w): v for w, v in row["test"].items()}
-        gain = test[rule(found)] - test[0.0]
-        gains.append(100 * gain)
-        gaps.append(100 * (max(test.values()) - test[0.0]) - 100 * gain)
+        gains.append(100 * (test[choose(row)] - test[0.0]))
+        gaps.append(100 * (max(test.values()) - test[0.0]) - gains[-1])
     gains = np.array(gains)
     harm = 100 * np.mean(gains < -1)
     return f"{gains.mean():+.2f} | {np.mean(gaps):.2f} | {harm:.1f} | {gains.min():+.1f}"
 
 
 def report(rows):
-    for title, chosen in [
-        ("all", rows),
-        *((f"{s}", [r for r in rows if r["student"] == s]) for s in STUDENTS),
-        *(
-            (f"{n} labelled", [r for r in rows if r["size"] == n])
-            for n in sorted({r["size"] for r in rows})
-        ),
-    ]:
+    by_size = {f"{n} labelled": ("size", n) for n in sorted({r["size"] for r in rows})}
+    by_error = {f"wrong in {error:.0%}": ("error", error) for error in ERRORS}
+    groups = {"all": None, **{s: ("student", s) for s in STUDENTS}, **by_size, **by_error}
+    for title, group in groups.items():
+        chosen = [row for row in rows if group is None or row[group[0]] == group[1]]
         if not chosen:
             continue
         print(
             f"\n{title}, {len(chosen)} runs\n| rule | gain | gap to the oracle | harm, % | worst |"
         )
         print("|---|---|---|---|---|")
-        print(f"| a gate of a fifth, log loss > 1 SE | {judge(chosen, by_gate, 'gate')} |")
+        gate = judge(chosen, lambda row: by_gate({float(w): f for w, f in row["gate"].items()}))
+        print(f"| a gate of a fifth, log loss > 1 SE | {gate} |")
         for name, rule in RULES.items():
-            print(f"| {name} | {judge(chosen, rule)} |")
+            own = judge(
+                chosen,
+                lambda row, rule=rule: rule({float(w): f["all"] for w, f in row["oof"].items()}),
+            )
+            print(f"| {name} | {own} |")
+        print(f"| expected gain > 0, screened | {judge(chosen, screen)} |")
 
 
 def main():

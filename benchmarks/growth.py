@@ -28,7 +28,7 @@ from common import RESULTS, append, read, read_rows, split_train
 from ideal_teacher import make_student
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
-from pgkd import PGKDClassifier
+from pgkd import Evidence, PGKDClassifier
 from pgkd.planning import BYTES_PER_TOKEN
 from pgkd.records import Usage
 from pgkd.teachers.prompts import render
@@ -129,7 +129,8 @@ def measure(data, job):
         TimedStudent(make_student(job["student"])),
         max_cycles=job["cycles"],
         samples_per_cycle=job["texts"],
-        patience=job["cycles"],
+        routes=("write",),
+        evidence=Evidence(patience=job["cycles"], probe_size=0),
         random_state=0,
     )
     start = time.perf_counter()

@@ -5,7 +5,7 @@
         [--scout] [--jobs 2]
 
 DATA has a folder a data set with train.csv and test.csv (columns text, label). The ideal teacher
-serves hidden real texts of the wanted classes. So many labelled texts, and 6 cycles of 100 (of 30
+serves hidden real texts of the wanted classes. So many labelled texts, and 3 cycles of 200 (of 60
 where there are fewer than 1,000 texts in all). `student` is TF-IDF with logistic regression,
 trained by stochastic gradient descent ("tfidf") or to the end ("logistic", slow with hundreds of
 classes), or MiniLM embeddings with a linear head. The loop's own weighting of generated texts is
@@ -31,7 +31,7 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.pipeline import make_pipeline
 
-from pgkd import PGKDClassifier
+from pgkd import Evidence, PGKDClassifier
 from pgkd.samplers import (
     EvoKDSampler,
     LLM2LLMSampler,
@@ -46,21 +46,19 @@ N_CLASSES = {"banking77": 77, "massive_en": 60, "hwu64": 64, "naics4": 269, "hin
 DATASETS = list(N_CLASSES)
 LARGEST = {"hint3_curekart": 400}  # of 592 texts
 UNGUIDED = UnguidedSampler()
-#: Arms that share out the same number of texts over fewer cycles than 6.
-N_CYCLES = {"one_shot": 1, "guided_3": 3, "uniform_3": 3}
+#: Arms that share out the same number of texts over another number of cycles than 3.
+N_CYCLES = {"one_shot": 1}
 #: Arms whose name is not that of a quota of the guided sampler.
 SAMPLERS = {
     "guided": PerformanceGuidedSampler(),
-    "guided_3": PerformanceGuidedSampler(),
     "uniform": UNGUIDED,
-    "uniform_3": UNGUIDED,
     "prior": UnguidedSampler(quota="prior"),
     "one_shot": UNGUIDED,
     "evokd": EvoKDSampler(),
     "llm2llm": LLM2LLMSampler(),
-    "pool": UncertaintySampler(n_candidates=1000, generator=UNGUIDED),
-    "pool_diverse": UncertaintySampler(n_candidates=1000, strategy="diverse", generator=UNGUIDED),
-    "pool_random": UncertaintySampler(n_candidates=1000, strategy="random", generator=UNGUIDED),
+    "pool": UncertaintySampler(n_candidates=1000, strategy="margin"),
+    "pool_diverse": UncertaintySampler(n_candidates=1000),
+    "pool_random": UncertaintySampler(n_candidates=1000, strategy="random"),
 }
 ARMS = ["guided", "weakness", "errors", "confusion", "past_gain", *list(SAMPLERS)[1:]]
 
@@ -90,21 +88,25 @@ def run(data, dataset, size, seed, arm, scoring, student_name, has_scout):
             student.set_params(sgdclassifier__random_state=seed)
         model = student.fit(*labelled)
     else:
-        n_cycles = N_CYCLES.get(arm, 6)
+        n_cycles = N_CYCLES.get(arm, 3)
         model = PGKDClassifier(
             PoolTeacher(*hidden, random_state=seed),
             student,
             clone(SAMPLERS.get(arm) or PerformanceGuidedSampler(quota=arm)),
-            scout=make_student("tfidf") if has_scout else None,
+            routes=("label", "write") if arm.startswith("pool") else ("write",),
             max_cycles=n_cycles,
             samples_per_cycle=6 * per_cycle // n_cycles,
-            patience=6,
             scoring=scoring,
-            synthetic_weight=1.0,
+            evidence=Evidence(
+                synthetic_weight=1.0,
+                patience=6,
+                probe_size=0,
+                scout=make_student("tfidf") if has_scout else None,
+            ),
             random_state=seed,
         ).fit(*labelled, X_unlabeled=hidden[0] if arm.startswith("pool") else None)
         row["n_learnt"] = sum(t.verdict == "accepted" for t in model.synthetic_)
-        row["seconds"] = round(sum(cycle.seconds for cycle in model.history_), 1)
+        row["seconds"] = round(sum(step.seconds for step in model.history_), 1)
     X_test, y_test = read(data / dataset / "test.csv")
     predicted = model.predict(X_test)
     row["accuracy"] = accuracy_score(y_test, predicted)
@@ -169,7 +171,7 @@ def report(rows, args):
         if not values["baseline"]:
             continue
         cells = [show(list(v.values())) for v in values.values()]
-        controls = [a for a in ("uniform", "uniform_3", "prior", "one_shot") if values.get(a)]
+        controls = [a for a in ("uniform", "prior", "one_shot") if values.get(a)]
         for arm in guided if controls else ():
             best = max(controls, key=lambda a: np.mean(list(values[a].values())))
             seeds = sorted(set(values[arm]) & set(values[best]))

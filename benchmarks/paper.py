@@ -24,7 +24,7 @@ import numpy as np
 from common import RESULTS, append, read, read_rows, show, split_train
 from sklearn.metrics import accuracy_score, f1_score
 
-from pgkd import PGKDClassifier
+from pgkd import Evidence, PGKDClassifier
 from pgkd.records import AnnotationRequest
 from pgkd.samplers import EvoKDSampler, PerformanceGuidedSampler
 from pgkd.students import TransformerStudent
@@ -129,15 +129,15 @@ def run(args, seed, arm):
             SAMPLERS[arm],
             max_cycles=args.cycles,
             samples_per_cycle=args.samples,
-            feedback=args.feedback,
-            synthetic_weight=1.0,
+            routes=("write",),
+            evidence=Evidence(feedback=args.feedback, synthetic_weight=1.0, probe_size=0),
             run_dir=args.run_dir and args.run_dir / f"{name(args)}-{seed}-{arm}",
             random_state=seed,
             verbose=1,
         ).fit(*train, X_val=val[0], y_val=val[1])
         predicted = clf.predict(X_test)
         usage = clf.usage_
-        row |= {"best_cycle": clf.best_cycle_, "gate": [c.gate_score for c in clf.history_]}
+        row["gate"] = [step.score for step in clf.history_]
         row |= {"tokens": usage.input_tokens + usage.output_tokens, "cost": usage.cost}
     row["accuracy"] = accuracy_score(y_test, predicted)
     row["f1_macro"] = f1_score(y_test, predicted, average="macro", zero_division=0)

@@ -1,20 +1,17 @@
-"""A real, weak LLM as the teacher: the loop, its ablations and its opponents at equal texts.
+"""A real, weak LLM as the teacher: each of its routes alone, and all of them.
 
-    python benchmarks/real_llm.py DATA RUN_DIR [--datasets hint3_curekart banking77] [--seeds 3]
-        [--arms pgkd unguided ...] [--cycles 3] [--replay | --server URL]
+    python benchmarks/real_llm.py DATA RUN_DIR [--datasets banking77 hint3_curekart]
+        [--per-class 1 4] [--seeds 3] [--arms free describe label write all]
+        [--replay | --server URL]
 
-Qwen2.5-Coder-1.5B (4 bit) behind llama.cpp's server on this machine writes 100 texts a cycle, so
-300 an arm, for few labelled texts: 5 a class of hint3_curekart, 4 a class of banking77. MiniLM
-embeddings with a linear head; "pgkd_finetuned": they are the scout of a MiniLM that is fine-tuned.
-"pgkd_verified": the LLM labels what it wrote, and what it labels otherwise is rejected.
-"zero_shot": the LLM itself labels 200 test texts, choosing among all classes.
-
-With so few labelled texts the gate has too few to tell a small gain, and most arms would end as the
-baseline. So it does not decide here (rollback=False); the last column is what it says.
+Qwen2.5-Coder-1.5B (4 bit) behind llama.cpp's server on this machine; MiniLM embeddings with a
+linear head; 1,000 unlabelled texts. The probe asks about 24 labelled texts. Each route gets one
+batch of 48 texts (`describe`: each class once), with `all` each in turn. `free`: without the LLM.
+`keep`: all routes, and all that they bring is learnt, whatever the labelled texts say.
 
 The answers are recorded in results/answers, so that `--replay` makes the table again without an
 LLM; without it, only what is not recorded is asked. A run that is in the results is not run again.
-`--server`: where the same LLM is served already, say by llama.cpp compiled for this machine.
+`--server`: where the same LLM is served already.
 """
 
 import argparse
@@ -23,47 +20,29 @@ import gzip
 import itertools
 import json
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
 from common import RESULTS, append, read, read_rows, show
+from ladder import draw
 from local_models import fetch_minilm, fetch_qwen, serve
-from sklearn.base import clone
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import f1_score
 
-from pgkd import PGKDClassifier
-from pgkd.records import AnnotationRequest
-from pgkd.samplers import (
-    EvoKDSampler,
-    LLM2LLMSampler,
-    PerformanceGuidedSampler,
-    UnguidedSampler,
-)
-from pgkd.students import EmbeddingStudent, TransformerStudent
+from pgkd import Evidence, PGKDClassifier
+from pgkd.samplers import PerformanceGuidedSampler
+from pgkd.students import EmbeddingStudent
 from pgkd.teachers import OpenAITeacher, RecordedTeacher
 
-#: Labelled texts a class, and what the teacher is told.
-DATASETS = {
-    "hint3_curekart": (5, "Messages of customers to an online shop for fitness food, by intent."),
-    "banking77": (4, "Messages of customers to an online bank, by intent."),
+TASKS = {
+    "banking77": "Messages of customers to an online bank, by intent.",
+    "hint3_curekart": "Messages of customers to an online shop for fitness food, by intent.",
 }
-#: Five classes a request: few texts are wanted of each, and prompts are slow to read.
-SIZES = {"texts_per_request": 20, "classes_per_request": 5}
-SAMPLERS = {
-    "unguided": UnguidedSampler(**SIZES),
-    "pgkd": PerformanceGuidedSampler(**SIZES),
-    "pgkd_no_report": PerformanceGuidedSampler(report=False, **SIZES),
-    "pgkd_no_hard_negatives": PerformanceGuidedSampler(n_hard_negatives=0, contrast=False, **SIZES),
-    "evokd": EvoKDSampler(**SIZES),
-    "llm2llm": LLM2LLMSampler(**SIZES),
-    "pgkd_verified": PerformanceGuidedSampler(**SIZES),
-    "pgkd_finetuned": PerformanceGuidedSampler(**SIZES),
-}
-ARMS = ["baseline", "baseline_finetuned", *SAMPLERS, "zero_shot"]
-KEYS = ("dataset", "seed", "arm", "n_cycles")
-PER_CYCLE, N_ZERO_SHOT = 100, 200
-#: Training texts that no run sees, at most: the small set's test file is not drawn as they are.
-N_HIDDEN = 2000
+PAID = ("describe", "label", "write")
+ARMS = {"free": (), **{route: (route,) for route in PAID}, "all": PAID, "keep": PAID}
+N_POOL, PER_BATCH, N_PROBED = 1000, 48, 24
+KEYS = ("dataset", "per_class", "seed", "arm")
+PATH = RESULTS / "real_llm.jsonl"
 
 
 class PatientTeacher(OpenAITeacher):
@@ -72,76 +51,39 @@ class PatientTeacher(OpenAITeacher):
     deadline = 3600.0  # seconds for a request, its retries included
 
 
-def take_per_class(texts, y, n, seed):
-    """Draw `n` texts of each class, or all there are, and `N_HIDDEN` of the others."""
-    order = np.random.default_rng(seed).permutation(len(y))
-    rows = np.concatenate([order[y[order] == label][:n] for label in np.unique(y)])
-    others = order[~np.isin(order, rows)][:N_HIDDEN]
-    return tuple(([texts[i] for i in chosen], y[chosen]) for chosen in (rows, others))
-
-
-def run(data, dataset, seed, arm, n_cycles, teacher):
-    n, task = DATASETS[dataset]
-    labelled, hidden = take_per_class(*read(data / dataset / "train.csv"), n, seed)
+def run(data, dataset, per_class, seed, arm, teacher):
+    warnings.simplefilter("ignore")
+    texts, y = read(data / dataset / "train.csv")
     X_test, y_test = read(data / dataset / "test.csv")
-    row = {"dataset": dataset, "seed": seed, "arm": arm, "n_cycles": n_cycles}
-    student = EmbeddingStudent(fetch_minilm())
-    if arm == "zero_shot":
-        chosen = np.random.default_rng(seed).permutation(len(y_test))[:N_ZERO_SHOT]
-        X_test, y_test = [X_test[i] for i in chosen], y_test[chosen]
-        classes = tuple(np.unique(labelled[1]).tolist())
-        return row | score(label_zero_shot(teacher, X_test, classes, task), y_test)
-    if arm == "baseline":
-        clf = clone(student).fit(*labelled)
-    elif arm == "baseline_finetuned":
-        clf = make_finetuned(seed).fit(*labelled)
-    else:
-        is_finetuned = arm == "pgkd_finetuned"
-        clf = PGKDClassifier(
-            teacher,
-            make_finetuned(None) if is_finetuned else student,
-            clone(SAMPLERS[arm]),
-            scout=student if is_finetuned else None,
-            verification="filter" if arm == "pgkd_verified" else None,
-            max_cycles=n_cycles,
-            samples_per_cycle=PER_CYCLE,
-            patience=n_cycles,
-            rollback=False,
-            task_description=task,
-            random_state=seed,
-            verbose=1,
-        ).fit(*labelled)
-        row |= {
-            "gate_gain": clf.choice_.last_score - clf.choice_.baseline_score,
-            "gate_error": clf.choice_.standard_error,
-            "n_learnt": sum(t.verdict == "accepted" for t in clf.synthetic_),
-            "weights": [c.synthetic_weight for c in clf.history_],
-            "input_tokens": clf.usage_.input_tokens,
-            "output_tokens": clf.usage_.output_tokens,
-        }
-    row |= {f"hidden_{k}": v for k, v in score(clf.predict(hidden[0]), hidden[1]).items()}
-    return row | score(clf.predict(X_test), y_test)
-
-
-def score(predicted, y):
-    return {
-        "accuracy": accuracy_score(y, predicted),
-        "f1_macro": f1_score(y, predicted, average="macro", zero_division=0),
+    own, rest = draw(y, per_class, seed)
+    clf = PGKDClassifier(
+        teacher if ARMS[arm] else None,
+        EmbeddingStudent(fetch_minilm()),
+        # Five classes a request: few texts are wanted of each, and prompts are slow to read.
+        PerformanceGuidedSampler(texts_per_request=10, classes_per_request=5),
+        routes=("names", "unlabelled", *ARMS[arm]),
+        max_cycles=len(ARMS[arm]),
+        samples_per_cycle=PER_BATCH,
+        evidence=Evidence(probe_size=N_PROBED, keep_all=arm == "keep"),
+        task_description=TASKS[dataset],
+        random_state=seed,
+        verbose=1,
+    ).fit([texts[i] for i in own], y[own], X_unlabeled=[texts[i] for i in rest[:N_POOL]])
+    predicted = clf.predict(X_test)
+    row = dict(zip(KEYS, (dataset, per_class, seed, arm)))
+    if clf.probe_ is not None:
+        row["probe"] = clf.probe_.verdict
+    truth = dict(zip(texts, y.tolist()))
+    labelled = [t for t in clf.synthetic_ if t.source == "pool" and t.verdict != "rejected"]
+    return row | {
+        "steps": [[step.route, step.factor, step.taken] for step in clf.history_[1:]],
+        "stop_reason": clf.stop_reason_,
+        "n_labelled": len({t.text for t in labelled}),
+        "right": len({t.text for t in labelled if truth[t.text] == t.label and t.weight >= 0.05}),
+        "tokens": clf.usage_.input_tokens + clf.usage_.output_tokens,
+        "accuracy": round(float(np.mean(predicted == y_test)), 5),
+        "f1_macro": round(f1_score(y_test, predicted, average="macro", zero_division=0), 5),
     }
-
-
-def make_finetuned(seed):
-    return TransformerStudent(fetch_minilm(), n_epochs=10, learning_rate=5e-4, random_state=seed)
-
-
-def label_zero_shot(teacher, texts, classes, task):
-    """Label texts by the LLM; what it does not answer counts as wrong."""
-    requests = [
-        AnnotationRequest(f"zero-{i}", (text,), (classes,), task_description=task)
-        for i, text in enumerate(texts)
-    ]
-    labels = {g.request.id: g.examples[0].label for g in teacher.annotate(requests) if g.examples}
-    return [labels.get(request.id, "") for request in requests]
 
 
 @contextlib.contextmanager
@@ -160,8 +102,8 @@ def record(dataset, run_dir, replay, server):
         teacher = PatientTeacher(
             "qwen",
             base_url=base_url,
-            max_tokens=600,  # a small LLM may repeat itself for ever
-            max_concurrency=6,
+            max_tokens=300,  # a small LLM may repeat itself for ever
+            max_concurrency=4,
             timeout=1800,  # slow machines read 10 tokens a second
             price=(0, 0),
         )
@@ -173,77 +115,59 @@ def record(dataset, run_dir, replay, server):
                 shutil.copyfileobj(source, target)
 
 
+def report(rows, args):
+    print("\n| data set | labelled a class | arm | seeds | accuracy | - free | macro F1 | tokens")
+    print("| gain per 1,000 tokens |\n" + "|---" * 9 + "|")
+    for dataset, n, arm in itertools.product(args.datasets, args.per_class, ARMS):
+        own, free = (
+            {
+                r["seed"]: r
+                for r in rows
+                if (r["dataset"], r["per_class"], r["arm"]) == (dataset, n, which)
+            }
+            for which in (arm, "free")
+        )
+        if not own:
+            continue
+        gains = [own[s]["accuracy"] - free[s]["accuracy"] for s in own if s in free]
+        tokens = float(np.mean([r["tokens"] for r in own.values()]))
+        cells = [show([r["accuracy"] for r in own.values()])]
+        cells.append(show(gains, sign="+") if arm != "free" and gains else "")
+        cells.append(show([r["f1_macro"] for r in own.values()]))
+        cells.append(f"{tokens:.0f}")
+        cells.append(f"{1000 * np.mean(gains) / tokens:+.4f}" if tokens and gains else "")
+        print(f"| {dataset} | {n} | {arm} | {len(own)} | " + " | ".join(cells) + " |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("run_dir", type=Path)
-    parser.add_argument("--datasets", nargs="+", default=list(DATASETS), choices=DATASETS)
+    parser.add_argument("--datasets", nargs="+", default=list(TASKS), choices=TASKS)
+    parser.add_argument("--per-class", nargs="+", type=int, default=[1, 4])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
-    parser.add_argument("--cycles", type=int, default=3)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--replay", action="store_true", help="use recorded answers only")
     source.add_argument("--server", metavar="URL", help="ends in /v1")
     args = parser.parse_args()
-
-    path = RESULTS / "real_llm.jsonl"
-    known = {tuple(r[k] for k in KEYS) for r in read_rows(path)}
+    known = set() if args.replay else {tuple(r[k] for k in KEYS) for r in read_rows(PATH)}
     made = []
     for dataset in args.datasets:
         todo = [
-            (seed, arm)
-            for seed, arm in itertools.product(range(args.seeds), args.arms)
-            if args.replay or (dataset, seed, arm, n_asked(arm, args.cycles)) not in known
+            (dataset, n, seed, arm)
+            for seed, n, arm in itertools.product(range(args.seeds), args.per_class, args.arms)
+            if (dataset, n, seed, arm) not in known
         ]
         if not todo:
             continue
         with record(dataset, args.run_dir, args.replay, args.server) as teacher:
-            for seed, arm in todo:
-                row = run(args.data, dataset, seed, arm, n_asked(arm, args.cycles), teacher)
-                print(json.dumps(row), flush=True)
-                made.append(row)
+            for job in todo:
+                made.append(run(args.data, *job, teacher))
+                print(json.dumps(made[-1]), flush=True)
                 if not args.replay:
-                    append(path, row)
-    report(made if args.replay else read_rows(path), args)
-
-
-def n_asked(arm, n_cycles):
-    """Count an arm's cycles: some have none."""
-    return n_cycles if arm in SAMPLERS else 0
-
-
-def find_baseline(rows, arm, metric):
-    """Find what an arm's student has by seed without the LLM."""
-    if arm not in SAMPLERS:
-        return {}
-    name = "baseline_finetuned" if arm == "pgkd_finetuned" else "baseline"
-    return {r["seed"]: r[metric] for r in rows if r["arm"] == name}
-
-
-def report(rows, args):
-    metrics = ("accuracy", "f1_macro", "hidden_accuracy", "hidden_f1_macro")
-    for dataset in args.datasets:
-        own = [r for r in rows if r["dataset"] == dataset and r["n_cycles"] in (0, args.cycles)]
-        print(
-            f"\n{dataset}; - baseline\n| arm | seeds | accuracy | macro F1 | accuracy, hidden "
-            "| macro F1, hidden | tokens | learnt | weight | gain on the gate |"
-        )
-        print("|" + 10 * "---|")
-        for arm in dict.fromkeys(r["arm"] for r in own):
-            mine = [r for r in own if r["arm"] == arm]
-            cells = []
-            for metric in metrics:
-                base = find_baseline(own, arm, metric)
-                found = [r[metric] - base.get(r["seed"], 0) for r in mine if metric in r]
-                cells.append(show(found, sign="+" if base else "") if found else "")
-            if arm in SAMPLERS:
-                tokens = np.mean([r["input_tokens"] + r["output_tokens"] for r in mine])
-                weights = sorted({r["weights"][-1] for r in mine}, reverse=True)
-                cells += [f"{tokens:.0f}", f"{np.mean([r['n_learnt'] for r in mine]):.0f}"]
-                cells += [", ".join(map(str, weights))]
-                gate = [f"{r['gate_gain']:+.2f} (SE {r['gate_error']:.2f})" for r in mine]
-                cells += [", ".join(gate)]
-            print(f"| {arm} | {len(mine)} | " + " | ".join(cells) + " |")
+                    append(PATH, made[-1])
+    report(made if args.replay else read_rows(PATH), args)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pgkd.annotating import make_requests, read_labels
 from pgkd.buying import Buyer
 from pgkd.exceptions import AnnotatorError, TeacherError
 from pgkd.records import AnnotationRequest, Example, Generation, State, Usage
-from pgkd.teachers.annotation import parse
+from pgkd.teachers.option_answers import parse
 from pgkd.text import fold_text
 
 CLASSES = ("a", "b", "c", "d")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
+from scipy.sparse import issparse
 
 from pgkd.curation import vectorize
 from pgkd.records import (
@@ -25,9 +26,9 @@ from pgkd.text import fold_text
 N_EXAMPLES = 2
 #: Texts labelled at once: each has examples of its own.
 TEXTS_PER_REQUEST = 1
-#: Texts whose similarities to all examples are in memory at once.
-BLOCK = 500
-#: Maps texts to rows of length 1, sparse or dense, whose products are their similarities.
+#: Similarities that are in memory at once.
+CELLS = 5_000_000
+#: See `make_requests`.
 Embed: TypeAlias = Callable[[Sequence[str]], Any]
 
 
@@ -59,10 +60,12 @@ def make_requests(
         Length of a text's shortlist, in the order of ``classes_``, so that the order tells nothing.
     n_examples : int, default=2
         Real texts shown of each class: the nearest ones to the text, which tell most about it.
-        Never one that is to be labelled in the same request.
+        Never a copy of one that is to be labelled in the same request.
     texts_per_request : int, default=1
+        The requests are in the order of their texts if it is 1; else texts with the same likeliest
+        class are together.
     embed : callable, default=`pgkd.curation.vectorize`
-        What is near.
+        Maps texts to rows of length 1, sparse or dense; their products say what is near.
 
     Returns
     -------
@@ -83,13 +86,17 @@ def make_requests(
     """
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :n_candidates]
     shortlists = np.sort(best, axis=1)
-    # Texts with the same likeliest class share a request, and so its examples.
-    group = rng.permutation(len(state.classes))[probabilities.argmax(axis=1)]
-    order = np.argsort(group, kind="stable")
-    retriever = _Retriever(state.examples, embed if n_examples else None)
+    order = np.arange(len(texts))
+    if texts_per_request > 1:
+        # Texts with the same likeliest class share a request, and so its examples.
+        group = rng.permutation(len(state.classes))[probabilities.argmax(axis=1)]
+        order = np.argsort(group, kind="stable")
+    retriever = _Retriever(state.examples if n_examples else (), embed)
+    # Whole requests, at least one.
+    size = max(CELLS // max(len(retriever.examples), 1) // texts_per_request, 1) * texts_per_request
     requests: list[AnnotationRequest] = []
-    for start in range(0, len(order), BLOCK - BLOCK % texts_per_request or texts_per_request):
-        block = order[start : start + (BLOCK - BLOCK % texts_per_request or texts_per_request)]
+    for start in range(0, len(order), size):
+        block = order[start : start + size]
         similarity = retriever.compare([texts[i] for i in block])
         for first in range(0, len(block), texts_per_request):
             places = range(first, min(first + texts_per_request, len(block)))
@@ -104,11 +111,11 @@ def make_requests(
                 may_be_empty=state.multilabel and state.may_be_empty,
             )
             asked = set(map(fold_text, request.texts))
-            examples: list[Example] = []
+            examples: dict[Example, None] = {}
             for place, shortlist in zip(places, request.shortlists):
                 for label in shortlist:
                     found = retriever.find(label, similarity[place], asked, n_examples)
-                    examples += [e for e in found if e not in examples]
+                    examples |= dict.fromkeys(found)
             requests.append(replace(request, examples=tuple(examples)))
     return requests
 
@@ -116,27 +123,38 @@ def make_requests(
 class _Retriever:
     """Finds the labelled texts of a class that are nearest to a text."""
 
-    def __init__(self, examples: Sequence[Example], embed: Embed | None) -> None:
+    def __init__(self, examples: Sequence[Example], embed: Embed) -> None:
         self.examples = examples
-        self.embed = embed
-        self.folded = [fold_text(example.text) for example in examples]
-        self.rows: dict[Label, list[int]] = defaultdict(list)
+        self._embed = embed
+        self._folded = [fold_text(example.text) for example in examples]
+        rows = defaultdict(list)
         for i, example in enumerate(examples):
             for label in example.labels:
-                self.rows[label].append(i)
-        self.vectors = embed([e.text for e in examples]) if embed and examples else None
+                rows[label].append(i)
+        self._rows = {label: np.array(own) for label, own in rows.items()}
+        self._vectors = embed([e.text for e in examples]) if examples else None
 
-    def compare(self, texts: Sequence[str]) -> Any:
+    def compare(self, texts: Sequence[str]) -> FloatArray:
         """Return the similarities, shape (n_texts, n_examples)."""
-        if self.embed is None or self.vectors is None:
-            return np.zeros((len(texts), len(self.examples)))
-        product = self.embed(texts) @ self.vectors.T
-        return product.toarray() if hasattr(product, "toarray") else np.asarray(product)
+        if self._vectors is None:
+            return np.zeros((len(texts), 0))
+        product = self._embed(texts) @ self._vectors.T
+        return product.toarray() if issparse(product) else np.asarray(product)
 
-    def find(self, label: Label, similarity: Any, asked: set[str], n: int) -> list[Example]:
-        """Return up to `n` examples of a class, the nearest first, none of those asked about."""
-        own = [i for i in self.rows[label] if self.folded[i] not in asked]
-        return [self.examples[i] for i in sorted(own, key=lambda i: -similarity[i])[:n]]
+    def find(
+        self, label: Label, similarity: FloatArray, asked: set[str], n: int
+    ) -> Iterator[Example]:
+        """Yield up to `n` examples of a class, the nearest first: no copies, none that is asked."""
+        own = self._rows.get(label)
+        if own is None:
+            return
+        seen = set(asked)
+        for i in own[np.argsort(-similarity[own], kind="stable")].tolist():
+            if len(seen) == len(asked) + n:
+                return
+            if self._folded[i] not in seen:
+                seen.add(self._folded[i])
+                yield self.examples[i]
 
 
 def read_labels(generations: Iterable[Generation], prefix: str = "") -> dict[str, Label | None]:

@@ -272,7 +272,7 @@ class Distillation:
         pairs = map(Example, self.task.logs.texts, self.task.logs.labels)
         generation = Generation(GenerationRequest("logs", {}), tuple(pairs))
         judged = self.curator.judge([generation], len(self.history))
-        judged = [replace(text, source="log", request_id="") for text in judged]
+        judged = [replace(text, source="log", request_id="", cost=0.0) for text in judged]
         unknown = [text.label for text in judged if text.reason == "unknown label"]
         if unknown:
             warnings.warn(

@@ -11,12 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from pgkd.chat_logs import read_chat
 from pgkd.exceptions import InvalidInputError
 from pgkd.records import Label
-from pgkd.text import fold_text
+from pgkd.text import fold_text, is_valid
 from pgkd.validation import is_missing
 
 Reader = Callable[[Any], "tuple[str, Label] | None"]
+
+#: Columns of a table that are named in an error.
+_N_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,11 @@ class Logs:
     skipped : mapping of str to int
         Records that could not be used, counted by reason.
 
+    Raises
+    ------
+    InvalidInputError
+        If a text has no label, or a label no text.
+
     Examples
     --------
     >>> from pgkd import Logs
@@ -44,6 +55,10 @@ class Logs:
     skipped: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.texts, str) or isinstance(self.labels, str):
+            raise InvalidInputError("Logs must have a sequence of texts and one of labels.")
+        object.__setattr__(self, "texts", tuple(self.texts))
+        object.__setattr__(self, "labels", tuple(map(_tidy, self.labels)))
         if len(self.texts) != len(self.labels):
             raise InvalidInputError(
                 f"Logs must have a label for each text. Got {len(self.texts)} texts and "
@@ -51,7 +66,7 @@ class Logs:
             )
 
     def __repr__(self) -> str:
-        skipped = f", {sum(self.skipped.values())} skipped" if self.skipped else ""
+        skipped = f", {sum(self.skipped.values())} records skipped" if self.skipped else ""
         return f"Logs({len(self.texts)} texts{skipped})"
 
 
@@ -64,18 +79,19 @@ def read_logs(
     ----------
     source : DataFrame, dict of columns, iterable of dicts, or str or path
         A table, records, or a file: ``.csv``, or JSON lines. A record has a text and a label; or it
-        is a chat completion as providers log it, with ``messages`` and an answer: the last message
-        of the user is the text, and the answer, or the only value of a JSON object in it, the
-        label.
+        is a chat completion as it was logged, or as models are fine-tuned with, with ``messages``
+        and an answer. The last message of the user is the text then. The label is the answer; if
+        that is a JSON object, its value of the name `label`, or else its only one.
     text, label : str, default="text", "label"
         Names of the columns.
     read : callable, default=None
-        ``read(record)`` returns the text and the label of any other kind of record, or ``None``.
+        For records of any other kind: ``read(record)`` returns the text and its label, or ``None``.
 
     Returns
     -------
     logs : Logs
-        A text that was given two labels is left out; copies are kept once.
+        A text that was given two labels is left out, and copies are kept once. Both are counted in
+        `skipped`, as are records that are broken, or without text or label.
 
     Raises
     ------
@@ -93,27 +109,33 @@ def read_logs(
     ... }
     >>> read_logs([chat]).labels
     ('card',)
+    >>> read_logs([("hi", "other")], read=lambda record: record).texts
+    ('hi',)
     """
     skipped: Counter[str] = Counter()
     found: dict[str, tuple[str, Label]] = {}
     contrary: set[str] = set()
-    for record in _iterate(source, text, label, skipped):
-        pair = read(record) if read is not None else _read_record(record, text, label)
-        if pair is None:
-            skipped["no text and label"] += 1
+    for record in _iterate(source, None if read else (text, label), skipped):
+        try:
+            pair = read(record) if read is not None else _read_record(record, text, label)
+            own, given = (None, None) if pair is None else pair
+        except Exception as error:  # one odd record must not be the end of it
+            skipped[f"`read` raised {type(error).__name__}" if read else "broken record"] += 1
             continue
-        own, given = pair
-        key = fold_text(own) if isinstance(own, str) else ""
-        if not key:
-            skipped["empty text"] += 1
-        elif is_missing(given) or given == "":
+        given = _tidy(given)
+        if not isinstance(own, str):
+            skipped["no text and label" if is_missing(own) else "no text"] += 1
+        elif not is_valid(own) or not fold_text(own):
+            skipped["empty or broken text"] += 1
+        elif is_missing(given) or given in ("", ()) or not _is_label(given):
             skipped["no label"] += 1
-        elif key in found:
-            is_same = found[key][1] == given
-            skipped["copy" if is_same else "two labels"] += 1
-            contrary |= set() if is_same else {key}
+        elif (key := fold_text(own)) not in found:
+            found[key] = (own.strip(), given)
+        elif found[key][1] == given:
+            skipped["copy"] += 1
         else:
-            found[key] = (own, given)
+            skipped["two labels"] += 1
+            contrary.add(key)
     for key in contrary:
         del found[key]
         skipped["two labels"] += 1
@@ -124,92 +146,91 @@ def read_logs(
             f"record must have {text!r} and {label!r}, or be a chat completion with `messages` and "
             "an answer; or pass `read=`, a function of a record that returns its text and label."
         )
-    pairs = list(found.values())
-    return Logs(tuple(t for t, _ in pairs), tuple(y for _, y in pairs), dict(skipped))
+    texts, labels = zip(*found.values())
+    return Logs(texts, labels, dict(skipped))
 
 
-def _iterate(source: Any, text: str, label: str, skipped: Counter[str]) -> Iterator[Any]:
+def _tidy(label: Any) -> Any:
+    """Return a label as it is in y: a number of NumPy's as Python's, several labels as a tuple."""
+    if isinstance(label, np.generic):
+        label = label.item()
+    if isinstance(label, str):
+        return label.strip()
+    return tuple(map(_tidy, label)) if isinstance(label, (list, tuple)) else label
+
+
+def _is_label(label: Any) -> bool:
+    if isinstance(label, tuple):
+        return all(_is_label(own) and not isinstance(own, tuple) for own in label)
+    return is_valid(label) if isinstance(label, str) else isinstance(label, (int, float))
+
+
+def _iterate(source: Any, names: tuple[str, str] | None, skipped: Counter[str]) -> Iterator[Any]:
     if isinstance(source, (str, os.PathLike)):
-        yield from _read_file(Path(source), skipped)
-        return
-    if hasattr(source, "columns") or isinstance(source, Mapping):
-        names = list(source.columns) if hasattr(source, "columns") else list(source)
-        lacking = [name for name in (text, label) if name not in names]
-        if lacking:
+        yield from _read_file(Path(source), names, skipped)
+    elif hasattr(source, "columns") or isinstance(source, Mapping):
+        columns = list(source.columns if hasattr(source, "columns") else source)
+        _check_columns(columns, names)
+        values = [list(source[name]) for name in columns]
+        if len(set(map(len, values))) > 1:
             raise InvalidInputError(
-                f"The logs have no column {lacking[0]!r}, but {names[:10]!r}: name the columns, "
-                "e.g. `read_logs(table, text='message', label='intent')`."
+                "The columns of logs must be equally long. Got "
+                f"{dict(zip(columns, map(len, values)))} texts."
             )
-        for own, given in zip(list(source[text]), list(source[label])):
-            yield {text: own, label: given}
-        return
-    if not isinstance(source, Iterable):
+        yield from (dict(zip(columns, row)) for row in zip(*values))
+    elif isinstance(source, Iterable) and not isinstance(source, bytes):
+        yield from source
+    else:
         raise InvalidInputError(
-            f"Logs must be a table, records or a file. Got {type(source).__name__} instead."
+            "Logs must be a table, records or the path of a file. Got "
+            f"{type(source).__name__} instead."
         )
-    yield from source
 
 
-def _read_file(path: Path, skipped: Counter[str]) -> Iterator[Any]:
+def _check_columns(columns: list[Any], names: tuple[str, str] | None) -> None:
+    lacking = [name for name in names or () if name not in columns]
+    if lacking and "messages" not in columns:
+        raise InvalidInputError(
+            f"The logs have no column {lacking[0]!r}, but {columns[:_N_SHOWN]}: name the columns, "
+            "e.g. `read_logs(table, text='message', label='intent')`."
+        )
+
+
+def _read_file(path: Path, names: tuple[str, str] | None, skipped: Counter[str]) -> Iterator[Any]:
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             if path.suffix.lower() == ".csv":
-                yield from csv.DictReader(file)
+                yield from _read_csv(csv.DictReader(file), names, skipped)
                 return
-            for line in file:
-                if line.strip():
-                    try:
-                        yield json.loads(line)
-                    except ValueError:
-                        skipped["broken line"] += 1
-    except (OSError, csv.Error) as error:
-        raise InvalidInputError(f"The logs {str(path)!r} cannot be read: {error}.") from error
+            for line in filter(str.strip, file):
+                try:
+                    document = json.loads(line)
+                except (ValueError, RecursionError):
+                    skipped["broken line"] += 1
+                    continue
+                yield from document if isinstance(document, list) else [document]
+    except OSError as error:
+        raise InvalidInputError(
+            f"The logs {str(path)!r} cannot be read ({error.strerror}): check the path."
+        ) from error
 
 
-def _read_record(record: Any, text: str, label: str) -> tuple[str, Label] | None:
+def _read_csv(
+    rows: csv.DictReader[str], names: tuple[str, str] | None, skipped: Counter[str]
+) -> Iterator[Any]:
+    _check_columns(list(rows.fieldnames or ()), names)
+    while True:
+        try:
+            yield next(rows)
+        except StopIteration:
+            return
+        except csv.Error:
+            skipped["broken line"] += 1
+
+
+def _read_record(record: Any, text: str, label: str) -> tuple[Any, Label] | None:
     if not isinstance(record, Mapping):
         return None
     if text in record and label in record:
         return record[text], record[label]
-    messages = _find(record, "messages")
-    if not isinstance(messages, list):
-        return None
-    asked = [_content(m) for m in messages if isinstance(m, Mapping) and m.get("role") == "user"]
-    own = [m for m in messages if isinstance(m, Mapping) and m.get("role") == "assistant"]
-    choices = _find(record, "choices")
-    answer = None
-    if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
-        answer = _content(choices[0].get("message"))
-    elif own:  # a fine-tuning example
-        answer = _content(own[-1])
-    if not asked or asked[-1] is None or answer is None:
-        return None
-    return asked[-1], _read_answer(answer)
-
-
-def _find(record: Any, key: str, depth: int = 4) -> Any:
-    """Find a key in what is nested in a record, as providers' logs have it."""
-    if not isinstance(record, Mapping) or not depth:
-        return None
-    if key in record:
-        return record[key]
-    found = (_find(value, key, depth - 1) for value in record.values())
-    return next((value for value in found if value is not None), None)
-
-
-def _content(message: Any) -> str | None:
-    content = message.get("content") if isinstance(message, Mapping) else None
-    if isinstance(content, list):  # parts
-        parts = [part.get("text") for part in content if isinstance(part, Mapping)]
-        content = "".join(part for part in parts if isinstance(part, str))
-    return content.strip() if isinstance(content, str) else None
-
-
-def _read_answer(answer: str) -> Label:
-    try:
-        document = json.loads(answer)
-    except ValueError:
-        return answer
-    if isinstance(document, dict) and len(document) == 1:
-        document = next(iter(document.values()))
-    return document if isinstance(document, (str, int, bool)) else answer
+    return read_chat(record, label)

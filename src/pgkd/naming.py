@@ -68,7 +68,9 @@ def write_names(
         ):
             if fold_text(text) and is_valid(text) and len(text) <= MAX_LENGTH:
                 own = (label,) if multilabel else label
-                texts.append(SyntheticText(text, own, 0, "", verdict="accepted", source=source))
+                texts.append(
+                    SyntheticText(text, own, 0, "", cost=0.0, verdict="accepted", source=source)
+                )
     owners: dict[str, set[Label]] = {}
     for item in texts:
         owners.setdefault(fold_text(item.text), set()).add(item.label)

@@ -144,7 +144,7 @@ def read_completion(answer: dict[str, Any]) -> Completion:
         answer["text"],
         Usage(**answer["usage"]),
         answer["truncated"],
-        logprobs=tuple(answer.get("logprobs", ())),
+        logprobs=tuple(answer.get("logprobs") or ()),
     )
 
 

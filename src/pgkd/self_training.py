@@ -41,7 +41,9 @@ def pseudo_label(
         own = np.flatnonzero(given == code)
         for i in own[np.argsort(-certainty[own], kind="stable")][:per_class].tolist():
             texts.append(
-                SyntheticText(pool[i], label, 0, "", verdict="accepted", source="unlabelled")
+                SyntheticText(
+                    pool[i], label, 0, "", cost=0.0, verdict="accepted", source="unlabelled"
+                )
             )
     return texts
 

@@ -85,7 +85,8 @@ class BatchServer(ThreadingHTTPServer):
                 answer = self.writer.write(provider.find_schema(body))
                 yield key, 200, provider.write(body, answer, number)
             elif isinstance(fate, int):
-                what = "temperature is not supported" if "temperature" in body else "no"
+                names = (name for name in ("logprobs", "temperature") if name in body)
+                what = next((f"{name} is not supported" for name in names), "no")
                 yield key, fate, provider.error(fate, what)
             elif isinstance(fate, dict):
                 yield key, 200, fate

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from pgkd import PGKDClassifier
 from pgkd.exceptions import TeacherAuthenticationError, TeacherError
-from pgkd.records import Completion, GenerationRequest, Usage
+from pgkd.records import AnnotationRequest, Completion, GenerationRequest, Usage
 from pgkd.run_store import ACTIVE_STORE, FILE_NAME, RunStore
 from pgkd.teachers import (
     AnthropicTeacher,
@@ -385,7 +385,7 @@ def test_keys_are_not_remembered(make, server, tmp_path, caplog):
 
 
 def test_fit(make, server, tmp_path, data):
-    """A batch a cycle, at half the price, and none when the run is repeated."""
+    """Few batches, at half the price, and none when the run is repeated."""
 
     def fit():
         student = make_pipeline(TfidfVectorizer(), LogisticRegression())
@@ -394,10 +394,33 @@ def test_fit(make, server, tmp_path, data):
         return PGKDClassifier(teacher, student, run_dir=tmp_path, **options).fit(*data)
 
     clf = fit()
-    assert len(server.batches) == 2
-    assert sum(map(len, server.batches)) == clf.usage_.n_requests
+    n_batches = len(server.batches)
+    assert sum(map(len, server.batches)) == clf.usage_.n_requests > n_batches
     usage = clf.usage_
     assert usage.cost == pytest.approx((usage.input_tokens + 2 * usage.output_tokens) / 2e6)
     assert fit().usage_.n_requests == 0
-    assert len(server.batches) == 2
+    assert len(server.batches) == n_batches
     assert (tmp_path / FILE_NAME).exists()
+
+
+def test_logprobs_in_batches(server):
+    """A model that refuses them costs a second batch, and no answer."""
+    candidates = [{"token": t, "logprob": p} for t, p in (("A", -0.1), ("B", -3.0), ("C", -4.0))]
+    logprobs = {"content": [{**candidates[0], "top_logprobs": candidates}]}
+    choice = {"message": {"content": "A"}, "finish_reason": "stop", "logprobs": logprobs}
+    requests = [AnnotationRequest(f"1-a{i}", ("x",), (("card", "pin"),)) for i in range(3)]
+    teacher = OpenAITeacher("m", base_url=f"{server.url}/v1", batch=True, poll_interval=0.05)
+    server.play = lambda body, number: {"choices": [choice]}
+    for generation in teacher.annotate(requests):
+        assert generation.probabilities["x"]["card"] > 0.9
+    assert [len(members) for members in server.batches] == [3]
+    assert all(body["top_logprobs"] == 20 for _, body in server.batches[0])
+
+    server.batches.clear()
+    server.play = lambda body, number: (
+        403 if "logprobs" in body else {"choices": [{**choice, "logprobs": None}]}
+    )
+    generations = list(teacher.annotate(requests))
+    assert [g.error for g in generations] == [None] * 3
+    assert all(g.examples and not g.probabilities for g in generations)
+    assert [len(members) for members in server.batches] == [3, 3]

@@ -1,7 +1,11 @@
+import json
+import sqlite3
+
 import pytest
 
 from pgkd.exceptions import TeacherError
 from pgkd.records import Completion, GenerationRequest, Usage
+from pgkd.run_store import RunStore
 from pgkd.teachers import CachedTeacher, LLMTeacher
 from pgkd.testing import check_teacher
 
@@ -84,3 +88,15 @@ def test_failures_are_not_kept(tmp_path):
 
 def test_conforms(tmp_path):
     check_teacher(CachedTeacher(Counting(), tmp_path / "a.sqlite"))
+
+
+def test_answers_of_before_there_were_logprobs_still_count(tmp_path):
+    store = RunStore(tmp_path / "a.sqlite")
+    store.put("key", Completion(ANSWER, Usage(1, 2, 3), logprobs=({"a": -0.5},)))
+    assert store.get("key").logprobs == ({"a": -0.5},)
+    with sqlite3.connect(store.path) as connection:
+        [[answer]] = connection.execute("SELECT answer FROM answers")
+        old = json.loads(answer)
+        del old["logprobs"]
+        connection.execute("UPDATE answers SET answer = ?", [json.dumps(old)])
+    assert store.get("key") == Completion(ANSWER, Usage(1, 2, 3))

@@ -8,13 +8,14 @@ import pytest
 from pgkd.records import (
     AnnotationRequest,
     ClassScore,
+    Completion,
     Example,
     GenerationRequest,
     Prediction,
     Refusal,
     StudentReport,
 )
-from pgkd.teachers import annotation
+from pgkd.teachers import annotation, prompts
 from pgkd.teachers.base import answer_schema, find_missing, parse_answer
 from pgkd.teachers.label_sets import SYSTEM, render
 from pgkd.teachers.prompts import split_static
@@ -57,14 +58,52 @@ def text(request):
         '- "it never came" (labels: "card", "rate"; wrongly given "pin", missed "card", '
         "confidence 0.93)",
         '- "post me it" (labels: "card"; missed "card")',
-        'write 3 new texts, 2 with "card", "rate" that a hasty reader could give "pin" as well, '
-        '1 with "rate" only.',
+        'write 3 new texts, 2 with "card", "rate" that a hasty reader could give "pin" as well '
+        '(3 and 3 words), 1 with "rate" only (3 words). Think of ',
         'Answer as {"texts": [{"text": "...", "labels": ["card", "rate"]}]}',
     ],
 )
 def test_prompt(part):
     assert part in text(REQUEST)
     assert ScriptedTeacher([]).render(REQUEST) == render(REQUEST)
+
+
+DESCRIBE = replace(
+    REQUEST,
+    counts={("card",): 3, ("rate",): 1},
+    hard_negatives=(),
+    correct=(),
+    wrong=(),
+    report=None,
+    kind="describe",
+)
+
+
+def test_describe():
+    system, user = (message["content"] for message in render(DESCRIBE))
+    assert system == prompts.DESCRIBE_SYSTEM
+    assert 'Label "card": delivery of cards\nReal texts:\n- "where is my card"\n' in user
+    assert 'a sentence and 2 phrases for "card", a sentence for "rate".' in user
+    assert '"card" is close to "pin".' in user
+    assert answer_schema(DESCRIBE)["properties"]["card"]["minItems"] == 3
+    cut = Completion('{"card": ["About cards.", "my card", "it ne', truncated=True)
+    teacher = ScriptedTeacher([cut, '{"card": ["post it"], "rate": ["About rates."]}'])
+    [generation] = teacher.generate([DESCRIBE])
+    texts = [(e.text, e.label) for e in generation.examples]
+    assert texts == [
+        ("About cards.", ("card",)),
+        ("my card", ("card",)),
+        ("post it", ("card",)),
+        ("About rates.", ("rate",)),
+    ]
+    followed = teacher.prompts_[1][1]["content"]
+    assert 'a sentence for "card", a sentence for "rate"' in followed
+
+
+def test_rewrite_asks_for_no_new_angle():
+    text_of_it = text(replace(REQUEST, kind="rewrite"))
+    assert "Think of" not in text_of_it
+    assert " Each has 3 to 4 words." in text_of_it
 
 
 def test_the_task_is_shared_by_all_requests():
@@ -182,14 +221,15 @@ LABELLING = AnnotationRequest(
 
 
 def test_annotation():
-    items = {"type": "string", "enum": ["card", "rate"]}
+    items = {"type": "string", "enum": ["A", "B"]}
     assert answer_schema(LABELLING)["properties"]["2"] == {"type": "array", "items": items}
     [system, user] = annotation.render(LABELLING)
-    assert "all labels that fit it" in system["content"]
+    assert "all options that fit it" in system["content"]
     assert '- "my card\'s rate" (labels: "card", "rate")' in user["content"]
-    assert "The labels of each text are among these.\n" in user["content"]
+    assert 'Options:\nA. "card"\n' in user["content"]
+    assert "with an empty list for a text that none fits" in user["content"]
     apart = replace(LABELLING, shortlists=(("card",), ("card", "rate"), ("rate",)))
-    assert 'Its labels are among: "card", "rate"\n' in annotation.render(apart)[1]["content"]
+    assert 'Options: A. "card", B. "rate"\n' in annotation.render(apart)[1]["content"]
     assert annotation.NONE not in user["content"]
     examples, refused = parse_answer(
         '{"1": ["rate", "card"], "2": [], "3": ["bird", "card"]}', LABELLING

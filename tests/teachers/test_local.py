@@ -14,7 +14,7 @@ from tiny_lm import WITHOUT_SYSTEM, write_tiny_lm
 
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.records import Example, GenerationRequest
-from pgkd.teachers import LocalTeacher, local
+from pgkd.teachers import LocalTeacher, _causal_lm, local
 from pgkd.teachers._causal_lm import _Draw
 from pgkd.teachers.cached import hash_request
 from pgkd.testing import check_teacher
@@ -69,6 +69,13 @@ def test_an_answer_depends_on_its_request_and_the_seed_alone(directory):
     assert ask(directory, batch_size=5, random_state=1) != answers
 
 
+@pytest.fixture
+def exact(monkeypatch):
+    """In bfloat16 tokens are often exactly as likely as each other, even when it is cold."""
+    monkeypatch.setattr(_causal_lm, "has_fast_bf16", lambda device: False)
+
+
+@pytest.mark.usefixtures("exact")
 def test_temperature(directory):
     coldest = ask(directory, temperature=0)
     assert ask(directory, temperature=0, random_state=1) == coldest
@@ -76,6 +83,7 @@ def test_temperature(directory):
     assert ask(directory, temperature=2.0) != coldest
 
 
+@pytest.mark.usefixtures("exact")
 def test_the_authors_settings_are_the_default(directory, monkeypatch):
     coldest = ask(directory, temperature=0)
     [model] = local._loaded.values()
@@ -231,7 +239,8 @@ def make(gguf, **params):
 @pytest.mark.network
 def test_gguf(gguf):
     """One load for all: the prompt beyond the context, the schema, the same answer again."""
-    teacher = make(gguf)
+    # What shares a batch changes the last digits, and so now and then a token that is drawn.
+    teacher = make(gguf, temperature=0.0)
     teacher.check_ready(max_cost=0.01)
     check_teacher(teacher)
     [model] = local._loaded.values()

@@ -4,13 +4,15 @@ import json
 import pickle
 import time
 import warnings
+from dataclasses import replace
 
 import pytest
 from sklearn.base import clone
 
 from pgkd.exceptions import TeacherAuthenticationError, TeacherError
-from pgkd.records import GenerationRequest, Usage
-from pgkd.teachers import OpenAITeacher
+from pgkd.records import AnnotationRequest, Example, GenerationRequest, Usage
+from pgkd.teachers import CachedTeacher, OpenAITeacher, RecordedTeacher
+from pgkd.teachers.openai import read_logprobs
 from pgkd.teachers.transport import Limits
 from pgkd.testing import Fault, FaultServer, check_teacher
 
@@ -246,3 +248,150 @@ def test_an_unknown_price_is_warned_of(monkeypatch):
         warnings.simplefilter("error")
         OpenAITeacher("no-such-model", price=(1.0, 2.0)).check_ready()
         OpenAITeacher("m", base_url="http://127.0.0.1:9/v1").check_ready()  # costs nothing there
+
+
+# Log probabilities
+
+LABELLING = AnnotationRequest("1-a1", ("where is it",), (("card", "pin"),))
+#: Natural logs of 0.6, 0.2 and 0.2: of the letter of an option, "card" has 0.75 then.
+CANDIDATES = [
+    {"token": t, "logprob": p} for t, p in (("A", -0.5108), ("B", -1.6094), ("C", -1.6094))
+]
+
+
+def token(text, candidates=(), **fields):
+    return {
+        "token": text,
+        "logprob": -0.5108,
+        "bytes": None,
+        "top_logprobs": list(candidates),
+    } | fields
+
+
+def choice(content='{"1": "A"}', logprobs=None):
+    return completion(content, logprobs=logprobs)
+
+
+def spoken(*tokens):
+    return {"content": [token('{"1": "'), *tokens, token('"}')], "refusal": None}
+
+
+def annotate(server, script, requests=(LABELLING,), wrap=lambda teacher: teacher, **params):
+    server.script = script
+    teacher = wrap(OpenAITeacher("m", base_url=server.base_url, **params))
+    return list(teacher.annotate(list(requests)))
+
+
+def test_logprobs_become_probabilities(server):
+    [generation] = annotate(server, [choice(logprobs=spoken(token("A", CANDIDATES)))])
+    assert generation.examples == (Example("where is it", "card"),)
+    assert generation.probabilities["where is it"] == pytest.approx(
+        {"card": 0.75, "pin": 0.25}, abs=1e-3
+    )
+    [received] = server.requests
+    assert (received.body["logprobs"], received.body["top_logprobs"]) == (True, 20)
+
+
+def test_logprobs_are_asked_for_with_a_choice_only(server):
+    ask(server)
+    several = AnnotationRequest("1-a1", ("x",), (("card", "pin"),), multilabel=True)
+    annotate(server, [choice('{"1": ["A"]}')], [several])
+    assert len(server.requests) == 2
+    assert all(not {"logprobs", "top_logprobs"} & r.body.keys() for r in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (403, "You are not allowed to request logprobs from this model"),  # OpenAI, o4-mini
+        (400, "Unable to submit request because Logprobs is not supported for this model."),
+        (400, "`logprobs` is not supported with this model"),  # Groq
+        (400, "Please remove 'logprobs'/'top_logprobs' from your request."),
+        (422, "top_logprobs: Extra inputs are not permitted"),
+        (400, "Requested sample logprobs of 20, which is greater than max allowed: 5"),
+    ],
+)
+def test_a_server_that_refuses_logprobs_is_asked_without(server, status, message):
+    def answer(body):
+        refused = {"logprobs", "top_logprobs"} & body.keys()
+        return Fault.error(status, message) if refused else choice()
+
+    requests = [replace(LABELLING, id=f"1-a{i}") for i in range(4)]
+    generations = annotate(server, [answer], requests, max_concurrency=1)
+    assert [g.error for g in generations] == [None] * 4
+    assert all(g.examples and not g.probabilities for g in generations)
+    assert len(server.requests) == 5  # refused once
+    assert "response_format" in server.requests[-1].body
+
+
+def test_a_key_that_is_refused_is_no_refusal_of_logprobs(server):
+    with pytest.raises(TeacherAuthenticationError):
+        annotate(server, [Fault.error(403, "Country, region, or territory not supported")])
+    assert len(server.requests) == 1
+
+
+BROKEN = [
+    None,
+    [],
+    "no",
+    {},
+    {"content": None},
+    {"content": "A"},
+    {"content": [None, 7, "A"]},
+    spoken(),
+    spoken(None),
+    spoken({"token": "A"}),
+    spoken(token("A", logprob=None)),
+    spoken(token("A", logprob="-0.1")),
+    spoken(token("A", logprob=10**400)),
+    spoken(token(None, CANDIDATES)),
+    spoken(token("B", CANDIDATES)),  # not the answer
+    {"content": [token("A", CANDIDATES)] * 2},
+]
+
+
+@pytest.mark.parametrize("logprobs", BROKEN)
+def test_broken_logprobs_cost_no_answer(server, logprobs):
+    [generation] = annotate(server, [choice(logprobs=logprobs)])
+    assert generation.examples == (Example("where is it", "card"),)
+    assert generation.probabilities == {}
+    assert generation.error is None
+    assert len(server.requests) == 1
+
+
+def test_partial_logprobs_are_used_as_far_as_they_go(server):
+    odd = [None, 7, {"token": "A"}, {"token": 1, "logprob": -1}, {"token": "\ud83d", "logprob": -9}]
+    for chosen in (
+        token("A", [*odd, *CANDIDATES]),
+        token("A", CANDIDATES, logprob=None),
+        token("A", [*CANDIDATES, {"token": "D", "logprob": -3.4e38}]),
+    ):
+        server.requests.clear()
+        [generation] = annotate(server, [choice(logprobs={"content": [None, chosen, {}]})])
+        probabilities = generation.probabilities["where is it"]
+        assert probabilities == pytest.approx({"card": 0.75, "pin": 0.25}, abs=1e-3)
+    [generation] = annotate(server, [choice(logprobs=spoken(token("A")))])  # no candidates
+    assert generation.probabilities["where is it"]["card"] > 0.5
+
+
+def test_the_chosen_token_is_first():
+    [candidates] = read_logprobs({"content": [token("C", CANDIDATES, logprob=-1.6094)]})
+    assert list(candidates) == ["C", "A", "B"]
+
+
+def test_caches_and_recordings_keep_logprobs(server, tmp_path):
+    script = [
+        choice(logprobs=spoken(token("A", [*CANDIDATES, {"token": "\ud83d", "logprob": -9}])))
+    ]
+    first = annotate(server, script)
+    for wrap in (
+        lambda teacher: CachedTeacher(teacher, tmp_path / "run.sqlite"),
+        lambda teacher: RecordedTeacher(tmp_path / "answers.jsonl", teacher),
+    ):
+        server.requests.clear()
+        bought = annotate(server, script, wrap=wrap)
+        kept = annotate(server, [Fault.error(500)], wrap=wrap)
+        assert len(server.requests) == 1
+        assert kept[0].probabilities == bought[0].probabilities == first[0].probabilities
+    [replayed] = RecordedTeacher(tmp_path / "answers.jsonl").annotate([LABELLING])
+    assert replayed.probabilities == first[0].probabilities

@@ -41,7 +41,7 @@ def _reset():
 
 
 def fit(teacher, data, **params):
-    params = {"max_cycles": 1, "samples_per_cycle": 6, "random_state": 0, "patience": 9} | params
+    params = {"max_cycles": 1, "samples_per_cycle": 6, "random_state": 0} | params
     sampler = UnguidedSampler(texts_per_request=2)
     return PGKDClassifier(teacher, STUDENT, sampler, **params).fit(*data)
 

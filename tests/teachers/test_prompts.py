@@ -1,5 +1,6 @@
 import hashlib
 import json
+import random
 import re
 from dataclasses import replace
 
@@ -14,6 +15,9 @@ from pgkd.records import (
 )
 from pgkd.teachers.parsing import parse
 from pgkd.teachers.prompts import (
+    DESCRIBE_SYSTEM,
+    MAX_LENGTHS,
+    N_ANGLES,
     REWRITE_SYSTEM,
     SYSTEM,
     answer_names,
@@ -55,8 +59,7 @@ def text(request):
         '- "it never came" (wrongly taken for "pin", confidence 0.93)',
         '- "post me it" (wrongly taken for "rate")\n',
         '- "a good rate" (recognised)',
-        'Request 2-7: write 3 new texts, 2 for "card", 1 for "rate".',
-        "Each has 2 to 4 words.",
+        'Request 2-7: write 3 new texts, 2 for "card" (3 and 3 words), 1 for "rate" (3 words).',
         'Answer as {"card": ["...", "..."], "rate": ["..."]}',
     ],
 )
@@ -67,7 +70,7 @@ def test_prompt_carries_the_evidence(part):
 def test_what_is_not_there_leaves_no_heading():
     bare = GenerationRequest("1-1", {"card": 2})
     assert len(text(bare)) < 700
-    for word in ("Task", "accuracy", "Real texts", "Precision", "confuses", "words."):
+    for word in ("Task", "accuracy", "Real texts", "Precision", "confuses", "words)", "words."):
         assert word not in render(bare)[1]["content"]
 
 
@@ -94,11 +97,11 @@ def test_confidence_is_that_of_hard_negatives_alone():
 def test_contrasts():
     bare = replace(REQUEST, hard_negatives=(), contrasts={"card": ("pin", "rate")})
     hint = ' that a hasty reader could take for "pin" or "rate"'
-    assert f'2 for "card"{hint}, 1 for "rate".' in order(bare)
+    assert f'2 for "card"{hint} (3 and 3 words), 1 for "rate" (3 words).' in order(bare)
     aim = "They must show the classifier how the labels that it confuses differ."
     assert aim in order(bare)
     assert aim not in order(replace(bare, contrasts={}))
-    assert len(text(bare)) - len(text(REQUEST)) < 40  # every token is paid for
+    assert len(order(bare)) - len(order(REQUEST)) < 60  # every token is paid for
 
 
 def test_contrasts_of_numbered_classes():
@@ -119,14 +122,49 @@ def test_rewrite():
     assert answer_schema(request) == answer_schema(REQUEST)
 
 
+def lengths(request):
+    """The lengths that are asked for, text by text."""
+    told = re.findall(r"\(([\d, and]+) words?\)", order(request))
+    return [int(n) for part in told for n in re.findall(r"\d+", part)]
+
+
+REAL = tuple(Example(" ".join(["word"] * n) + f" {n}", "card") for n in range(1, 21))
+
+
+def test_lengths_are_drawn_from_those_of_the_real_texts():
+    request = GenerationRequest("1-1", {"card": 4, "rate": 4}, examples=REAL)
+    drawn = lengths(request)
+    assert len(drawn) == 8
+    assert set(drawn) <= set(range(2, 22))
+    assert min(drawn) < 8 < 16 < max(drawn)  # all parts of the range
+    assert drawn != sorted(drawn)
+    assert "Each has" not in order(request)
+    other = [lengths(replace(request, id=f"1-{i}")) for i in range(2, 9)]
+    assert drawn not in other
+
+
+def test_a_prompt_depends_on_its_request_alone():
+    random.seed(0)
+    once = render(REQUEST)
+    random.seed(1)
+    assert render(REQUEST) == once
+
+
+def test_many_texts_get_the_range():
+    request = GenerationRequest("1-1", {"card": MAX_LENGTHS + 1}, examples=REAL)
+    assert "Each has 4 to 19 words." in order(request)
+    assert not lengths(request)
+
+
 @pytest.mark.parametrize("field", ["hard_negatives", "correct", "wrong"])
 def test_length_is_that_of_all_real_texts(field):
     long = Prediction("one two three four five six", "card", "pin", 0.9)
-    request = GenerationRequest("1-1", {"card": 1}, examples=(Example("one two", "card"),))
+    request = GenerationRequest("1-1", {"card": 2}, examples=(Example("one two", "card"),))
     assert "Each has about 2 words." in order(request)
-    assert "Each has 2 to 6 words." in order(replace(request, **{field: (long,)}))
-    alone = replace(request, examples=(), **{field: (long,)})
-    assert "Each has about 6 words." in order(alone)
+    assert sorted(lengths(replace(request, **{field: (long,)}))) == [2, 6]
+    assert "Each has about 6 words." in order(replace(request, examples=(), **{field: (long,)}))
+    rewrite = replace(request, kind="rewrite", **{field: (long,)})
+    assert "Each has 2 to 6 words." in order(rewrite)
 
 
 def test_length_counts_a_text_once():
@@ -137,6 +175,61 @@ def test_length_counts_a_text_once():
         "1-1", {"card": 1}, examples=(*examples, Example(long.text, "card"))
     )
     assert order(request) == order(replace(request, wrong=(long,)))
+
+
+def angles(request):
+    [told] = re.findall(r" Think of (.*?)\.(?: They| Answer)", order(request))
+    return set(told.split(" and of "))
+
+
+def test_requests_look_from_different_angles():
+    found = [angles(replace(REQUEST, id=f"1-{i}")) for i in range(20)]
+    assert all(len(own) == N_ANGLES for own in found)
+    assert len(set().union(*found)) > 4
+    assert len(set(map(frozenset, found))) > 8
+
+
+def test_a_class_without_a_text():
+    request = GenerationRequest("1-1", {"card": 2}, class_descriptions={"card": "delivery"})
+    assert 'Label "card": delivery\n\n' in text(request)
+    assert "No text is there to follow: write as the users of such a classifier would." in order(
+        request
+    )
+    assert "No text" not in order(REQUEST)
+
+
+DESCRIBE = GenerationRequest(
+    "1-3",
+    {"card": 4, "pin": 1},
+    examples=REQUEST.examples,
+    contrasts={"card": ("rate", "pin")},
+    task_description="Messages to a bank.",
+    kind="describe",
+)
+
+
+def test_describe():
+    system, user = (message["content"] for message in render(DESCRIBE))
+    assert system == DESCRIBE_SYSTEM
+    assert "Task of the classifier: Messages to a bank." in user
+    assert '- "where is my card"' in user
+    assert order(DESCRIBE) == (
+        'Request 1-3: describe the labels, a sentence and 3 phrases for "card", a sentence for '
+        '"pin". "card" is close to "rate" and "pin". Answer as {"card": ["...", "..."], "pin": '
+        '["..."]}'
+    )
+    schema = answer_schema(DESCRIBE)
+    assert schema["properties"]["card"]["minItems"] == 4
+    answer = '{"card": ["All about cards.", "my card"], "pin": ["About pins."]}'
+    examples, _ = parse(answer, answer_names(DESCRIBE))
+    assert [e.text for e in examples if e.label == "card"] == ["All about cards.", "my card"]
+
+
+def test_describe_without_a_real_text():
+    bare = GenerationRequest("1-3", {"a b": 3}, kind="describe")
+    assert "a sentence and 2 phrases for label 1." in order(bare)
+    assert 'Label 1 is "a b"' in text(bare)
+    assert "Real texts" not in render(bare)[1]["content"]
 
 
 def test_schema_holds_classes_and_counts():
@@ -158,7 +251,7 @@ def test_labels_that_are_names_stand_for_themselves(labels):
 def test_their_prompt_stays_as_it_is():
     """To the byte: answers that were paid for are found by the hash of their prompt."""
     text = json.dumps([render(REQUEST), answer_schema(REQUEST)])
-    digest = "d3c0fc039df3638e4d27b7a348102fa0bdf85e47415f56bb0957beb0efccb84e"
+    digest = "214a88b184044ee3b66134c0c5830f6531292cd7f83469e17953056846ad46bd"
     assert hashlib.sha256(text.encode()).hexdigest() == digest, "this makes all caches worthless"
 
 
@@ -208,4 +301,5 @@ def test_static_part(task, labels, report):
 
 def test_no_word_count_where_words_have_no_spaces():
     request = GenerationRequest("1-1", {"a": 1}, examples=(Example("為替レートはいくら", "a"),))
-    assert "words" not in render(request)[1]["content"].replace("other words", "")
+    assert not re.search(r"\d words", text(request))
+    assert not lengths(request)

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from pgkd.exceptions import InvalidInputError, TeacherError
@@ -58,3 +60,13 @@ def test_damaged_recording(tmp_path):
 
 def test_conforms(tmp_path):
     check_teacher(RecordedTeacher(tmp_path / "answers.jsonl", FunctionTeacher(LLM())))
+
+
+def test_recordings_of_before_there_were_logprobs_still_play(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    first = list(RecordedTeacher(path, FunctionTeacher(LLM())).generate(REQUESTS))
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").rstrip("\n").split("\n")]
+    for line in lines:
+        del line["answer"]["logprobs"]
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n", encoding="utf-8")
+    assert list(RecordedTeacher(path).generate(REQUESTS)) == first

@@ -31,7 +31,7 @@ from pgkd.records import (
     Refusal,
     Usage,
 )
-from pgkd.teachers import annotation, label_sets, prompts
+from pgkd.teachers import annotation, label_sets, option_answers, prompts
 from pgkd.teachers.parsing import parse
 from pgkd.teachers.transport import Limits, run_concurrently, with_retries
 
@@ -313,7 +313,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             examples += texts
             refused += problems
             if isinstance(asked, AnnotationRequest):
-                probabilities |= annotation.read_probabilities(completion, asked)
+                probabilities |= option_answers.read_probabilities(completion, asked)
             n_cut_off += completion.truncated
             if number > self.max_followups or not (problems or completion.truncated):
                 break  # an answer that is whole, with fewer texts, is all that the LLM has to say
@@ -346,7 +346,7 @@ def answer_schema(request: Request) -> dict[str, Any]:
 def parse_answer(answer: str, request: Request) -> tuple[tuple[Example, ...], tuple[Refusal, ...]]:
     """Read the labelled texts out of the answer to a request, and what cannot be used."""
     if isinstance(request, AnnotationRequest):
-        return annotation.parse(answer, request)
+        return option_answers.parse(answer, request)
     if request.choices:
         return label_sets.parse(answer, request)
     return parse(answer, prompts.answer_names(request))

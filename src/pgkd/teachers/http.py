@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
 import httpx
@@ -49,6 +49,8 @@ class HTTPTeacher(LLMTeacher):
     url_variable: str
     #: The provider's name in genai-prices; ``None``: told by the model's name.
     price_provider: str | None = None
+    #: Statuses with which a server refuses a part of a request.
+    refusal_statuses: ClassVar[frozenset[int]] = frozenset({400, 422})
 
     model: str
     base_url: str | None
@@ -163,7 +165,7 @@ class HTTPTeacher(LLMTeacher):
             if response.is_success:
                 return self._read_answer(response)
             feature = None
-            if response.status_code in (400, 422):
+            if response.status_code in self.refusal_statuses:
                 feature = self._find_refused(response.text, body, left_out)
             if feature is None:
                 raise self._error(response)

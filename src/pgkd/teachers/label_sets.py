@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import json_repair
@@ -13,6 +14,7 @@ import json_repair
 from pgkd.records import Example, GenerationRequest, Label, Message, Refusal
 from pgkd.teachers import prompts
 from pgkd.teachers.parsing import find_label
+from pgkd.teachers.parsing import parse as parse_texts
 from pgkd.teachers.prompts import quote
 from pgkd.text import is_valid
 
@@ -40,8 +42,11 @@ _ITEM = re.compile(r'\{\s*"(?:text|labels)"\s*:')
 def answer_schema(request: GenerationRequest) -> dict[str, Any]:
     """JSON schema of the answer: ``{"texts": [{"text": "...", "labels": ["<class>", ...]}, ...]}``.
 
-    That a label comes once is not said: OpenAI and Anthropic refuse ``uniqueItems``.
+    That a label comes once is not said: OpenAI and Anthropic refuse ``uniqueItems``. Descriptions
+    are of one label each, as where texts have one.
     """
+    if request.kind == "describe":
+        return prompts.answer_schema(single_out(request))
     labels = {
         "type": "array",
         "items": {"type": "string", "enum": list(map(str, request.choices))},
@@ -65,11 +70,19 @@ def answer_schema(request: GenerationRequest) -> dict[str, Any]:
 
 def render(request: GenerationRequest) -> list[Message]:
     """Render a request as chat messages."""
+    if request.kind == "describe":
+        return prompts.render(single_out(request))
     parts = [prompts.render_task(request), _labels(request), _texts(request), _order(request)]
     return [
         {"role": "system", "content": REWRITE_SYSTEM if request.kind == "rewrite" else SYSTEM},
         {"role": "user", "content": "\n\n".join(part for part in parts if part)},
     ]
+
+
+def single_out(request: GenerationRequest) -> GenerationRequest:
+    """Make the request to describe label sets of one label one about labels."""
+    counts = {own: n for label, n in request.counts.items() for own in label}
+    return replace(request, counts=counts, choices=())
 
 
 def _labels(request: GenerationRequest) -> str:
@@ -109,13 +122,14 @@ def _texts(request: GenerationRequest) -> str:
 
 
 def _order(request: GenerationRequest) -> str:
+    lengths = prompts.draw_lengths(request)
     wanted = []
     for label, n in request.counts.items():
         own = dict.fromkeys(other for one in label for other in request.contrasts.get(one, ()))
         others = " or ".join(map(quote, _without(tuple(own), label)))
         contrast = f" that a hasty reader could give {others} as well" if others else ""
         only = " only" if len(label) == 1 else ""
-        wanted.append(f"{n} with {name(label)}{only}{contrast}")
+        wanted.append(f"{n} with {name(label)}{only}{contrast}{lengths.get(label, '')}")
     task = f"write {request.n_texts} new texts"
     if request.kind == "rewrite":
         task = f"rewrite the wrongly taken texts into {request.n_texts} new ones"
@@ -124,8 +138,9 @@ def _order(request: GenerationRequest) -> str:
         aim = " They must show the classifier how the labels that it confuses differ."
     first = next(iter(request.counts))
     answer = {"texts": [{"text": "...", "labels": list(map(str, first))}]}
+    manner = prompts.render_manner(request, is_length_told=bool(lengths))
     return (
-        f"Request {request.id}: {task}, {', '.join(wanted)}.{prompts.render_length(request)}{aim} "
+        f"Request {request.id}: {task}, {', '.join(wanted)}.{manner}{aim} "
         f"Answer as {json.dumps(answer, ensure_ascii=False)}, each text with all of its labels."
     )
 
@@ -157,6 +172,9 @@ def parse(
     ((Example(text='hi', label=('a', 'b')),),
      (Refusal(reason='unknown label', text=None, label='c'),))
     """
+    if request.kind == "describe":
+        found, unread = parse_texts(answer, prompts.answer_names(single_out(request)))
+        return tuple(replace(e, label=(e.label,)) for e in found), unread
     examples: list[Example] = []
     refused: list[Refusal] = []
     for item in _items(answer):

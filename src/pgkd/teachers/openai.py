@@ -16,6 +16,7 @@ from pgkd.teachers.annotation import is_choice
 from pgkd.teachers.batch import BatchTeacher
 from pgkd.teachers.batch_api import OpenAIBatches
 from pgkd.teachers.http import unreadable
+from pgkd.text import make_valid
 
 #: What to send instead of a parameter that a server refuses; ``None``: leave it out.
 FALL_BACKS: Mapping[str, str | None] = {
@@ -89,6 +90,9 @@ class OpenAITeacher(BatchTeacher):
     url_variable = "OPENAI_BASE_URL"
     batches = OpenAIBatches
 
+    #: 403: "You are not allowed to request logprobs from this model", of OpenAI's that reason.
+    refusal_statuses = BatchTeacher.refusal_statuses | {403}
+
     def __init__(
         self,
         model: str,
@@ -152,6 +156,7 @@ class OpenAITeacher(BatchTeacher):
     def _find_refused(
         self, text: str, body: Mapping[str, Any], left_out: frozenset[str]
     ) -> str | None:
+        text = text.lower()  # Gemini writes "Logprobs"
         return next((name for name in FALL_BACKS if name in body and name in text), None)
 
     def _read_answer(self, response: httpx.Response) -> Completion:
@@ -202,24 +207,26 @@ def read_logprobs(value: Any) -> tuple[dict[str, float], ...]:
     ()
     """
     tokens = value.get("content") if isinstance(value, dict) else None
-    found = []
-    for token in tokens if isinstance(tokens, list) else []:
-        if not isinstance(token, dict):
-            return ()
-        others = token.get("top_logprobs")
-        candidates = [token, *(others if isinstance(others, list) else [])]
-        pairs = [(c.get("token"), c.get("logprob")) for c in candidates if isinstance(c, dict)]
-        found.append(
-            {
-                str(text): float(logprob)
-                for text, logprob in reversed(pairs)
-                if isinstance(logprob, (int, float)) and logprob == logprob
-            }
-        )
-        first = token.get("token")
-        if str(first) in found[-1]:  # the token itself comes first
-            found[-1] = {str(first): found[-1][str(first)], **found[-1]}
-    return tuple(found)
+    return tuple(map(_read_candidates, tokens)) if isinstance(tokens, list) else ()
+
+
+def _read_candidates(token: Any) -> dict[str, float]:
+    """Read a token's candidates, the chosen one first; none if it is not known which was chosen."""
+    if not isinstance(token, dict):
+        return {}
+    others = token.get("top_logprobs")
+    found: dict[str, float] = {}
+    for candidate in (token, *(others if isinstance(others, list) else ())):
+        text = candidate.get("token") if isinstance(candidate, dict) else None
+        logprob = candidate.get("logprob") if isinstance(candidate, dict) else None
+        # NaN is in no range; llama.cpp has the lowest float for what is impossible.
+        if isinstance(text, str) and isinstance(logprob, (int, float)) and -1e9 < logprob < 1:
+            found.setdefault(make_valid(text), round(float(logprob), 4))
+    chosen = token.get("token")
+    chosen = make_valid(chosen) if isinstance(chosen, str) else None
+    if chosen not in found:
+        return {}
+    return {chosen: found[chosen], **found}
 
 
 def _read_count(value: Any) -> int:

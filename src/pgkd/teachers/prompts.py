@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
 import re
-import zlib
 from collections.abc import Mapping
 from itertools import count
 from typing import Any
@@ -28,7 +28,7 @@ DESCRIBE_SYSTEM = (
     "are typical of its texts, as its users would send them, all different. Answer with JSON only."
 )
 _SYSTEMS = {"new": SYSTEM, "rewrite": REWRITE_SYSTEM, "describe": DESCRIBE_SYSTEM}
-#: What a request asks to think of, in turn: left to itself an LLM writes of the same few cases.
+#: Of these, a request asks to think of a few: left to itself an LLM writes of the same few cases.
 _ANGLES = (
     "a first time and a repeated one",
     "unusual cases that still belong to the label",
@@ -39,6 +39,9 @@ _ANGLES = (
     "short forms, slips and everyday words",
     "what is wanted next",
 )
+N_ANGLES = 2
+#: Texts whose lengths are told one by one; of more, the usual lengths are told.
+MAX_LENGTHS = 10
 
 #: What every provider takes as the name of a property; Anthropic refuses any other.
 #: https://platform.claude.com/docs/en/agents-and-tools/tool-use/define-tools
@@ -163,7 +166,7 @@ def _texts(label: Label, request: GenerationRequest) -> Mapping[str, str]:
             sure = f", confidence {p.confidence:.2f}" if p in request.hard_negatives else ""
             texts[p.text] = f" (wrongly taken for {quote(p.predicted)}{sure})"
     texts |= {p.text: " (recognised)" for p in request.correct if p.label == label}
-    return {e.text: "" for e in request.examples if e.label == label} | texts
+    return {e.text: "" for e in request.examples if label in e.labels} | texts
 
 
 def _order(request: GenerationRequest) -> str:
@@ -174,55 +177,89 @@ def _order(request: GenerationRequest) -> str:
         name = names.get(label, str(label))
         return quote(label) if name == str(label) else f"label {name}"
 
+    answer = {names[label]: ["..."] * min(n, 2) for label, n in request.counts.items()}
+    shape = f"Answer as {json.dumps(answer, ensure_ascii=False)}"
+    # The id makes two requests with the same content two requests, for the LLM and for the cache.
+    start = f"Request {request.id}:"
+    if request.kind == "describe":
+        close = [
+            f" {refer(label)} is close to {' and '.join(map(refer, others))}."
+            for label, others in request.contrasts.items()
+        ]
+        parts = [
+            f"a sentence{f' and {n - 1} phrases' if n > 1 else ''} for {refer(label)}"
+            for label, n in request.counts.items()
+        ]
+        return f"{start} describe the labels, {', '.join(parts)}.{''.join(close)} {shape}"
+    lengths = draw_lengths(request)
     wanted = []
     for label, n in request.counts.items():
         others = " or ".join(map(refer, request.contrasts.get(label, ())))
         # Only a hasty reader: the system prompt wants texts that clearly belong to their label.
         contrast = f" that a hasty reader could take for {others}" if others else ""
-        wanted.append(f"{n} for {refer(label)}{contrast}")
+        wanted.append(f"{n} for {refer(label)}{contrast}{lengths.get(label, '')}")
     task = f"write {request.n_texts} new texts"
     if request.kind == "rewrite":
         task = f"rewrite the wrongly taken texts into {request.n_texts} new ones"
     aim = ""
     if request.hard_negatives or request.contrasts:
         aim = " They must show the classifier how the labels that it confuses differ."
-    answer = {names[label]: ["..."] * min(n, 2) for label, n in request.counts.items()}
-    if request.kind == "describe":
-        close = [
-            f"{refer(label)} is close to {' and '.join(map(refer, others))}"
-            for label, others in request.contrasts.items()
-        ]
-        wanted = [
-            f"a sentence and {n - 1} phrases for {refer(c)}" for c, n in request.counts.items()
-        ]
-        closeness = f" {'; '.join(close)}." if close else ""
-        return (
-            f"Request {request.id}: describe the labels, {', '.join(wanted)}.{closeness} Answer as "
-            f"{json.dumps(answer, ensure_ascii=False)}"
-        )
-    # The id makes two requests with the same content two requests, for the LLM and for the cache.
-    return (
-        f"Request {request.id}: {task}, {', '.join(wanted)}."
-        f"{render_length(request)}{_angle(request)}{aim} "
-        f"Answer as {json.dumps(answer, ensure_ascii=False)}"
-    )
+    manner = render_manner(request, is_length_told=bool(lengths))
+    return f"{start} {task}, {', '.join(wanted)}.{manner}{aim} {shape}"
 
 
-def _angle(request: GenerationRequest) -> str:
+def draw_lengths(request: GenerationRequest) -> dict[Label, str]:
+    """Tell the length of each text of a request for new ones, drawn from those of the real texts.
+
+    Empty if they are all alike, or too many texts are wanted. The request's id is the seed, so that
+    a request has the same prompt, and the next one other lengths.
+    """
+    lengths = _lengths(request)
+    if request.kind != "new" or request.n_texts > MAX_LENGTHS or len(set(lengths)) < 2:
+        return {}
+    rng = random.Random(request.id)
+    n = request.n_texts
+    # One of each nth part: a few texts of their own accord might all be short.
+    drawn = [lengths[int((i + rng.random()) * len(lengths) / n)] for i in range(n)]
+    rng.shuffle(drawn)
+    told = {}
+    for label, n_own in request.counts.items():
+        own, drawn = [str(length) for length in drawn[:n_own]], drawn[n_own:]
+        listed = " and ".join(filter(None, [", ".join(own[:-1]), own[-1]])) if own else ""
+        told[label] = f" ({listed} word{'s' * (own != ['1'])})"
+    return told
+
+
+def render_manner(request: GenerationRequest, *, is_length_told: bool) -> str:
+    """Tell how to write: how long, and what to think of."""
+    manner = "" if is_length_told else _render_length(request)
     if request.kind != "new":
-        return ""
-    return f" Think of {_ANGLES[zlib.crc32(request.id.encode()) % len(_ANGLES)]}."
+        return manner
+    if not _shown(request):
+        manner += " No text is there to follow: write as the users of such a classifier would."
+    angles = random.Random(request.id).sample(_ANGLES, N_ANGLES)
+    return f"{manner} Think of {' and of '.join(angles)}."
 
 
-def render_length(request: GenerationRequest) -> str:
+def _render_length(request: GenerationRequest) -> str:
     """Tell the usual lengths: LLMs left to themselves write longer texts than people do."""
-    predictions = (*request.hard_negatives, *request.correct, *request.wrong)
-    texts = {e.text for e in request.examples} | {p.text for p in predictions}
-    lengths = sorted(len(text.split()) for text in texts)
-    if not lengths or lengths[-1] < 2:  # no spaces between words in this script
+    lengths = _lengths(request)
+    if not lengths:
         return ""
     low, high = lengths[len(lengths) // 8], lengths[-1 - len(lengths) // 8]
     return f" Each has {low} to {high} words." if low < high else f" Each has about {high} words."
+
+
+def _lengths(request: GenerationRequest) -> list[int]:
+    """Count the words of the real texts, in ascending order."""
+    lengths = sorted(len(text.split()) for text in _shown(request))
+    # One word each: no spaces between words in this script.
+    return lengths if lengths and lengths[-1] > 1 else []
+
+
+def _shown(request: GenerationRequest) -> set[str]:
+    predictions = (*request.hard_negatives, *request.correct, *request.wrong)
+    return {e.text for e in request.examples} | {p.text for p in predictions}
 
 
 def quote(text: Any) -> str:

@@ -1,0 +1,251 @@
+"""What is free: names, logs, unlabelled texts; and how few labelled texts there may be."""
+
+import random
+
+import numpy as np
+import pytest
+from annotators import Labelling
+from conftest import WORDS, WordTeacher, write_hard, write_text
+from sklearn.base import clone
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from pgkd import Evidence, Logs, PGKDClassifier
+from pgkd.exceptions import InvalidInputError
+
+#: Texts of 12 classes, each of which mentions its class's name in one text of two.
+CLASSES = [
+    f"topic_{word}"
+    for word in [
+        "alder",
+        "birch",
+        "cedar",
+        "elm",
+        "fir",
+        "hazel",
+        "larch",
+        "maple",
+        "oak",
+        "pine",
+        "yew",
+        "ash",
+    ]
+]
+
+
+def write_named(label, i):
+    rng = random.Random(f"{label}{i}")
+    tree = label.split("_")[1]
+    about = tree if rng.random() < 0.7 else f"{tree[:2]}{rng.randrange(40)}"
+    return f"{rng.choice(['my', 'the', 'a'])} {about} {tree[0]}{rng.randrange(40)} x{i}{tree[-1]}"
+
+
+def draw(per_class, first=0):
+    rows = [(write_named(c, i), c) for i in range(first, first + per_class) for c in CLASSES]
+    return [text for text, _ in rows], [label for _, label in rows]
+
+
+TEST = draw(30, first=1000)
+
+
+def free(**params):
+    student = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))
+    return PGKDClassifier(student=student, **{"random_state": 0, **params})
+
+
+@pytest.mark.parametrize("per_class", [1, 2])
+def test_names_lift_a_student_of_few_texts(per_class):
+    X, y = draw(per_class)
+    clf = free(routes=("names",)).fit(X, y)
+    alone = clone(clf.student).fit(X, y).score(*TEST)
+    assert clf.score(*TEST) > alone + (0.15 if per_class == 1 else 0.03)
+    assert clf.history_[1].taken
+    assert clf.comparison_.gain > 0
+    assert {t.source for t in clf.synthetic_} == {"name"}
+    assert {t.cost for t in clf.synthetic_} == {0.0}
+    assert clf.stop_reason_ == "no_teacher"
+    assert "names of the classes" in str(clf.report())
+
+
+@pytest.mark.parametrize("per_class", [1, 2, 4])
+@pytest.mark.parametrize(
+    "codes", [[f"A{i}" for i in range(12)], list(range(12)), [f"k{i}" for i in range(12)]]
+)
+def test_names_that_say_nothing_do_no_harm(per_class, codes):
+    X, y = draw(per_class)
+    code_of = dict(zip(CLASSES, codes))
+    labels = [code_of[label] for label in y]
+    clf = free(routes=("names",)).fit(X, labels)
+    truth = [code_of[label] for label in TEST[1]]
+    alone = clone(clf.student).fit(X, labels).score(TEST[0], truth)
+    assert clf.score(TEST[0], truth) >= alone - 0.01
+
+
+def test_two_classes_that_are_bools():
+    X, y = draw(2)
+    clf = free().fit(X, [label < "topic_f" for label in y])
+    assert clf.classes_.tolist() == [False, True]
+    assert clf.synthetic_ == []  # a bool has no name
+
+
+def test_a_name_that_is_a_text_of_another_class_is_left_out():
+    X, y = draw(2)
+    clf = free(routes=("names",)).fit([*X, "topic oak"], [*y, "topic_elm"])
+    assert ("topic oak", "topic_oak") not in {(t.text, t.label) for t in clf.synthetic_}
+    assert ("topic elm", "topic_elm") in {(t.text, t.label) for t in clf.synthetic_}
+
+
+def test_names_of_any_length_and_none():
+    X, y = draw(3)
+    odd = {
+        CLASSES[0]: "x" * 10_000,
+        CLASSES[1]: "",
+        CLASSES[2]: "topic_elm ",
+        CLASSES[3]: "topic_elm",
+    }
+    labels = [odd.get(label, label) for label in y]
+    clf = free(routes=("names",)).fit(X, labels)
+    assert set(clf.predict(X).tolist()) <= set(labels)
+    assert clf.classes_.tolist() == sorted(set(labels))
+
+
+def test_the_order_of_classes_is_that_of_before():
+    X, y = draw(2)
+    clf = free().fit(X, y)
+    plain = clone(clf.student).fit(X, y)
+    assert clf.classes_.tolist() == plain.classes_.tolist() == clf.student_.classes_.tolist()
+    assert clf.predict_proba(X).shape == (len(X), 12)
+
+
+# None at all
+
+
+@pytest.mark.parametrize(
+    "params",
+    [{"class_names": CLASSES}, {"class_descriptions": {c: f"all about {c[6:]}" for c in CLASSES}}],
+)
+@pytest.mark.parametrize("pool", [None, draw(20, first=300)[0]])
+@pytest.mark.parametrize("empty", [(), ([], [])])
+def test_no_labelled_text_at_all(params, pool, empty):
+    clf = free(**params).fit(*empty, X_unlabeled=pool)
+    assert clf.classes_.tolist() == sorted(CLASSES)
+    assert clf.score(*TEST) > 0.5
+    assert clf.comparison_ is None
+    assert clf.history_[-1].score is None
+    assert "**Nothing vouches for this student**" in str(clf.report())
+
+
+def test_no_labelled_text_and_a_teacher():
+    class Knows(Labelling):
+        def __init__(self):
+            super().__init__(lambda text, shortlist: text.split()[-1].rstrip("0123456789"))
+
+    pool = [write_text(label, i) for i in range(100, 120) for label in WORDS]
+    teacher = Knows()
+    student = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    clf = PGKDClassifier(
+        teacher, student, class_names=list(WORDS), max_cycles=3, samples_per_cycle=12
+    ).fit(X_unlabeled=pool)
+    assert [step.route for step in clf.history_[1:]] == ["names", "describe", "label", "write"]
+    assert all(step.taken for step in clf.history_[1:])
+    assert clf.probe_ is None
+    X = [write_text(label, i) for i in range(20) for label in WORDS]
+    assert clf.score(X, list(WORDS) * 20) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, "must be told the classes"),
+        ({"class_names": ["one"]}, "must be told the classes"),
+        ({"class_names": ["card", "17"]}, "nothing is known of 1 of the 2 classes, e.g. '17'"),
+        ({"class_names": ["card_late", "cardLate"]}, "nothing is known of 2 of the 2 classes"),
+        ({"class_names": [1, 2]}, "nothing is known of 2 of the 2 classes"),
+    ],
+)
+def test_classes_of_which_nothing_is_known(params, message):
+    with pytest.raises(InvalidInputError, match=message):
+        free(**params).fit()
+
+
+def test_texts_without_labels_are_no_labelled_texts():
+    with pytest.raises(InvalidInputError, match="y to be passed.*`X_unlabeled`"):
+        free(class_names=CLASSES).fit(draw(2)[0])
+
+
+# Few
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_fewer_texts_than_folds(n):
+    X = [write_text(label, i) for i in range(2) for label in WORDS][:n]
+    y = (list(WORDS) * 2)[:n]
+    clf = free().fit(X, y, X_unlabeled=[write_text("pin", i) for i in range(50, 60)])
+    assert set(clf.predict(X).tolist()) <= set(y)
+
+
+def test_copies_of_one_text_decide_nothing():
+    clf = free().fit(["my card"] * 6, ["card", "pin"] * 3)
+    assert clf.comparison_ is None
+    assert clf.predict(["card"]).shape == (1,)
+
+
+@pytest.mark.parametrize("per_class", [1, 2])
+def test_a_teacher_with_one_text_a_class(per_class):
+    X = [write_hard(label, i) for i in range(per_class) for label in WORDS]
+    student = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    clf = PGKDClassifier(
+        WordTeacher(write=write_hard), student, max_cycles=2, samples_per_cycle=30, random_state=0
+    ).fit(X, list(WORDS) * per_class)
+    assert clf.n_cycles_ == 2
+    assert clf.predict_proba(X).shape == (len(X), 3)
+
+
+# Logs
+
+
+def test_logs_are_trusted_as_far_as_the_labelled_texts_say():
+    X, y = draw(3)
+    texts, labels = draw(20, first=400)
+    good = free(routes=()).fit(X, y, logs=Logs(tuple(texts), tuple(labels)))
+    assert good.history_[1].route == "logs"
+    assert good.history_[1].taken
+    assert good.score(*TEST) > clone(good.student).fit(X, y).score(*TEST) + 0.1
+    assert {t.source for t in good.synthetic_} == {"log"}
+    wrong = tuple(CLASSES[CLASSES.index(label) - 1] for label in labels)
+    bad = free(routes=()).fit(X, y, logs=Logs(tuple(texts), wrong))
+    assert not bad.history_[1].taken
+    assert bad.score(*TEST) == clone(bad.student).fit(X, y).score(*TEST)
+
+
+def test_logs_with_labels_that_are_no_class():
+    X, y = draw(3)
+    logs = Logs(("a text on oak trees", "a bird"), ("topic_oak", "birds"))
+    with pytest.warns(UserWarning, match="1 of 2 texts of the logs have labels that are no class"):
+        clf = free(routes=()).fit(X, y, logs=logs)
+    assert {t.label: t.reason for t in clf.synthetic_}["birds"] == "unknown label"
+    assert "birds" not in clf.classes_
+
+
+def test_logs_alone():
+    texts, labels = draw(10, first=400)
+    clf = free().fit(logs=Logs(tuple(texts), tuple(labels)))
+    assert clf.classes_.tolist() == sorted(CLASSES)
+    assert clf.score(*TEST) > 0.6
+    with pytest.raises(InvalidInputError, match="what `pgkd.read_logs` returns"):
+        free().fit(logs=[("a", "b")])
+
+
+def test_same_seed_same_student():
+    X, y = draw(2)
+    pool = draw(20, first=300)[0]
+    first, second = (free().fit(X, y, X_unlabeled=pool) for _ in range(2))
+    assert first.synthetic_ == second.synthetic_
+    np.testing.assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+
+
+def test_a_weight_is_chosen_for_each_route():
+    X, y = draw(2)
+    clf = free(evidence=Evidence(synthetic_weight=0.5)).fit(X, y)
+    assert {t.weight for t in clf.synthetic_ if t.verdict == "accepted"} == {0.5}
