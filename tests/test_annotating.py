@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
+from pgkd import annotating
 from pgkd.annotating import make_requests, read_labels
 from pgkd.buying import Buyer
 from pgkd.exceptions import AnnotatorError, TeacherError
@@ -59,35 +61,103 @@ def test_a_text_is_no_example_of_itself():
             assert not shown & set(map(fold_text, request.texts))
 
 
-def test_examples_are_the_nearest_ones():
-    state = replace(
-        STATE,
-        examples=tuple(
-            Example(text, label)
-            for text, label in (("my card is late", "a"), ("a loan", "a"), ("rates of euros", "b"))
-        ),
+NEAR = replace(
+    STATE,
+    examples=tuple(
+        Example(text, label)
+        for text, label in (
+            ("a loan", "a"),
+            ("my card is late", "a"),
+            ("My card is late!", "a"),
+            ("is my card late?", "a"),
+            ("my card was late", "a"),
+            ("other words", "b"),
+            ("rates of cards", "b"),
+        )
+    ),
+)
+
+
+def shown(texts, state=NEAR, **params):
+    """The examples of each request for texts that are a or b."""
+    params = {"prefix": "v", "n_candidates": 2} | params
+    probabilities = np.tile([0.5, 0.4, 0.1, 0.0], (len(texts), 1))
+    requests = make_requests(state, texts, probabilities, np.random.default_rng(0), **params)
+    return [[e.text for e in request.examples] for request in requests]
+
+
+def test_examples_are_the_nearest_ones_of_each_class():
+    """Neither the text itself, however it is written, nor a text twice."""
+    assert shown(["Is my card late"]) == [
+        ["my card is late", "my card was late", "rates of cards", "other words"]
+    ]
+    assert shown(["Is my card late"], n_examples=1) == [["my card is late", "rates of cards"]]
+    assert shown(["loans"], n_examples=1) == [["a loan", "rates of cards"]]
+    assert shown(["x"], replace(STATE, examples=NEAR.examples[-2:])) == [
+        ["other words", "rates of cards"]
+    ]
+
+
+@pytest.mark.parametrize("wrap", [np.array, csr_matrix])
+def test_what_is_near_can_be_told(wrap):
+    def embed(texts):
+        """Texts are as near as their lengths."""
+        angles = [len(text) / 20 for text in texts]
+        return wrap([[np.cos(a), np.sin(a)] for a in angles])
+
+    assert shown(["123456"], n_examples=1, embed=embed) == [["a loan", "other words"]]
+    assert shown(["1" * 14], n_examples=1, embed=embed) == [["my card is late", "rates of cards"]]
+
+
+def test_several_texts_have_the_nearest_examples_of_each():
+    [examples] = shown(["card late", "loan"], n_examples=1, texts_per_request=2)
+    assert sorted(examples) == ["a loan", "my card is late", "rates of cards"]
+
+
+@pytest.mark.parametrize("texts_per_request", [1, 3])
+def test_blocks_change_nothing(monkeypatch, texts_per_request):
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("abcd "), 12)) for _ in range(23)]
+    probabilities = rng.random((23, 4))
+    whole = make(texts, probabilities, texts_per_request=texts_per_request)
+    monkeypatch.setattr(annotating, "CELLS", 5 * len(EXAMPLES))
+    compared = []
+    compare = annotating._Retriever.compare
+    monkeypatch.setattr(
+        annotating._Retriever,
+        "compare",
+        lambda self, block: compared.append(len(block)) or compare(self, block),
     )
+    assert make(texts, probabilities, texts_per_request=texts_per_request) == whole
+    assert max(compared) <= 5
+    assert sum(compared) == 23
+    monkeypatch.setattr(annotating, "CELLS", 1)
+    assert make(texts, probabilities, texts_per_request=texts_per_request) == whole
+
+
+def test_single_texts_are_asked_about_in_their_order():
+    """The first ones are all that is asked where a budget ends: the caller has put them first."""
+    rng = np.random.default_rng(0)
+    texts = [f"text {i}" for i in range(30)]
+    requests = make(texts, rng.random((30, 4)))
+    assert [r.texts for r in requests] == [(text,) for text in texts]
+    assert [r.id for r in requests] == [f"2-v{i}" for i in range(1, 31)]
+
+
+def test_sets_have_examples_of_each_label():
+    examples = (Example("card and rate", ("a", "b")), Example("a pin", ("b",)), Example("x", ()))
+    state = replace(NEAR, examples=examples, multilabel=True)
+    assert shown(["the card"], state, n_examples=1) == [["card and rate"]]
+    assert shown(["the pin"], state, n_examples=1) == [["card and rate", "a pin"]]
     [request] = make_requests(
         state,
-        ["is my card late"],
-        np.array([[0.5, 0.4, 0.1, 0.0]]),
+        ["the card"],
+        np.array([[0.9, 0.1, 0.2, 0.3]]),
         np.random.default_rng(0),
-        prefix="v",
+        prefix="a",
         n_candidates=2,
-        n_examples=1,
     )
-    assert [e.text for e in request.examples] == ["my card is late", "rates of euros"]
-    backwards = make_requests(
-        state,
-        ["is my card late"],
-        np.array([[0.5, 0.4, 0.1, 0.0]]),
-        np.random.default_rng(0),
-        prefix="v",
-        n_candidates=1,
-        n_examples=1,
-        embed=lambda texts: np.array([[float(len(text))] for text in texts]) * -1,
-    )
-    assert [e.text for e in backwards[0].examples] == ["my card is late"]
+    assert (request.multilabel, request.may_be_empty) == (True, True)
 
 
 def test_no_examples():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, get_scorer, log_loss
 
-from pgkd.evaluation import GateScorer, make_predictions, make_report
+from pgkd.evaluation import TextScorer, make_predictions, make_report
 from pgkd.exceptions import InvalidInputError
 
 CLASSES = np.array(["a", "b", "c"])
@@ -39,7 +39,7 @@ def test_predictions():
     ],
 )
 def test_scoring(scoring, expected):
-    assert GateScorer(scoring, CLASSES, list("vwxyz"), Y).score(P) == pytest.approx(expected)
+    assert TextScorer(scoring, CLASSES, list("vwxyz"), Y).score(P) == pytest.approx(expected)
 
 
 def test_standard_error_is_that_of_a_paired_difference():
@@ -48,7 +48,7 @@ def test_standard_error_is_that_of_a_paired_difference():
     a = rng.dirichlet(np.ones(3), size=400)
     b = a.copy()
     b[:40] = rng.dirichlet(np.ones(3), size=40)
-    scorer = GateScorer("neg_log_loss", CLASSES, [str(i) for i in range(400)], y)
+    scorer = TextScorer("neg_log_loss", CLASSES, [str(i) for i in range(400)], y)
     rows = np.arange(400), np.searchsorted(CLASSES, y)
     expected = np.std(np.log(a[rows]) - np.log(b[rows])) / np.sqrt(400)
     assert scorer.standard_error(a, b, rng, 500) == pytest.approx(expected, rel=0.15)
@@ -64,7 +64,7 @@ def test_standard_error_of_scorers_that_want_every_class(scoring):
     rng = np.random.RandomState(0)
     y = np.array(["a"] * 10 + ["b"] * 9 + ["c"])
     a, b = rng.dirichlet(np.ones(3), size=(2, 20))
-    scorer = GateScorer(scoring, CLASSES, [str(i) for i in range(20)], y)
+    scorer = TextScorer(scoring, CLASSES, [str(i) for i in range(20)], y)
     assert np.isfinite(scorer.score(a))
     assert 0 < scorer.standard_error(a, b, rng, 50) < 10
 
@@ -75,7 +75,7 @@ def test_the_mean_s_standard_error_is_the_bootstrap_s():
     a, b = rng.dirichlet(np.ones(3), size=(2, 300))
     texts = [str(i) for i in range(300)]
     mean, bootstrap = (
-        GateScorer(scoring, CLASSES, texts, y) for scoring in ("accuracy", get_scorer("accuracy"))
+        TextScorer(scoring, CLASSES, texts, y) for scoring in ("accuracy", get_scorer("accuracy"))
     )
     assert mean.standard_error(a, b, rng) == pytest.approx(
         bootstrap.standard_error(a, b, rng, 400), rel=0.15
@@ -84,14 +84,16 @@ def test_the_mean_s_standard_error_is_the_bootstrap_s():
 
 def test_a_scorer_that_the_gate_is_too_small_for():
     P = np.full((3, 3), 1 / 3)
-    scorer = GateScorer("roc_auc_ovr", CLASSES, list("xyz"), np.array(["a", "b", "b"]))
-    with pytest.raises(InvalidInputError, match="scoring='roc_auc_ovr' .* on the gate"):
+    scorer = TextScorer("roc_auc_ovr", CLASSES, list("xyz"), np.array(["a", "b", "b"]))
+    with pytest.raises(
+        InvalidInputError, match="scoring='roc_auc_ovr' .* on the .* labelled texts that decide"
+    ):
         scorer.score(P)
 
 
 def test_a_single_text_proves_nothing():
     for scoring in ("accuracy", "f1_macro"):
-        scorer = GateScorer(scoring, CLASSES, ["x"], np.array(["a"]))
+        scorer = TextScorer(scoring, CLASSES, ["x"], np.array(["a"]))
         a, b = np.array([[0.9, 0.1, 0.0]]), np.array([[0.1, 0.9, 0.0]])
         assert scorer.standard_error(a, b, np.random.RandomState(0)) == np.inf
 
@@ -105,7 +107,7 @@ def test_a_scorer_that_fails_on_resamples_tells_nothing():
             raise ZeroDivisionError
         return 1.0
 
-    gate = GateScorer(scorer, CLASSES, list("vwxyz"), Y)
+    gate = TextScorer(scorer, CLASSES, list("vwxyz"), Y)
     assert gate.score(P) == 1.0
     assert gate.standard_error(P, P[::-1], np.random.RandomState(0), 20) == np.inf
     assert len(calls) > 20
@@ -116,7 +118,7 @@ def test_the_counted_standard_error_is_that_of_sklearn_s_macro_f1():
     y = rng.choice(CLASSES[:2], size=12)  # resamples lack classes, and predictions have others
     a, b = rng.dirichlet(np.ones(3), size=(2, 12))
     counted, bootstrap = (
-        GateScorer(scoring, CLASSES, list("abcdefghijkl"), y)
+        TextScorer(scoring, CLASSES, list("abcdefghijkl"), y)
         for scoring in ("f1_macro", get_scorer("f1_macro"))
     )
     assert counted.standard_error(a, b, np.random.RandomState(1)) == pytest.approx(

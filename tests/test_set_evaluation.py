@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, get_scorer, hamming_loss, log_loss, make_scorer
 
-from pgkd.evaluation import make_gate_scorer, make_predictions, make_report
+from pgkd.evaluation import make_predictions, make_report, make_scorer_of_texts
 from pgkd.exceptions import InvalidInputError
 from pgkd.label_sets import to_array, to_sets
 from pgkd.set_evaluation import SetScorer
@@ -59,18 +59,18 @@ def test_predictions_say_how_sure_the_mistake_is():
 )
 def test_scoring_is_sklearn_s(scoring):
     score = get_scorer(scoring)._score_func(TRUE, GIVEN, **get_scorer(scoring)._kwargs)
-    assert make_gate_scorer(scoring, CLASSES, list("vwxyz"), Y).score(P) == pytest.approx(score)
+    assert make_scorer_of_texts(scoring, CLASSES, list("vwxyz"), Y).score(P) == pytest.approx(score)
 
 
 def test_log_loss_and_ranking_scores():
     a, _, true, y, classes = draw()
     texts = list(map(str, range(200)))
     report = make_report(y, a, classes)
-    scorer = make_gate_scorer("neg_log_loss", classes, texts, y)
+    scorer = make_scorer_of_texts("neg_log_loss", classes, texts, y)
     assert scorer.score(a) == pytest.approx(-report.log_loss)
-    roc = make_gate_scorer("roc_auc", classes, texts, y)
+    roc = make_scorer_of_texts("roc_auc", classes, texts, y)
     assert roc.score(a) == pytest.approx(get_scorer("roc_auc")._score_func(true, a))
-    two = make_gate_scorer(
+    two = make_scorer_of_texts(
         "roc_auc", classes[:2], texts, to_array(to_sets(true[:, :2], classes[:2]), 0)
     )
     assert two.score(a[:, :2]) == pytest.approx(
@@ -83,10 +83,10 @@ def test_a_callable_gets_indicator_matrices():
         assert (y == TRUE).all()
         return -hamming_loss(y, estimator.predict(X))
 
-    gate = make_gate_scorer(scorer, CLASSES, list("vwxyz"), Y)
+    gate = make_scorer_of_texts(scorer, CLASSES, list("vwxyz"), Y)
     assert gate.score(P) == pytest.approx(-3 / 15)
     with pytest.raises(InvalidInputError, match="scoring='f1' cannot be computed.*multilabel"):
-        make_gate_scorer("f1", CLASSES, list("vwxyz"), Y).score(P)
+        make_scorer_of_texts("f1", CLASSES, list("vwxyz"), Y).score(P)
 
 
 @pytest.mark.parametrize("scoring", ["accuracy", "f1_samples", "f1_macro", "f1_micro"])

@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
 from pgkd.cascade_report import Estimate
-from pgkd.evaluation import GateScorer
+from pgkd.evaluation import TextScorer
 from pgkd.learning import LabelledTexts
 from pgkd.records import FloatArray, LabelArray
 from pgkd.splitting import Indices, make_folds
@@ -133,7 +133,7 @@ def calibrate(
     for rest, fold in make_folds(judges.texts, judges.y, N_FOLDS, seed):
         temperature = fit_temperature(probabilities[rest], codes[rest])
         after[fold] = apply_temperature(probabilities[fold], temperature)
-    scorer = GateScorer("neg_log_loss", classes, judges.texts, judges.y)
+    scorer = TextScorer("neg_log_loss", classes, judges.texts, judges.y)
     rng = np.random.RandomState(seed)
     before_score, after_score = scorer.score(probabilities), scorer.score(after)
     error = scorer.standard_error(probabilities, after, rng)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pgkd.calibration import apply_temperature, fit_temperature
-from pgkd.evaluation import GateScorer, make_gate_scorer, make_report
+from pgkd.evaluation import TextScorer, make_report, make_scorer_of_texts
 from pgkd.exceptions import InvalidInputError
 from pgkd.label_sets import decide, indicate
 from pgkd.learning import LabelledTexts, Learner
@@ -43,7 +43,7 @@ class Decider:
         self.splits = splits
         self.scoring = scoring
         self.seed = seed
-        self._scorers: dict[tuple[int, ...], GateScorer] = {}
+        self._scorers: dict[tuple[int, ...], TextScorer] = {}
 
     def predict(self, candidate: TrainingSet, numbers: Sequence[int]) -> FloatArray:
         """Return probabilities of the judges of some splits, in the order of `rows`."""
@@ -182,12 +182,12 @@ class Decider:
         found: FloatArray = is_right.astype(float)
         return found
 
-    def _scorer(self, numbers: Sequence[int]) -> GateScorer:
+    def _scorer(self, numbers: Sequence[int]) -> TextScorer:
         key = tuple(numbers)
         if key not in self._scorers:
             rows = self.rows(numbers)
             texts = [self.labelled.texts[i] for i in rows]
-            self._scorers[key] = make_gate_scorer(
+            self._scorers[key] = make_scorer_of_texts(
                 self.scoring, self.learner.classes, texts, self.labelled.y[rows]
             )
         return self._scorers[key]

@@ -1,4 +1,4 @@
-"""Validation report, hard negatives' raw material, and the paired comparison of the gate."""
+"""Validation report, hard negatives' raw material, and the score of labelled texts."""
 
 from __future__ import annotations
 
@@ -30,8 +30,6 @@ from pgkd.records import (
 
 #: One text more that is right is a gain of exactly one standard error: rounding must not decide.
 ROUNDING = 1e-12
-#: Standard errors by which a student must be worse to be given up: a one-sided test at 5 %.
-Z_WORSE = 1.64
 #: Scores of a student from its probabilities: ``score(y, probabilities, rows)``, greater is better.
 Scorer = Callable[[Any, Any, Any], float]
 
@@ -87,14 +85,14 @@ def make_predictions(
     return tuple(map(Prediction, texts, y.tolist(), predicted, confidence))
 
 
-class _GateText(str):
-    """A text that knows its row among the gate texts."""
+class _JudgedText(str):
+    """A text that knows its row among the texts."""
 
     row: int
 
 
 class KnownStudent(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A student whose probabilities of the gate texts are known: any scorer takes it."""
+    """A student whose probabilities of the texts are known: any scorer takes it."""
 
     def __init__(self, classes: LabelArray, probabilities: FloatArray) -> None:
         self.classes_ = classes
@@ -112,16 +110,16 @@ class KnownStudent(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return True
 
 
-class GateScorer:
-    """Score students on the gate texts, and compare two of them in pairs.
+class TextScorer:
+    """Score students on the texts, and compare two of them in pairs.
 
     Parameters
     ----------
     scoring : str or callable
         A scikit-learn scorer name, or ``scorer(estimator, X, y)``.
     classes : array of shape (n_classes,)
-    texts : sequence of str, of length n_gate_texts
-    y : array of shape (n_gate_texts,)
+    texts : sequence of str, of length n_texts
+    y : array of shape (n_texts,)
         True labels.
 
     Attributes
@@ -146,7 +144,7 @@ class GateScorer:
         self._scoring = scoring
         self.name = str(getattr(scoring, "__name__", scoring))
         self._classes = classes
-        self._texts = [_GateText(text) for text in texts]
+        self._texts = [_JudgedText(text) for text in texts]
         for row, text in enumerate(self._texts):
             text.row = row
         self._y = y
@@ -168,12 +166,12 @@ class GateScorer:
         return KnownStudent(self._classes, probabilities)
 
     def score(self, probabilities: FloatArray) -> float:
-        """Score `probabilities` (n_gate_texts, n_classes), greater is better.
+        """Score `probabilities` (n_texts, n_classes), greater is better.
 
         Raises
         ------
         InvalidInputError
-            If the scorer cannot be computed on the gate, which may lack texts of some classes.
+            If the scorer cannot be computed on the texts, which may lack some classes.
         """
         try:
             if self._scoring in self.means:  # as scikit-learn's, and many times as fast
@@ -182,15 +180,15 @@ class GateScorer:
                 score = self._score(probabilities, np.arange(len(self._y)))
         except Exception as error:  # a stranger's scorer may raise anything
             raise InvalidInputError(
-                f"scoring={self._scoring!r} cannot be computed on the gate, "
-                f"{len(self._y)} texts of {len(self._find_one_of_each())} of the "
-                f"{len(self._classes)} classes: {error} Raise `validation_fraction`, pass "
-                "`X_val`, or choose another scorer."
+                f"scoring={self._scoring!r} cannot be computed on the {len(self._y)} labelled "
+                f"texts that decide, of {len(self._find_one_of_each())} of the "
+                f"{len(self._classes)} classes: {error} Label more texts, or choose another "
+                "scorer."
             ) from error
         if not np.isfinite(score):
             raise InvalidInputError(
-                f"scoring={self._scoring!r} is {score} on the gate of {len(self._y)} texts: raise "
-                "`validation_fraction`, pass `X_val`, or choose another scorer."
+                f"scoring={self._scoring!r} is {score} on the {len(self._y)} labelled texts that "
+                "decide: label more texts, or choose another scorer."
             )
         return score
 
@@ -250,12 +248,12 @@ class GateScorer:
         return _log_likelihood(codes, probabilities)
 
     def _find_one_of_each(self) -> Any:
-        """Return the row of a text of every class that the gate has."""
+        """Return the row of a text of every class that there is."""
         return np.unique(self._y, return_index=True)[1]
 
     def _difference(self, a: FloatArray, b: FloatArray, rows: Any) -> float:
         """Score the difference on a resample; not finite if that cannot be done."""
-        # Some scorers want a text of every class that the gate has.
+        # Some scorers want a text of every class that there is.
         filled = np.append(rows, self._find_one_of_each())
         for chosen in (rows, filled):
             with contextlib.suppress(Exception):  # a stranger's scorer may raise anything
@@ -265,12 +263,12 @@ class GateScorer:
         return float("nan")
 
 
-def make_gate_scorer(
+def make_scorer_of_texts(
     scoring: Any, classes: LabelArray, texts: Sequence[str], y: LabelArray
-) -> GateScorer:
+) -> TextScorer:
     """Make the scorer for labels of this kind, one or several a text."""
     if has_sets(y):
         from pgkd.set_evaluation import SetScorer
 
         return SetScorer(scoring, classes, texts, y)
-    return GateScorer(scoring, classes, texts, y)
+    return TextScorer(scoring, classes, texts, y)

@@ -229,7 +229,7 @@ class State:
     pool_probabilities : array of shape (len(pool), n_classes)
         The student's. Only for a sampler with ``needs_pool = True``.
     scoring : str or None
-        The name of the gate score, which says what the texts are wanted for; ``None`` for a
+        The name of the score, which says what the texts are wanted for; ``None`` for a
         callable.
     batches : tuple of Batch
         What was bought in earlier cycles.

@@ -1,4 +1,4 @@
-"""Texts with several labels: the report, the gate's scores, the decision thresholds."""
+"""Texts with several labels: the report, the scores, the decision thresholds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import get_scorer, precision_recall_fscore_support
 
-from pgkd.evaluation import GateScorer, KnownStudent
+from pgkd.evaluation import KnownStudent, TextScorer
 from pgkd.label_sets import THRESHOLD, decide, indicate, to_sets
 from pgkd.records import ClassScore, FloatArray, LabelArray, Prediction, StudentReport
 
@@ -84,8 +84,8 @@ class _KnownSets(KnownStudent):
         return decide(self.predict_proba(X))
 
 
-class SetScorer(GateScorer):
-    """A `GateScorer` for texts with several labels.
+class SetScorer(TextScorer):
+    """A `TextScorer` for texts with several labels.
 
     ``"neg_log_loss"`` is the sum over the labels, ``"accuracy"`` wants the whole set to be right.
     Decisions are those at 0.5.

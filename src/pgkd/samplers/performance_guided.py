@@ -39,7 +39,7 @@ class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
     quota : str, default="auto"
         How the texts are shared out among the classes:
 
-        - ``"auto"``: by what a text is expected to add to the gate score: how frequent the class is
+        - ``"auto"``: by what a text is expected to add to the score: how frequent the class is
           (less so where `scoring` is a macro average), times what is wrong in it out of fold, times
           a falling power of the texts it has, times the share of its texts that could be learnt.
           A quarter of the texts is shared out evenly all the same: where a class is perfect out of

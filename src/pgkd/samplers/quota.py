@@ -29,7 +29,7 @@ MIN_WEAKNESS = 0.05
 
 
 def by_expected_gain(state: State, feedback: Feedback) -> FloatArray:
-    """Weigh each class by what a text of it is expected to add to the gate score.
+    """Weigh each class by what a text of it is expected to add to the score.
 
     The product of what a class counts in `State.scoring`, of how much is still wrong in it, of how
     fast that falls with another text, and of the share of texts that the teacher delivers.

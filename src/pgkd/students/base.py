@@ -47,8 +47,8 @@ def check_takes_weights(student: Any) -> None:
     """
     if weight_parameter(student) is None:
         raise InvalidInputError(
-            "The student takes no `sample_weight` in `fit`, but `sample_weight` was given, "
-            '`synthetic_weight` is not 1 or `verification` is "weight". Got '
+            "The student takes no `sample_weight` in `fit`, but `sample_weight` was given, or "
+            "`synthetic_weight` is not 1. Got "
             f"{student!r}: use a student that takes weights, or leave these out."
         )
 

@@ -50,7 +50,7 @@ class TransformerStudent(TextClassifier):
     n_epochs : int, default=20
         Passes over the training texts, at most.
     n_epochs_partial : int, default=5
-        Passes over the texts of a `partial_fit`, which `PGKDClassifier` calls with `warm_start`.
+        Passes over the texts of a `partial_fit`.
     learning_rate : float, default=1e-4
         Peak of the rate, which then falls linearly to 0. Meant for BERT's size; a small model such
         as MiniLM learns better with 5e-4.
