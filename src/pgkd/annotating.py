@@ -42,7 +42,7 @@ def make_requests(
     n_candidates: int,
     n_examples: int = N_EXAMPLES,
     texts_per_request: int = TEXTS_PER_REQUEST,
-    embed: Embed = vectorize,
+    embed: Embed | None = None,
 ) -> list[AnnotationRequest]:
     """Ask for the label of each text, among the classes that the student finds likeliest.
 
@@ -64,8 +64,9 @@ def make_requests(
     texts_per_request : int, default=1
         The requests are in the order of their texts if it is 1; else texts with the same likeliest
         class are together.
-    embed : callable, default=`pgkd.curation.vectorize`
-        Maps texts to rows of length 1, sparse or dense; their products say what is near.
+    embed : callable, default=None
+        Maps texts to rows of length 1, sparse or dense; their products say what is near. ``None``:
+        the state's or, if it has none, character trigrams.
 
     Returns
     -------
@@ -91,6 +92,7 @@ def make_requests(
         # Texts with the same likeliest class share a request, and so its examples.
         group = rng.permutation(len(state.classes))[probabilities.argmax(axis=1)]
         order = np.argsort(group, kind="stable")
+    embed = embed or state.embed or vectorize
     retriever = _Retriever(state.examples if n_examples else (), embed)
     # Whole requests, at least one.
     size = max(CELLS // max(len(retriever.examples), 1) // texts_per_request, 1) * texts_per_request

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pgkd.buying import Buyer
-from pgkd.calibration import apply_temperature, fit_temperature
+from pgkd.calibration import fit_temperature
 from pgkd.curation import Curator, count_reasons, enter, enter_refused
 from pgkd.deciding import Decider
 from pgkd.diversity import measure_diversity
@@ -23,7 +23,8 @@ from pgkd.label_sets import count_classes
 from pgkd.learning import LabelledTexts, Learner
 from pgkd.logs import Logs
 from pgkd.naming import write_names
-from pgkd.probe import DEFAULT_WEIGHT, Opinion, draft_probe, evaluate_probe, fuse, read_opinions
+from pgkd.opinions import TINY, read_opinions, soften
+from pgkd.probe import DEFAULT_WEIGHT, draft_probe, evaluate_probe
 from pgkd.protocols import Sampler
 from pgkd.ranks import check_shared
 from pgkd.records import (
@@ -55,8 +56,6 @@ from pgkd.training_set import Part, Result, TrainingSet, make_splits, spread, to
 
 #: Weights of a route's texts that are tried, against 1 for a labelled text.
 FACTORS = (1.0, 0.3, 0.1)
-#: A label of a text of the pool that is less probable is not learnt.
-MIN_PROBABILITY = 0.1
 #: Why texts are not learnt.
 NO_GAIN, RELABELLED = "no gain out of fold", "labelled anew"
 #: Reasons to stop in the middle of a step.
@@ -181,6 +180,7 @@ class Distillation:
             pool=tuple(self.curator.screen(task.pool)),
             scoring=scoring if isinstance(scoring, str) else None,
             multilabel=task.multilabel,
+            embed=getattr(scout, "embed", None),
             folds=self._number_folds(is_shown),
         )
         self.baseline = TrainingSet()
@@ -435,37 +435,24 @@ class Distillation:
         weight = DEFAULT_WEIGHT if self.probe is None else self.probe.weight
         temperature = 1.0
         if self.splits.shown:
-            own = np.clip(self._predict_shown(), 1e-12, 1)
+            own = np.clip(self._predict_shown(), TINY, 1)
             codes = np.searchsorted(self.classes, self.labelled.y[self._shown_rows()])
             temperature = fit_temperature(own, codes)
-        students = [self._fit_current(), *self.decider.students(self.current)]
         fused = [
-            self._soften(accepted, opinions, student, weight, temperature) for student in students
+            soften(
+                accepted,
+                opinions,
+                self.learner.predict(student, [text.text for text in accepted]),
+                self.state.classes,
+                weight=weight,
+                temperature=temperature,
+                takes_weights=self.learner.takes_weights,
+            )
+            for student in (self._fit_current(), *self.decider.students(self.current))
         ]
         rejected = [text for text in judged if text.verdict != "accepted"]
         by_split = tuple(tuple(map(to_example, texts)) for texts in fused[1:])
         return [*fused[0], *rejected], Part(tuple(fused[0]), by_split)
-
-    def _soften(
-        self,
-        texts: Sequence[SyntheticText],
-        opinions: Mapping[str, Opinion],
-        student: Any,
-        weight: float,
-        temperature: float,
-    ) -> list[SyntheticText]:
-        probabilities = self.learner.predict(student, [text.text for text in texts])
-        probabilities = apply_temperature(np.clip(probabilities, 1e-12, 1), temperature)
-        soft = []
-        for text, own in zip(texts, probabilities):
-            both = fuse(opinions[text.text], own, self.state.classes, weight)
-            codes = np.flatnonzero(both >= MIN_PROBABILITY).tolist()
-            if not self.learner.takes_weights or not codes:
-                codes = [int(both.argmax())]
-            for code in codes:
-                w = float(both[code]) if self.learner.takes_weights else 1.0
-                soft.append(replace(text, label=self.state.classes[code], weight=w))
-        return soft
 
     # Deciding
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from pgkd.annotating import make_requests, read_labels
+from pgkd.annotating import make_requests
 from pgkd.buying import Buyer
 from pgkd.calibration import apply_temperature, fit_temperature
 from pgkd.label_sets import indicate
 from pgkd.learning import LabelledTexts
+from pgkd.opinions import TINY, Opinion, fuse, read_opinions
 from pgkd.records import AnnotationRequest, FloatArray, Generation, Label, Probe, State
 
 #: Share of `max_cost` that it may take.
@@ -23,8 +24,6 @@ MIN_TEXTS = 5
 N_CANDIDATES = 5
 #: Weights of the teacher's opinion that are tried; the one that is assumed where nothing is known.
 WEIGHTS, DEFAULT_WEIGHT = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0), 0.5
-#: How sure a teacher is taken to be of a label that comes without a probability.
-SURE = 0.9
 
 
 def choose_least_sure(probabilities: FloatArray, n: int, *, multilabel: bool = False) -> Any:
@@ -100,8 +99,8 @@ def evaluate_probe(
     is_right = np.array([o.label == label for o, label in zip(opinions, truth)])
     student = own.argmax(axis=1) == codes
     all_codes = np.searchsorted(np.array(state.classes), labelled.y)
-    temperature = fit_temperature(np.clip(probabilities, 1e-12, 1), all_codes)
-    calibrated = apply_temperature(np.clip(own, 1e-12, 1), temperature)
+    temperature = fit_temperature(np.clip(probabilities, TINY, 1), all_codes)
+    calibrated = apply_temperature(np.clip(own, TINY, 1), temperature)
     weight = _fit_weight(opinions, calibrated, codes, state.classes)
     fused = [
         fuse(o, p, state.classes, weight).argmax() == code
@@ -120,79 +119,6 @@ def evaluate_probe(
     )
 
 
-class Opinion:
-    """What the teacher says of one text.
-
-    Attributes
-    ----------
-    label : label or None
-        ``None``: none of the shortlist fits.
-    shortlist : tuple of labels
-    probabilities : mapping of label to float
-        Of the shortlist; where the teacher gives none, as if it were fairly sure of its label.
-    is_probability : bool
-        Whether it gave some.
-    """
-
-    def __init__(
-        self, label: Label | None, shortlist: Sequence[Label], given: Mapping[Label, float]
-    ) -> None:
-        self.label = label
-        self.shortlist = tuple(shortlist)
-        self.is_probability = bool(given)
-        if given:  # they say more than the letter, "none of these" among them
-            self.probabilities = dict(given)
-            self.label = max(given, key=lambda option: given[option])
-        elif label is None or isinstance(label, tuple):
-            self.probabilities = dict.fromkeys(self.shortlist, 1 / len(self.shortlist))
-        else:
-            rest = (1 - SURE) / max(len(self.shortlist) - 1, 1)
-            self.probabilities = {c: SURE if c == label else rest for c in self.shortlist}
-
-
-def read_opinions(generations: Sequence[Generation], state: State) -> dict[str, Opinion]:
-    """Read what the teacher says of each text."""
-    labels = read_labels(generations)
-    opinions = {}
-    for generation in generations:
-        request = generation.request
-        if not isinstance(request, AnnotationRequest):
-            continue
-        for text, shortlist in zip(request.texts, request.shortlists):
-            if text in labels:
-                given = generation.probabilities.get(text, {})
-                opinions[text] = Opinion(labels[text], shortlist, given)
-    return opinions
-
-
-def fuse(
-    opinion: Opinion, student: FloatArray, classes: Sequence[Label], weight: float
-) -> FloatArray:
-    """Fuse both opinions of a text: the student's probabilities times a power of the teacher's.
-
-    Parameters
-    ----------
-    opinion : Opinion
-    student : array of shape (n_classes,)
-        Calibrated.
-    classes : sequence of labels
-    weight : float
-        The power.
-
-    Returns
-    -------
-    probabilities : array of shape (n_classes,)
-        A class that was not on the shortlist is as improbable to the teacher as the least of it.
-    """
-    given = opinion.probabilities
-    floor = max(min(given.values()), 1e-6)
-    teacher = np.array([max(given.get(label, floor), 1e-6) for label in classes])
-    logs = np.log(np.clip(student, 1e-12, 1)) + weight * np.log(teacher)
-    powers = np.exp(logs - logs.max())
-    probabilities: FloatArray = powers / powers.sum()
-    return probabilities
-
-
 def _fit_weight(
     opinions: Sequence[Opinion], student: FloatArray, codes: Any, classes: Sequence[Label]
 ) -> float:
@@ -204,7 +130,7 @@ def _fit_weight(
 
     def log_likelihood(weight: float) -> float:
         own = [fuse(o, p, classes, weight)[c] for o, p, c in zip(opinions, student, codes)]
-        return float(np.log(np.clip(own, 1e-12, 1)).sum())
+        return float(np.log(np.clip(own, TINY, 1)).sum())
 
     found = {weight: log_likelihood(weight) for weight in WEIGHTS}
     best = max(WEIGHTS, key=lambda w: found[w] - 2 * ((w - DEFAULT_WEIGHT) / DEFAULT_WEIGHT) ** 2)

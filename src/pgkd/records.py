@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -240,6 +240,8 @@ class State:
         student that predicts a fold does not learn what was written after one of its texts, so the
         fewer folds a request shows, the better the loop sees what its texts are worth. Empty where
         that does not matter.
+    embed : callable or None
+        The student's embeddings of texts, by which near ones are found, if it has any.
     """
 
     cycle: int
@@ -255,6 +257,7 @@ class State:
     batches: tuple[Batch, ...] = ()
     multilabel: bool = False
     folds: tuple[int, ...] = ()
+    embed: Callable[[Sequence[str]], Any] | None = field(default=None, compare=False, repr=False)
 
     @property
     def may_be_empty(self) -> bool:

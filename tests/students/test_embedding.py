@@ -352,3 +352,12 @@ def test_a_text_without_tokens(tmp_path):
     student.save(tmp_path / "saved")
     student = EmbeddingStudent.load(tmp_path / "saved")  # which has no cache yet
     np.testing.assert_allclose(student.predict_proba(["my card", ""])[1:], alone, atol=1e-6)
+
+
+def test_embeddings_of_texts(student):
+    near = student.embed(["my card", "my card", "the exchange rate"])
+    np.testing.assert_allclose(np.linalg.norm(near, axis=1), 1, rtol=1e-5)
+    assert near[0] @ near[1] > near[0] @ near[2]
+    np.testing.assert_array_equal(
+        near, student.fit(TEXTS, LABELS).embed(["my card"] * 2 + ["the exchange rate"])
+    )

@@ -143,6 +143,24 @@ class EmbeddingStudent(TextClassifier):
         self.encoder_ = encoder
         return self
 
+    def embed(self, X: Any) -> NDArray[np.float32]:
+        """Embed texts; the student need not be fitted.
+
+        Parameters
+        ----------
+        X : list, 1-D array or Series of str, of shape (n_texts,)
+
+        Returns
+        -------
+        embeddings : array of shape (n_texts, n_dimensions)
+            Rows of length 1: their products are cosine similarities.
+        """
+        encoder = getattr(self, "encoder_", None)
+        if encoder is None:
+            encoder = get_encoder(self.model, self.max_length, self._make_encoder)
+        embeddings: NDArray[np.float32] = encoder.encode(check_texts(X), self.batch_size)
+        return embeddings
+
     def _get_encoder(self, texts: list[str], labels: LabelArray, sample_weight: Any) -> Encoder:
         """Return the encoder that `fit` uses, which here has nothing to learn."""
         return get_encoder(self.model, self.max_length, self._make_encoder)
