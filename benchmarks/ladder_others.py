@@ -43,7 +43,8 @@ def fit_autointent(job):
             "target_metric": "scoring_f1",
             "search_space": [
                 {"module_name": "knn", "k": {"low": 1, "high": 20}, "weights": ["distance"]},
-                {"module_name": "linear"},
+                # Its linear model has three folds of its own, within those of the pipeline.
+                *([{"module_name": "linear"}] if fewest >= 8 else []),
             ],
         },
         {

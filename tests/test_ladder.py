@@ -162,11 +162,18 @@ def test_no_labelled_text_and_a_teacher():
         ({"class_names": ["card", "17"]}, "nothing is known of 1 of the 2 classes, e.g. '17'"),
         ({"class_names": ["card_late", "cardLate"]}, "nothing is known of 2 of the 2 classes"),
         ({"class_names": [1, 2]}, "nothing is known of 2 of the 2 classes"),
+        ({"class_names": CLASSES, "routes": ("write",)}, "begins with the names of the classes"),
     ],
 )
 def test_classes_of_which_nothing_is_known(params, message):
     with pytest.raises(InvalidInputError, match=message):
         free(**params).fit()
+
+
+def test_a_gate_without_labelled_texts():
+    X, y = draw(2)
+    with pytest.raises(InvalidInputError, match="pass these texts as `X` and `y`"):
+        free(class_names=CLASSES).fit(X_val=X, y_val=y)
 
 
 def test_texts_without_labels_are_no_labelled_texts():

@@ -69,6 +69,7 @@ def prepare(
     rng = check_random_state(random_state)
     logs = _check_logs(data["logs"])
     target = _check_target(clf, data, logs)
+    routes = _check_routes(clf.routes)
     task = _make_task(clf, data, target, logs, evidence, rng)
     if task.labelled.weights is not None or evidence.synthetic_weight not in (1.0, "auto"):
         for own in (student, evidence.scout):
@@ -79,7 +80,7 @@ def prepare(
         student,
         _make_buyer(clf, scratch, emit),
         samplers,
-        routes=_check_routes(clf.routes),
+        routes=routes,
         evidence=evidence,
         scoring=clf.scoring,
         max_cycles=clf.max_cycles,
@@ -140,6 +141,16 @@ def _make_task(
     labelled, gate = _add_gate(labelled, validation, evidence.validation_fraction, rng)
     n_own = len(labelled) - (0 if validation is None else len(validation[0]))
     if not n_own:
+        if validation is not None:
+            raise InvalidInputError(
+                "`X_val` was given without `X`: pass these texts as `X` and `y`. Each of them "
+                "decides, predicted by a student that has not learnt it."
+            )
+        if "names" not in clf.routes and logs is None:
+            raise InvalidInputError(
+                "Without labelled texts, the student begins with the names of the classes. Got "
+                f"routes={clf.routes!r}: add 'names', or pass labelled texts as `X` and `y`."
+            )
         _check_every_class_is_known(classes, descriptions, logs)
     return Task(
         classes,
