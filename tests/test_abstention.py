@@ -122,6 +122,15 @@ def test_classifier(clf):
     assert str(clf.abstention_) in str(clf.report())
 
 
+def test_in_words(clf, data):
+    """The gate has also chosen what is learnt; other texts have not."""
+    text = str(clf.fit_threshold(min_accuracy=0.8).abstention_)
+    assert "On 30 labelled texts, which have also chosen what it learns, 1 (" in text
+    assert "Asked for: 0.8, with 95% confidence." in text
+    text = str(clf.fit_threshold(*data, min_accuracy=0.9).abstention_)
+    assert "On 60 texts, 1 (" in text
+
+
 def test_texts_of_ones_own(clf, data):
     clf.fit_threshold(*data, min_accuracy=0.9, confidence=0.9)
     assert not clf.abstention_.on_gate

@@ -169,6 +169,14 @@ def test_classifier(clf, data):
     assert (raw.predict(data[0]) == clf.predict(data[0])).all()
 
 
+@pytest.mark.parametrize(("n", "is_calibrated"), [(18, False), (21, True)])
+def test_it_takes_20_labelled_texts(student, data, n, is_calibrated):
+    X, y = data
+    clf = make_classifier(None, student, random_state=0).fit(X[:n], y[:n])
+    assert (clf.calibration_ is not None) == is_calibrated
+    assert ("for want of 20 labelled texts" in str(clf.report())) == (not is_calibrated)
+
+
 def test_report(clf, data):
     report = clf.fit(*data).report()
     assert report.calibration == clf.calibration_

@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 from conftest import WORDS, WordTeacher, write_hard, write_text
 from sklearn.base import BaseEstimator, clone
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
 
-from pgkd import Evidence, PGKDClassifier
+from pgkd import Evidence, Logs, PGKDClassifier
 from pgkd.exceptions import TeacherError
-from pgkd.records import Example, Generation, Usage
+from pgkd.records import Comparison, Example, Generation, Usage
 from pgkd.samplers import PerformanceGuidedSampler, UnguidedSampler
 
 
@@ -342,14 +346,27 @@ def test_a_weight_is_chosen(student, hard):
     factors = {step.factor for step in clf.history_[1:] if step.taken}
     assert factors <= {1.0, 0.3, 0.1}
     assert {t.weight for t in clf.synthetic_ if t.verdict == "accepted"} == factors
-    assert len(factors) == 1  # that of a route's first texts is kept
+
+
+def test_the_weight_of_a_route_s_texts_is_never_lowered(student, hard):
+    class BetterLater(WordTeacher):
+        def generate(self, requests):
+            is_first = not self.requests
+            for g in super().generate(requests):
+                labels = list(g.request.counts)
+                texts = [
+                    Example(e.text, labels[k % len(labels)] if is_first and k % 2 else e.label)
+                    for k, e in enumerate(g.examples)
+                ]
+                yield Generation(g.request, tuple(texts), usage=g.usage)
+
+    clf = fit(make_teacher(cls=BetterLater), student, hard, samples_per_cycle=36, max_cycles=4)
+    factors = [step.factor for step in clf.history_[1:] if step.taken]
+    assert factors == sorted(factors)
+    assert factors[0] < factors[-1]
 
 
 def test_a_student_without_weights_learns_all_alike(hard):
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
-
     student = make_pipeline(TfidfVectorizer(), KNeighborsClassifier(1))
     clf = fit(make_teacher(), student, hard, evidence=Evidence(keep_all=True))
     assert {t.weight for t in clf.synthetic_ if t.verdict == "accepted"} == {1.0}
@@ -405,6 +422,52 @@ def test_500_classes(student):
     assert len(clf.history_[1].feedback_report.classes) == 500
 
 
+def test_to_be_less_sure_is_no_gain(hard):
+    """The log loss of a student that is too sure of itself falls by any text that confuses it."""
+
+    class Confused(Pipeline):
+        """Learns the labelled texts alone, and is less sure the more others there are."""
+
+        def fit(self, X, y, **params):
+            own = [i for i, text in enumerate(X) if text in hard[0]]
+            super().fit([X[i] for i in own], np.asarray(y)[own])
+            self.is_confused = len(own) < len(X)
+            return self
+
+        def predict_proba(self, X):
+            p = super().predict_proba(X) ** (0.2 if self.is_confused else 1)
+            return p / p.sum(axis=1, keepdims=True)
+
+    student = Confused([("words", TfidfVectorizer()), ("model", LogisticRegression(C=1000))])
+    clf = fit(make_teacher(), student, hard, max_cycles=1)
+    comparison = clf.history_[1].comparison
+    assert comparison.after == comparison.before
+    assert abs(comparison.log_loss_gain) < 0.02
+    assert comparison.gain < 0.001
+
+
+def test_what_is_hopeless_takes_few_trainings(student, hard):
+    class Counted(type(student)):
+        n_fits = 0
+
+        def fit(self, X, y, **params):
+            Counted.n_fits += 1
+            return super().fit(X, y, **params)
+
+    class Wrong(WordTeacher):
+        def generate(self, requests):
+            other = dict(zip(WORDS, [*WORDS][1:] + [*WORDS][:1]))
+            for g in super().generate(requests):
+                words = {k: " ".join(f"{k[0]}{i}{k[-1]}" for i in range(30)) for k in WORDS}
+                texts = [Example(f"{words[other[e.label]]} {e.text}", e.label) for e in g.examples]
+                yield Generation(g.request, tuple(texts), usage=g.usage)
+
+    clf = fit(make_teacher(cls=Wrong), Counted(student.steps), hard, max_cycles=1)
+    assert not clf.history_[1].taken
+    # Five folds of the labelled texts; two of them at three weights each; in the end, the student.
+    assert Counted.n_fits == 5 + 2 * 3 + 1
+
+
 def test_a_scout_takes_the_place_of_a_student_that_is_dear_to_train(student, hard, hard_test):
     class Dear(type(student)):
         n_fits = 0
@@ -417,3 +480,150 @@ def test_a_scout_takes_the_place_of_a_student_that_is_dear_to_train(student, har
     assert isinstance(clf.student_, Dear)
     assert Dear.n_fits <= 11  # out of fold, with and without what the scout has learnt; the last
     assert clf.score(*hard_test) > clone(student).fit(*hard).score(*hard_test) + 0.1
+
+
+def test_a_scout_does_not_decide_for_the_student(student, hard):
+    class Overwhelmed(type(student)):
+        """Learns nothing but the labelled texts well."""
+
+        def fit(self, X, y, **params):
+            return super().fit(X, np.roll(y, 1) if len(X) > 24 else y, **params)
+
+        def __sklearn_clone__(self):
+            return Overwhelmed([(name, clone(step)) for name, step in self.steps])
+
+    clf = fit(make_teacher(), Overwhelmed(student.steps), hard, evidence=Evidence(scout=student))
+    assert any(step.taken for step in clf.history_[1:])  # the scout gained
+    assert {text.verdict for text in clf.synthetic_} == {"dropped"}
+    assert clf.comparison_.gain == 0
+    plain = clone(student).fit(*hard)
+    np.testing.assert_array_equal(clf.predict(hard[0]), plain.predict(hard[0]))
+
+
+class Describing(WordTeacher):
+    def generate(self, requests):
+        for request in requests:
+            if request.kind != "describe":
+                yield from super().generate([request])
+                continue
+            self.requests.append(request)
+            examples = []
+            for label, n in request.counts.items():
+                examples += [Example(f"All about a {label}.", label)]
+                other = list(WORDS)[list(WORDS).index(label) - 1] if self.wrong else label
+                for i in range(1, n):
+                    words = " ".join(f"{other[0]}{k}{other[-1]}" for k in range(i, 30, 3))
+                    examples.append(Example(words, label))
+            yield Generation(request, tuple(examples), usage=Usage(1, 100, 10, cost=0.01))
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_descriptions_are_shown_to_the_teacher_if_they_helped(student, hard, wrong):
+    teacher = Describing(wrong=wrong, write=write_hard)
+    clf = fit(
+        KeepsRequests(teacher),
+        student,
+        hard,
+        routes=("describe", "write"),
+        max_cycles=2,
+        class_descriptions={"pin": "my own words", "card": "", "rate": ""},
+    )
+    assert [step.route for step in clf.history_] == ["labelled", "describe", "write"]
+    assert {t.source for t in clf.synthetic_ if t.cycle == 1} == {"description"}
+    assert clf.history_[1].taken == (not wrong)
+    written = [request for request in teacher.requests if request.kind == "new"]
+    shown = {k: v for request in written for k, v in request.class_descriptions.items()}
+    assert shown["pin"] == "my own words"
+    assert shown.get("rate", "") == ("" if wrong else "All about a rate.")
+
+
+def test_a_sampler_is_told_what_was_bought_and_what_came_of_it(student, hard):
+    states = []
+
+    class Watching(PerformanceGuidedSampler):
+        def propose(self, state, n_samples, rng):
+            states.append(state)
+            return super().propose(state, n_samples, rng)
+
+    class Sparing(WordTeacher):
+        def generate(self, requests):
+            for g in super().generate(requests):
+                yield Generation(g.request, g.examples[:1], usage=g.usage)
+
+    evidence = Evidence(patience=9)
+    clf = fit(make_teacher(cls=Sparing), student, hard, sampler=Watching(), evidence=evidence)
+    assert [len(state.batches) for state in states] == [0, 1, 2]
+    for batch, step in zip(states[-1].batches, clf.history_[1:]):
+        assert sum(batch.requested.values()) == 24
+        assert sum(batch.counts.values()) == step.n_accepted < 24
+        assert batch.feedback == step.feedback_report
+    learnt = sum(step.n_accepted for step in clf.history_[1:3])
+    assert len(states[-1].synthetic) in (0, learnt)
+    assert states[1].feedback.previous == (
+        states[0].feedback.report if clf.history_[1].taken else None
+    )
+
+
+def test_of_a_class_without_a_labelled_text_nothing_says_what_its_texts_gain(student):
+    """They are learnt, beside those of the others, which the evidence goes on to judge."""
+
+    class Swaps(WordTeacher):
+        """Two classes, and knows the third."""
+
+        def generate(self, requests):
+            other = {"card": "rate", "rate": "card", "pin": "pin"}
+            for g in super().generate(requests):
+                examples = tuple(Example(e.text, other[e.label]) for e in g.examples)
+                yield Generation(g.request, examples, usage=g.usage)
+
+    X = [write_hard(label, i) for i in range(40) for label in ("card", "rate")]
+    clf = fit(
+        make_teacher(cls=Swaps),
+        student,
+        (X, ["card", "rate"] * 40),
+        class_descriptions={"card": "", "rate": "", "pin": "a code"},
+        sampler=UnguidedSampler(classes_per_request=3),
+    )
+    verdicts = {label: {t.verdict for t in clf.synthetic_ if t.label == label} for label in WORDS}
+    assert verdicts == {"card": {"dropped"}, "rate": {"dropped"}, "pin": {"accepted"}}
+    assert "pin" in clf.predict([write_hard("pin", i) for i in range(700, 710)])
+
+
+def compare(after, error, log_loss_gain=0.0, log_loss_error=0.1):
+    return Comparison(
+        "accuracy", 0.5, after, error, log_loss_gain, log_loss_error, correlation=0.0, n_texts=100
+    )
+
+
+def test_a_gain_is_believed_as_far_as_it_is_known():
+    sure, unsure = compare(0.54, 0.003), compare(0.54, 0.05)
+    assert 0 < unsure.gain < 0.01 < sure.gain < 0.04
+    assert unsure.gain_error > sure.gain_error
+    assert sure.interval == pytest.approx((0.04 - 1.96 * 0.003, 0.04 + 1.96 * 0.003))
+    assert (
+        compare(0.5, 0.0, log_loss_gain=0.3, log_loss_error=0.02).gain > 0.01
+    )  # though no text has changed sides
+    assert compare(0.52, 0.04, log_loss_gain=-0.3, log_loss_error=0.02).gain < 0
+    assert not compare(0.5, 0.0, log_loss_error=0.0).taken
+
+
+def test_a_mean_over_classes_counts_each_class_alike_in_the_log_loss():
+    """Texts that favour the frequent class are a gain by accuracy, and a loss by macro F1."""
+    rng = np.random.default_rng(0)
+    y = np.array(["often"] * 60 + ["rarely"] * 20)
+    words = {"often": ["red", "blue", "green"], "rarely": ["red", "blue", "grey"]}
+    X = [" ".join(rng.choice(words[label], 3)) for label in y]
+    logs = Logs([f"red blue n{i}" for i in range(30)], ["often"] * 30)
+    gains = []
+    for scoring in ("accuracy", "f1_macro"):
+        clf = PGKDClassifier(
+            student=make_pipeline(
+                TfidfVectorizer(), LogisticRegression(C=0.1, class_weight="balanced")
+            ),
+            routes=(),
+            scoring=scoring,
+            evidence=Evidence(synthetic_weight=1.0),
+            random_state=0,
+        )
+        gains.append(clf.fit(X, y, logs=logs).history_[1].comparison.log_loss_gain)
+    assert gains[0] > 0 > gains[1]

@@ -49,6 +49,14 @@ def test_snippets(page, monkeypatch):
     assert set(re.findall(r"^class (\w+)", program, re.M)) <= vars(module).keys()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_names_what_is_gone(page):
+    """A reader would look for it in vain."""
+    gone = "audit_|audit_size|best_cycle_|choice_|min_gain_per_dollar|refit_on_all|verification="
+    found = re.findall(rf"\b(?:{gone})(?=\W)", page.read_text(encoding="utf-8"))
+    assert not found
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_docstring_examples(module):
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -147,6 +147,14 @@ def test_a_classifier_is_compared_on_the_labelled_texts(distilled, data, tmp_pat
     assert parity.n_texts == len(distilled.synthetic_) > 0
 
 
+def test_without_labelled_texts_it_is_compared_on_the_names(static, tmp_path):
+    clf = PGKDClassifier(student=static, class_names=["card", "pin", "rate"]).fit()
+    assert clf.export(tmp_path / "model", format="numpy").n_texts == 3
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "on 3 texts: the same class in 100.00%" in card
+    assert "labelled texts that the student had not learnt" not in card
+
+
 def test_model_card(distilled, data, tmp_path):
     distilled.export(tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")

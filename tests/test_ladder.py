@@ -1,6 +1,7 @@
 """What is free: names, logs, unlabelled texts; and how few labelled texts there may be."""
 
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,10 +10,15 @@ from conftest import WORDS, WordTeacher, write_hard, write_text
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MultiLabelBinarizer
 
 from pgkd import Evidence, Logs, PGKDClassifier
 from pgkd.exceptions import InvalidInputError
+from pgkd.records import Example, Generation
+from pgkd.samplers import UnguidedSampler
 
 #: Texts of 12 classes, each of which mentions its class's name in one text of two.
 CLASSES = [
@@ -49,6 +55,10 @@ def draw(per_class, first=0):
 TEST = draw(30, first=1000)
 
 
+def texts_of(clf):
+    return {(text.text, text.label) for text in clf.synthetic_}
+
+
 def free(**params):
     student = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))
     return PGKDClassifier(student=student, **{"random_state": 0, **params})
@@ -80,6 +90,7 @@ def test_names_that_say_nothing_do_no_harm(per_class, codes):
     truth = [code_of[label] for label in TEST[1]]
     alone = clone(clf.student).fit(X, labels).score(TEST[0], truth)
     assert clf.score(TEST[0], truth) >= alone - 0.01
+    assert not clf.history_[1].taken  # though a second text of each class is all that is learnt
 
 
 def test_two_classes_that_are_bools():
@@ -92,22 +103,29 @@ def test_two_classes_that_are_bools():
 def test_a_name_that_is_a_text_of_another_class_is_left_out():
     X, y = draw(2)
     clf = free(routes=("names",)).fit([*X, "topic oak"], [*y, "topic_elm"])
-    assert ("topic oak", "topic_oak") not in {(t.text, t.label) for t in clf.synthetic_}
-    assert ("topic elm", "topic_elm") in {(t.text, t.label) for t in clf.synthetic_}
+    assert ("topic oak", "topic_oak") not in texts_of(clf)
+    assert ("topic elm", "topic_elm") in texts_of(clf)
 
 
-def test_names_of_any_length_and_none():
+@pytest.mark.parametrize(
+    ("name", "learnt"),
+    [
+        ("x" * 10_000, {"topic elm"}),  # it is too long for a text
+        ("", {"topic elm"}),
+        ("!?", {"topic elm"}),
+        ("otherTree", {"topic elm", "other tree"}),
+        ("topic_elm ", set()),  # the same words as another one's
+        ("topicElm", set()),
+        ("TOPIC elm", set()),
+    ],
+)
+def test_odd_names(name, learnt):
     X, y = draw(3)
-    odd = {
-        CLASSES[0]: "x" * 10_000,
-        CLASSES[1]: "",
-        CLASSES[2]: "topic_elm ",
-        CLASSES[3]: "topic_elm",
-    }
-    labels = [odd.get(label, label) for label in y]
+    labels = [name if label == CLASSES[0] else label for label in y]
     clf = free(routes=("names",)).fit(X, labels)
-    assert set(clf.predict(X).tolist()) <= set(labels)
-    assert clf.classes_.tolist() == sorted(set(labels))
+    assert {t.text for t in clf.synthetic_ if t.label in (name, "topic_elm")} == learnt
+    assert len(clf.synthetic_) == 10 + len(learnt)
+    assert name in clf.predict(X).tolist()
 
 
 def test_the_order_of_classes_is_that_of_before():
@@ -116,6 +134,25 @@ def test_the_order_of_classes_is_that_of_before():
     plain = clone(clf.student).fit(X, y)
     assert clf.classes_.tolist() == plain.classes_.tolist() == clf.student_.classes_.tolist()
     assert clf.predict_proba(X).shape == (len(X), 12)
+
+
+def test_several_labels_a_text():
+    """A name is a text of its class alone, and the order of columns and labels stays."""
+    X, y = draw(2)
+    sets = [{y[i], y[i - 1]} if i % 3 == 0 else {y[i]} for i in range(len(y))]
+    student = make_pipeline(TfidfVectorizer(), OneVsRestClassifier(LogisticRegression(C=10)))
+    order = [*reversed(CLASSES)]
+    Y = MultiLabelBinarizer(classes=order).fit_transform(sets)
+    clf = PGKDClassifier(student=student, routes=("names",), class_names=order, random_state=0)
+    clf.fit(X, Y)
+    assert clf.classes_.tolist() == order
+    assert texts_of(clf) == {(label.replace("_", " "), (label,)) for label in CLASSES}
+    truth = MultiLabelBinarizer(classes=order).fit_transform([{label} for label in TEST[1]])
+    alone = clone(student).fit(X, Y)
+    assert f1_score(truth, clf.predict(TEST[0]), average="micro") > (
+        f1_score(truth, alone.predict(TEST[0]), average="micro") + 0.1
+    )
+    assert clf.history_[1].taken
 
 
 # None at all
@@ -152,6 +189,20 @@ def test_no_labelled_text_and_a_teacher():
     assert clf.probe_ is None
     X = [write_text(label, i) for i in range(20) for label in WORDS]
     assert clf.score(X, list(WORDS) * 20) > 0.9
+    assert "**Nothing vouches for this student**" in str(clf.report())
+
+
+@pytest.mark.parametrize("teacher", [WordTeacher(), Labelling()])
+def test_no_text_but_those_of_a_teacher(teacher):
+    student = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    clf = PGKDClassifier(
+        teacher, student, class_names=list(WORDS), max_cycles=2, samples_per_cycle=30
+    ).fit()
+    assert [step.route for step in clf.history_[1:]] == ["names", "describe", "write"]
+    X = [write_text(label, i) for i in range(20) for label in WORDS]
+    names = PGKDClassifier(student=student, class_names=list(WORDS)).fit()
+    assert clf.score(X, list(WORDS) * 20) > names.score(X, list(WORDS) * 20)
+    assert "**Nothing vouches for this student**" in str(clf.report())
 
 
 @pytest.mark.parametrize(
@@ -189,7 +240,9 @@ def test_fewer_texts_than_folds(n):
     X = [write_text(label, i) for i in range(2) for label in WORDS][:n]
     y = (list(WORDS) * 2)[:n]
     clf = free().fit(X, y, X_unlabeled=[write_text("pin", i) for i in range(50, 60)])
-    assert set(clf.predict(X).tolist()) <= set(y)
+    assert clf.comparison_.n_texts == n  # each is judged once
+    assert clf.classes_.tolist() == sorted(set(y))
+    assert clf.score(X, y) == 1
 
 
 def test_copies_of_one_text_decide_nothing():
@@ -198,15 +251,109 @@ def test_copies_of_one_text_decide_nothing():
     assert clf.predict(["card"]).shape == (1,)
 
 
+def test_a_class_without_a_labelled_text_does_not_outweigh_the_others():
+    class Wrong(WordTeacher):
+        """Writes of cards, whatever it is asked for."""
+
+        def generate(self, requests):
+            for g in super().generate(requests):
+                pairs = [(f"my card {e.text}", e.label) for e in g.examples]
+                yield Generation(g.request, tuple(map(Example, *zip(*pairs))), usage=g.usage)
+
+    X = [write_hard(label, i) for i in range(8) for label in ("card", "pin")]
+    student = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    sampler = UnguidedSampler()
+    clf = PGKDClassifier(
+        Wrong(write=write_hard), student, sampler, class_names=list(WORDS), max_cycles=3
+    ).fit(X, ["card", "pin"] * 8)
+    weights = Counter({"card": 8.0, "pin": 8.0})
+    for text in clf.synthetic_:
+        weights[text.label] += text.weight
+    own = sum(t.label == "rate" and t.weight > 0 for t in clf.synthetic_)
+    assert own > 20
+    assert weights["rate"] <= (weights["card"] + weights["pin"]) / 2 + 1e-9
+
+
 @pytest.mark.parametrize("per_class", [1, 2])
-def test_a_teacher_with_one_text_a_class(per_class):
+def test_a_teacher_that_only_writes_and_few_texts(per_class):
+    """It has no `annotate`: there is no probe, and no labels are asked of it."""
     X = [write_hard(label, i) for i in range(per_class) for label in WORDS]
     student = make_pipeline(TfidfVectorizer(), LogisticRegression())
-    clf = PGKDClassifier(
-        WordTeacher(write=write_hard), student, max_cycles=2, samples_per_cycle=30, random_state=0
-    ).fit(X, list(WORDS) * per_class)
-    assert clf.n_cycles_ == 2
-    assert clf.predict_proba(X).shape == (len(X), 3)
+    teacher = WordTeacher(write=write_hard)
+    clf = PGKDClassifier(teacher, student, max_cycles=2, samples_per_cycle=30, random_state=0)
+    clf.fit(X, list(WORDS) * per_class, X_unlabeled=[write_hard("pin", i) for i in range(50, 60)])
+    assert [s.route for s in clf.history_ if s.usage.n_requests] == ["describe", "write"]
+    assert clf.probe_ is None
+    assert clf.comparison_.n_texts == len(X)  # all of them decide
+    assert set(clf.predict(X).tolist()) <= set(WORDS)
+
+
+# Unlabelled texts
+
+
+def write_about(words, cue, i):
+    """A text of three of twelve words and, often, a cue."""
+    rng = random.Random(f"{words}{cue}{i}")
+    cues = [f"cue{cue}"] if words != cue or rng.random() < 0.75 else []
+    return " ".join([*cues, *(f"c{words}w{k}" for k in rng.sample(range(12), 3))])
+
+
+def draw_about(n, first=0, shift=0):
+    rows = [
+        (write_about((c + shift) % 4, c, i), f"class {c}")
+        for i in range(first, n)
+        for c in range(4)
+    ]
+    return [text for text, _ in rows], [label for _, label in rows]
+
+
+def test_self_training_is_taken_where_it_helps():
+    """Five of 40 words: texts without a label show which of them go together."""
+
+    def write(label, i):
+        return " ".join(f"{label}{k}" for k in random.Random(f"{label}-{i}").sample(range(40), 5))
+
+    def draw_words(*numbers):
+        return [write(label, i) for i in range(*numbers) for label in "abcd"]
+
+    X, y = draw_words(2), list("abcd") * 2
+    test = draw_words(5000, 5100), list("abcd") * 100
+    clf = free(routes=("unlabelled",)).fit(X, y, X_unlabeled=draw_words(1000, 1060))
+    assert [step.taken for step in clf.history_] == [True] * 4  # three rounds
+    assert clf.comparison_.gain > 0
+    assert clf.score(*test) > clone(clf.student).fit(X, y).score(*test) + 0.1
+    accepted = [t for t in clf.synthetic_ if t.verdict == "accepted"]
+    assert {t.cycle for t in accepted} == {3}  # each round labels anew
+    assert max(sum(t.label == c for t in accepted) for c in "abcd") <= 24
+    assert "unlabelled" in {own.route for own in clf.report().routes}
+
+
+def test_self_training_that_harms_is_turned_down():
+    """In the pool, the cue of each class comes with the words of the next one."""
+    X, y = draw_about(2)
+    pool = draw_about(1060, first=1000, shift=1)[0]
+    test = draw_about(5100, first=5000)
+    alone = clone(free().student).fit(X, y).score(*test)
+    blind = free(routes=("unlabelled",), evidence=Evidence(keep_all=True))
+    assert blind.fit(X, y, X_unlabeled=pool).score(*test) < alone - 0.1
+    assert blind.comparison_.gain < 0
+    clf = free(routes=("unlabelled",)).fit(X, y, X_unlabeled=pool)
+    assert [step.taken for step in clf.history_] == [True, False]  # no further round
+    assert clf.score(*test) == alone
+    assert {(t.verdict, t.reason) for t in clf.synthetic_} == {("dropped", "no gain out of fold")}
+
+
+@pytest.mark.parametrize("pool", [["a text"] * 50, draw(2)[0] * 5])
+def test_a_pool_of_copies(pool):
+    """Of one text, or of labelled ones, which are none to learn."""
+    clf = free(routes=("unlabelled",)).fit(*draw(2), X_unlabeled=pool)
+    assert len({text.text for text in clf.synthetic_}) == (1 if len(set(pool)) == 1 else 0)
+
+
+def test_without_evidence_there_is_no_self_training():
+    pool = draw(20, first=300)[0]
+    clf = free(class_names=CLASSES).fit(X_unlabeled=pool)
+    assert [step.route for step in clf.history_] == ["labelled", "names"]
 
 
 # Logs

@@ -5,13 +5,18 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import WORDS, WordTeacher, write_hard
 from hypothesis import given
 from hypothesis import strategies as st
+from label_set_data import STUDENT, write_texts
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
 from sklearn.utils.validation import _check_method_params
 
 import pgkd
-from pgkd import Logs, read_logs
+from pgkd import Evidence, Logs, PGKDClassifier, read_logs
 from pgkd.exceptions import InvalidInputError
+from pgkd.records import Usage
 
 TEXTS = ["where is my card", "what is the rate", "forgot the pin"]
 LABELS = ["card", "rate", "pin"]
@@ -247,5 +252,141 @@ def test_cross_validation_leaves_them_whole():
         Logs("hi", "a")
 
 
+@pytest.mark.parametrize(
+    ("texts", "labels", "message"),
+    [
+        ([7, "hi"], ["a", "b"], "texts of logs must be str. Got 7 at position 0"),
+        (["hi", None], ["a", "b"], "texts of logs must be str. Got None at position 1"),
+        (["half \ud83d"], ["a"], "texts of logs must be str"),
+        (["hi", "yo"], ["a", None], "labels of logs must be.*Got None at position 1"),
+        (["hi"], [float("nan")], "labels of logs must be.*Got nan"),
+        (["hi"], [{"a": 1}], r"labels of logs must be.*Got \{'a': 1\}"),
+        (["hi"], [["a", {}]], r"labels of logs must be.*Got \('a', \{\}\)"),
+    ],
+)
+def test_logs_made_by_hand_are_checked(texts, labels, message):
+    with pytest.raises(InvalidInputError, match=message):
+        Logs(texts, labels)
+
+
 def test_they_are_part_of_the_package():
     assert {"Logs", "read_logs"} <= set(pgkd.__all__)
+
+
+# From the logs to the student
+
+ROWS = [(write_hard(label, i), label) for i in range(300, 330) for label in WORDS]
+
+
+@pytest.fixture
+def logged(tmp_path):
+    """What a classifier by LLM has logged, a line of it broken."""
+    chats = [
+        {"request": {"messages": chat(text)}, "response": reply(json.dumps({"label": label}))}
+        for text, label in ROWS
+    ]
+    return write_lines(tmp_path / "logs.jsonl", [*chats, '{"request": {"mess'])
+
+
+def test_logged_chats_teach(student, hard, hard_test, logged):
+    X, y = hard[0][:12], hard[1][:12]
+    clf = PGKDClassifier(student=student, routes=(), random_state=0)
+    clf.fit(X, y, logs=read_logs(logged))
+    assert [(step.route, step.taken) for step in clf.history_] == [
+        ("labelled", True),
+        ("logs", True),
+    ]
+    assert clf.score(*hard_test) > clone(student).fit(X, y).score(*hard_test) + 0.1
+    assert [(row.text, row.label) for row in clf.synthetic_] == ROWS
+    assert {(row.source, row.request_id, row.cost, row.cycle) for row in clf.synthetic_} == {
+        ("log", "", 0.0, 1)
+    }
+    assert clf.usage_ == Usage()
+    assert f"| logs | {len(ROWS)} | +" in str(clf.report())
+
+
+def test_logged_chats_alone_teach(student, hard_test, logged):
+    clf = PGKDClassifier(student=student, random_state=0).fit(logs=read_logs(logged))
+    assert clf.classes_.tolist() == sorted(WORDS)
+    assert clf.score(*hard_test) > 0.7
+    assert clf.comparison_ is None
+    assert "Nothing vouches for this student" in str(clf.report())
+    assert "| logs | 90 | not judged |" in str(clf.report())
+
+
+def test_copies_of_labelled_texts_are_no_new_ones(student, hard):
+    copies = Logs((hard[0][0].upper() + "!", *(text for text, _ in ROWS)), ("pin", *LABELS * 30))
+    clf = PGKDClassifier(student=student, routes=(), random_state=0).fit(*hard, logs=copies)
+    assert clf.synthetic_[0].reason == "duplicate"
+    step = clf.history_[1]
+    assert step.rejected["duplicate"] == 1
+    assert step.n_generated == len(clf.synthetic_) == 91
+    assert step.n_accepted == 91 - sum(step.rejected.values())
+    assert "**rejected: duplicate** (1 in step 1)" in str(clf.report())
+
+
+def test_they_come_before_the_teacher_and_cost_nothing(student, hard):
+    logs = Logs(*zip(*ROWS))
+    clf = PGKDClassifier(
+        WordTeacher(write=write_hard),
+        student,
+        routes=("names", "write"),
+        max_cycles=1,
+        samples_per_cycle=6,
+        evidence=Evidence(keep_all=True, probe_size=0),
+        random_state=0,
+    )
+    plans = [clf.plan(*hard, logs=own) for own in (None, logs)]
+    assert plans[0] == plans[1]
+    clf.fit(*hard, logs=logs)
+    assert [step.route for step in clf.history_] == ["labelled", "names", "logs", "write"]
+    assert clf.history_[2].usage == Usage()
+    assert clf.history_[3].usage == clf.usage_
+
+
+def test_logs_of_several_labels():
+    texts, sets = write_texts(60, 0)
+    more = write_texts(200, 2)
+    test = write_texts(200, 1)
+    clf = PGKDClassifier(student=STUDENT, routes=(), scoring="f1_macro", random_state=0)
+    clf.fit(texts, sets, logs=Logs(*more))
+    assert clf.history_[1].taken
+    assert clf.score(*test) > clf.refit(lambda row: False).score(*test) + 0.05
+    with pytest.warns(UserWarning, match="1 of 2 texts of the logs have labels that are no class"):
+        clf.fit(texts, sets, logs=Logs(("a dear refund", "a bird"), ("fee", "bird")))
+    assert [(row.label, row.reason) for row in clf.synthetic_ if row.verdict == "rejected"] == [
+        ("bird", "unknown label")
+    ]
+    assert clf.synthetic_[0].label == ("fee",)
+
+
+def test_a_file_has_labels_as_str(student):
+    X = ["my card", "a card", "my pin", "a pin"]
+    logs = Logs(["the card is late", "pin code"], ["7", "8"])
+    clf = PGKDClassifier(student=student, evidence=Evidence(keep_all=True), random_state=0)
+    clf.fit(X, [7, 7, 8, 8], logs=logs)
+    assert {(t.text, t.label) for t in clf.synthetic_} == set(zip(logs.texts, [7, 8]))
+
+
+def test_logs_in_cross_validation(student, hard):
+    clf = PGKDClassifier(student=student, routes=(), random_state=0)
+    alone, taught = (
+        cross_val_score(clf, *hard, cv=3, params={"logs": logs}).mean()
+        for logs in (None, Logs(*zip(*ROWS)))
+    )
+    assert taught > alone + 0.05
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (("a", 1, "b"), "The labels of the logs must be labels of one type"),
+        ((1.5, 2.5, 3.5), "The labels of the logs must be class labels"),
+        ((("a",), ("a", "b"), ("b",)), r"must have one label. Got \('a',\)"),
+        (("a", "a", "a"), r"must be told the classes. Got \['a'\]"),
+        ((), "must be told the classes"),
+    ],
+)
+def test_logs_that_do_not_tell_the_classes(student, labels, message):
+    with pytest.raises(InvalidInputError, match=message):
+        PGKDClassifier(student=student).fit(logs=Logs(TEXTS[: len(labels)], labels))

@@ -17,12 +17,30 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from students.tiny_bert import write_tiny_bert
 
-from pgkd import PGKDClassifier
+from pgkd import Evidence, PGKDClassifier
 from pgkd.exceptions import InvalidInputError, PersistenceError
 from pgkd.students import EmbeddingStudent
 from pgkd.teachers import OpenAITeacher
 
 OLD_COLUMNS = ("text", "label", "cycle", "request_id", "verdict", "reason", "source", "weight")
+
+
+OLD_PARAMS = {
+    "audit_size": 0,
+    "calibrate": True,
+    "feedback": "out_of_fold",
+    "label_threshold": "auto",
+    "min_gain_per_dollar": None,
+    "n_candidates": 5,
+    "patience": 3,
+    "refit_on_all": True,
+    "rollback": True,
+    "scout": None,
+    "synthetic_weight": "auto",
+    "validation_fraction": 0.2,
+    "verification": None,
+    "warm_start": False,
+}
 
 
 @pytest.fixture
@@ -378,25 +396,66 @@ def test_class_descriptions_are_kept(teacher, student, tmp_path, labels):
     assert list(map(type, loaded)) == list(map(type, labels))
 
 
+def test_routes_and_evidence_are_kept(student, data, tmp_path):
+    evidence = Evidence(
+        validation_fraction=0.3,
+        feedback="validation",
+        n_folds=3,
+        synthetic_weight=0.5,
+        keep_all=True,
+        patience=4,
+        probe_size=7,
+        scout=student,
+        calibrate=False,
+        label_threshold=0.4,
+    )
+    clf = PGKDClassifier(student=student, routes=["names"], evidence=evidence, random_state=0)
+    clf.fit(*data).save(tmp_path / "model")
+    loaded = PGKDClassifier.load(tmp_path / "model")
+    assert loaded.routes == ("names",)
+    params = evidence.get_params(deep=False)
+    assert loaded.evidence.get_params(deep=False) == {**params, "scout": None}
+    assert all(params[name] != value for name, value in Evidence().get_params().items())
+
+
+@pytest.mark.parametrize("names", [["card", "pin", "rate"], np.array([30, 4, 5]), [True, False]])
+def test_class_names_are_kept(student, tmp_path, names):
+    """Without labelled texts another fit has nothing else to begin with."""
+    descriptions = {name: f"all about {name} {i}" for i, name in enumerate(list(names))}
+    clf = PGKDClassifier(student=student, class_names=names, class_descriptions=descriptions)
+    clf.fit().save(tmp_path / "model")
+    loaded = PGKDClassifier.load(tmp_path / "model")
+    assert loaded.class_names == list(names)
+    assert loaded.fit().classes_.tolist() == clf.classes_.tolist()
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_directories_of_an_earlier_format(fitted, data, tmp_path, number):
     """Of the run, the texts and the bill are left; it predicts as before."""
     fitted.save(tmp_path / "model")
     for name in ("files", "class_descriptions", "labelled_diversity", "routes", "evidence"):
         remove(tmp_path / "model", name)
-    for name in ("comparison", "probe", "n_cycles", "refit_mask"):
+    for name in ("class_names", "comparison", "probe", "n_cycles", "refit_mask"):
         remove(tmp_path / "model", name)
-    params = {"samples_per_cycle": 6, "patience": 3, "feedback": "out_of_fold", "audit_size": 0}
+    params = {"samples_per_cycle": 6, "scoring": "f1_macro", **OLD_PARAMS}
     cycles = [{"number": n, "gate_score": -0.5} for n in range(3)]
-    edit(tmp_path / "model", format=number, params=params, history=cycles, best_cycle=2)
+    edit(
+        tmp_path / "model",
+        format=number,
+        params=params,
+        history=cycles,
+        best_cycle=2,
+        choice={"gate_score": -0.5, "n_texts": 12},
+        audit=None,
+    )
     rows = (tmp_path / "model" / "synthetic.jsonl").read_text().splitlines()
     rows = [{k: v for k, v in json.loads(row).items() if k in OLD_COLUMNS} for row in rows]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "model" / "synthetic.jsonl").write_text(lines)
     loaded = PGKDClassifier.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.predict_proba(data[0]), fitted.predict_proba(data[0]))
-    assert loaded.samples_per_cycle == 6
-    assert loaded.n_cycles_ == 2
+    assert (loaded.samples_per_cycle, loaded.scoring) == (6, "f1_macro")
+    assert (loaded.n_cycles_, loaded.comparison_, loaded.probe_) == (2, None, None)
     assert loaded.usage_ == fitted.usage_
     assert [t.text for t in loaded.synthetic_] == [t.text for t in fitted.synthetic_]
     with pytest.raises(InvalidInputError, match="saved by an earlier pgkd"):

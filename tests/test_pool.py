@@ -1,9 +1,11 @@
 """`X_unlabeled`: the student teaches itself, and the teacher labels instead of writing."""
 
+import zlib
+
 import numpy as np
 import pytest
 from annotators import Labelling, read_label
-from conftest import WORDS, WordTeacher, write_hard
+from conftest import FILLERS, WORDS, WordTeacher, write_hard
 from sklearn.base import clone
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -72,6 +74,38 @@ def test_a_teacher_that_cannot_help_costs_cents(hard, capsys):
     assert "It is not worth asking" in capsys.readouterr().out
 
 
+def test_the_probe_is_about_the_texts_of_which_the_student_is_least_sure(data):
+    """Those that have a word of each class."""
+    X, y = data
+    odd = {"card rate pin": "card", "post euro code": "rate", "delivery dollar digits": "pin"}
+    known = Labelling(lambda text, shortlist: odd.get(text) or read_label(text))
+    clf = classifier(known, evidence=Evidence(probe_size=3), max_cycles=1)
+    with pytest.warns(UserWarning, match="3 of its answers"):  # too few to say anything
+        clf.fit([*X[:30], *odd, *X[30:]], [*y[:30], *odd.values(), *y[30:]], X_unlabeled=POOL)
+    probed = [r for r in known.annotations if r.id.startswith("0-p")]
+    assert {text for r in probed for text in r.texts} == set(odd)
+
+
+def test_a_teacher_that_labels_nothing_is_not_judged_by_it(hard):
+    silent = Labelling(lambda text, shortlist: "none of these", write=write_hard)
+    with pytest.warns(UserWarning, match="probe of the teacher says nothing: it gave no label"):
+        clf = classifier(silent, routes=("label", "write")).fit(*hard, X_unlabeled=POOL)
+    assert clf.probe_ is None
+    assert "write" in {step.route for step in clf.history_}
+
+
+def test_labels_that_add_nothing_are_not_bought_but_texts_are(hard):
+    def guess(text, shortlist):
+        return shortlist[zlib.crc32(f"0{text}".encode()) % len(shortlist)]
+
+    teacher = Labelling(guess, write=write_hard)
+    clf = classifier(teacher, routes=("label", "write")).fit(*hard, X_unlabeled=POOL)
+    assert clf.probe_.weight == 0
+    assert "Its labels add nothing; whether texts that it writes do" in clf.probe_.verdict
+    assert not asked_of_pool(teacher)
+    assert [step.route for step in clf.history_[1:]] == ["write"] * 3
+
+
 def test_the_probe_takes_a_twentieth_of_the_budget(hard):
     class Priced(Labelling):
         def render(self, request):
@@ -111,17 +145,23 @@ def test_self_training_needs_no_teacher(hard, hard_test):
     assert clf.score(*hard_test) >= baseline - 0.02
 
 
-def test_self_training_that_harms_is_turned_down(hard):
-    """A pool whose texts have nothing to do with the classes, but some words of one."""
-    rng = np.random.default_rng(0)
-    odd = [f"{hard[0][i % 24].split()[k % 2]} zz{i} yy{k}" for i in range(60) for k in range(2)]
-    odd = [f"{text} {hard[0][rng.integers(24)].split()[0]}" for text in odd]
-    student = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))
-    clf = PGKDClassifier(student=student, routes=("unlabelled",), random_state=0)
-    clf.fit(*hard, X_unlabeled=odd)
-    assert clf.comparison_.after >= clf.comparison_.before
-    if not clf.history_[1].taken:
-        assert {t.verdict for t in clf.synthetic_} == {"dropped"}
+def test_the_teacher_s_label_takes_the_place_of_the_student_s_own(hard):
+    clf = classifier(
+        Labelling(write=write_hard),
+        routes=("unlabelled", "label"),
+        max_cycles=1,
+        samples_per_cycle=60,
+        evidence=Evidence(keep_all=True),
+    ).fit(*hard, X_unlabeled=POOL)
+    sources = {"unlabelled": set(), "pool": set()}
+    for text in clf.synthetic_:
+        if text.verdict == "accepted":
+            sources[text.source].add(text.text)
+    assert len(sources["pool"]) == 60
+    assert sources["unlabelled"]
+    assert not sources["pool"] & sources["unlabelled"]
+    given_up = {t.text for t in clf.synthetic_ if t.reason == "labelled anew"}
+    assert given_up & sources["pool"]
 
 
 def test_texts_of_the_gate_are_not_asked_about(teacher, data):
@@ -223,3 +263,15 @@ def test_the_budget_goes_where_a_token_gains_most(hard):
     routes = {own.route: own for own in clf.report().routes}
     assert routes["label"].gain > 0
     assert routes["write"].n_learnt == 0
+
+
+def test_a_later_route_may_gain_more(hard):
+    """Texts without a label that have no word of a class, and written ones that are right."""
+    rng = np.random.default_rng(0)
+    pool = [" ".join([*rng.choice(FILLERS, 3), f"zz{i}"]) for i in range(60)]
+    teacher = Labelling(
+        lambda text, s: s[0] if text in pool else read_label(text), write=write_hard
+    )
+    clf = classifier(teacher, routes=("label", "write"), max_cycles=5, samples_per_cycle=24)
+    clf.fit(*hard, X_unlabeled=pool)
+    assert [step.route for step in clf.history_[1:]] == ["label", *["write"] * 4]

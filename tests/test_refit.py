@@ -2,7 +2,8 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import WordTeacher, make_classifier, write_hard
+from annotators import Labelling
+from conftest import WORDS, WordTeacher, make_classifier, write_hard
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -99,6 +100,27 @@ def test_texts_that_are_brought_back_weigh_what_their_step_did(data):
     assert n > 0
 
 
+def test_texts_of_a_step_that_was_not_taken_weigh_a_tenth(hard):
+    student = make_pipeline(TfidfVectorizer(), Weighed())
+    teacher = WordTeacher(wrong=True, write=write_hard)
+    clf = fit(student, hard, teacher, keep_all=False, samples_per_cycle=40)
+    assert not clf.history_[1].taken
+    clf.refit(lambda text: text.verdict == "dropped")
+    assert clf.student_[-1].weights_.tolist() == [1] * 24 + [0.1] * clf.refit_mask_.sum()
+
+
+def test_texts_that_were_learnt_keep_their_own_weights(student, hard):
+    """A text of the pool has a row for each label that it may have."""
+    pool = [write_hard(label, i) for i in range(300, 310) for label in WORDS]
+    clf = make_classifier(
+        Labelling(), student, routes=("label",), max_cycles=1, keep_all=True, random_state=0
+    ).fit(*hard, X_unlabeled=pool)
+    weights = {text.weight for text in clf.synthetic_}
+    assert len(weights) > 10
+    before = clf.predict_proba(pool)
+    np.testing.assert_array_equal(clf.refit().predict_proba(pool), before)
+
+
 def test_weights_of_the_labelled_texts_are_kept(data):
     student = make_pipeline(TfidfVectorizer(), Weighed())
     weights = np.linspace(0.5, 1.5, 60)
@@ -163,3 +185,14 @@ def test_fit_forgets_the_mask(student, data):
 def test_max_cycles_0(student, data):
     clf = fit(student, data, max_cycles=0).refit([])
     assert clf.refit_mask_.shape == (0,)
+
+
+def test_without_labelled_texts_something_must_be_left(student):
+    clf = PGKDClassifier(student=student, class_names=["card", "pin", "rate"]).fit()
+    trained = clf.student_
+    with pytest.raises(InvalidInputError, match="`mask` must choose a text at least"):
+        clf.refit(lambda text: False)
+    assert clf.student_ is trained
+    clf.refit(lambda text: text.label != "rate")
+    assert clf.predict(["card", "pin"]).tolist() == ["card", "pin"]
+    assert clf.predict_proba(["rate"])[0, 2] == 0

@@ -106,13 +106,23 @@ def test_each_route_is_summed_up(report, fitted):
     assert routes["names"].usage == Usage()
     learnt = {t.text for t in fitted.synthetic_ if t.verdict == "accepted" and t.cycle > 1}
     assert routes["write"].n_learnt == len(learnt)
+    assert report.n_labelled == 24
     total = sum(own.gain for own in report.routes)
     assert total == pytest.approx(report.comparison.after - report.comparison.before)
 
 
-def test_a_teacher_that_is_wrong(hard, student):
-    clf = fit(WordTeacher(wrong=True, write=write_hard), hard, student, max_cycles=1)
-    text = str(clf.report())
+@pytest.fixture
+def harmed(hard, student):
+    return fit(WordTeacher(wrong=True, write=write_hard), hard, student, max_cycles=1)
+
+
+def test_a_teacher_that_is_wrong(harmed):
+    report = harmed.report()
+    [route] = report.routes
+    assert (route.route, route.n_learnt, route.gain) == ("write", 0, 0)
+    text = str(report)
+    [row] = [line for line in text.splitlines() if line.startswith("| 1 | teacher writes |")]
+    assert "| no | 0 | 24 | 24 | 330 | 0.0300 |" in row
     assert "Nothing was found to help" in text
     assert "**dropped: no gain out of fold** (" in text
     assert "Gain by class" not in text
@@ -124,6 +134,46 @@ def test_without_labelled_texts_nothing_vouches(student):
     assert report.comparison is None
     assert "**Nothing vouches for this student**" in str(report)
     assert "With 40 labelled texts" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("no_teacher", "there is no teacher"),
+        ("probe", "this teacher cannot help"),
+        ("exhausted", "there is nothing that the teacher could be asked for"),
+        ("patience", "the last batches brought no gain"),
+        ("max_cycles", "`max_cycles` batches were bought"),
+        ("budget", "the budget does not allow another request"),
+        ("teacher_error", "the teacher failed"),
+        ("error", "because of an error"),
+        ("interrupted", "it was interrupted"),
+    ],
+)
+def test_why_it_stopped(fitted, reason, words):
+    fitted.stop_reason_ = reason
+    [line] = [line for line in str(fitted.report()).splitlines() if "The run stopped" in line]
+    assert words in line
+    assert "_" not in line.replace("max_cycles", "")
+
+
+def test_the_largest_gains_are_shown(report):
+    assert "3 classes gained, 0 lost, 0 stayed the same" in str(report)
+    first, second, third = report.gains
+    assert first.gain > second.gain > third.gain
+    row = f"| `{first.label}` | {first.before:.4f} | {first.after:.4f} | {first.gain:+.4f} | 8 |"
+    assert row in str(report)
+
+
+def test_classes_that_lost_are_shown(hard, student):
+    teacher = WordTeacher(wrong=True, write=write_hard)
+    kept = {"keep_all": True, "synthetic_weight": 1.0, "max_cycles": 1, "samples_per_cycle": 60}
+    report = fit(teacher, hard, student, **kept).report()
+    assert "0 classes gained, 3 lost" in str(report)
+    last = report.gains[-1]
+    assert last.gain < 0
+    row = f"| `{last.label}` | {last.before:.4f} | {last.after:.4f} | {last.gain:+.4f} | 8 |"
+    assert row in str(report)
 
 
 def test_gain_by_class(data, student):
@@ -202,6 +252,29 @@ def test_an_unknown_price(data, student):
     assert "US dollars: unknown." in str(clf.report())
 
 
+def test_the_bill(report, fitted):
+    usage = fitted.usage_
+    n = sum(text.verdict == "accepted" for text in fitted.synthetic_)
+    assert (
+        f"6 requests, 600 input tokens (0 of them cached), 60 output tokens, US dollars: 0.0600, "
+        f"which is {usage.cost / n:.4f} for each accepted text."
+    ) in str(report)
+
+
+def test_answers_that_were_kept_are_no_cost(data, student, tmp_path):
+    def run():
+        answer = json.dumps({label: [f"a new text on {label}"] for label in WORDS})
+        teacher = FunctionTeacher(lambda messages: answer)
+        return fit(teacher, data, student, max_cycles=1, samples_per_cycle=3, run_dir=tmp_path)
+
+    first, second = run(), run()
+    assert first.usage_.n_requests > 0 == second.usage_.n_requests
+    assert second.history_[1].saved.n_requests == first.usage_.n_requests
+    kept = f"{first.usage_.n_requests} answers more had been kept in `run_dir`"
+    assert kept not in str(first.report())
+    assert kept in str(second.report())
+
+
 def test_a_probe_is_part_of_it(fitted, tmp_path):
     assert "## What the teacher is good for" not in str(fitted.report())
     fitted.probe_ = Probe(40, 25, 20, 27, 9, 4, 0.5, True, Usage(40, 9000, 400, cost=0.25))
@@ -221,6 +294,7 @@ def test_a_probe_is_part_of_it(fitted, tmp_path):
     ("probe", "useless", "words"),
     [
         (Probe(40, 0, 20, 20, 0, 20, 0.0), True, "It is not worth asking"),
+        (Probe(40, 0, 2, 2, 0, 2, 0.0), True, "It is not worth asking"),
         (Probe(40, 10, 30, 30, 2, 22, 0.0), True, "It is not worth asking"),
         (Probe(40, 18, 20, 20, 9, 11, 0.0), False, "whether texts that it writes do remains"),
         (Probe(40, 18, 20, 24, 9, 11, 0.5), False, "its opinion adds to the student's"),
@@ -237,15 +311,20 @@ def test_before_fit(student):
         PGKDClassifier(WordTeacher(), student).report()
 
 
-def test_plot(report, monkeypatch):
+def test_plot(report, harmed, monkeypatch):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("agg")
     ax = report.plot()
     lines = {line.get_label(): line.get_ydata() for line in ax.lines}
+    assert list(lines) == ["learnt"]
     assert list(lines["learnt"]) == [step.score for step in report.steps]
-    left = [step.comparison.after for step in report.steps if step.comparison and not step.taken]
-    assert list(lines.get("not taken", [])) == left
     assert report.plot(ax) is ax
+    matplotlib.pyplot.close(ax.figure)
+    ax = harmed.report().plot()
+    lines = {line.get_label(): line.get_ydata() for line in ax.lines}
+    first, step = harmed.history_
+    assert list(lines["learnt"]) == [first.score, first.score]
+    assert list(lines["not taken"]) == [step.comparison.after]
     matplotlib.pyplot.close(ax.figure)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pgkd\[plot\]"):

@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 import pytest
 import sklearn
-from conftest import WordTeacher
+from conftest import WordTeacher, write_hard
 from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import StackingClassifier, VotingClassifier
@@ -33,10 +33,10 @@ from sklearn.utils import estimator_checks as checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import validate_data
 
-from pgkd import PGKDClassifier
+from pgkd import Evidence, PGKDClassifier
 from pgkd.callbacks import PrintProgress
 from pgkd.records import Example, Generation
-from pgkd.samplers import PerformanceGuidedSampler, UnguidedSampler
+from pgkd.samplers import PerformanceGuidedSampler, UncertaintySampler, UnguidedSampler
 from pgkd.students import EmbeddingStudent, TransformerStudent
 from pgkd.teachers import (
     AnthropicTeacher,
@@ -50,6 +50,8 @@ from pgkd.testing import PoolTeacher, ScriptedTeacher
 
 ESTIMATOR = PGKDClassifier(WordTeacher(), make_pipeline(TfidfVectorizer(), LogisticRegression()))
 COMPONENTS = [
+    Evidence(),
+    UncertaintySampler(),
     PerformanceGuidedSampler(),
     UnguidedSampler(),
     EmbeddingStudent(),
@@ -222,6 +224,21 @@ def test_clone_and_nested_parameters(clf):
     assert copy.get_params()["student__logisticregression__C"] == 7
     assert copy.get_params()["sampler__n_examples"] == 1
     assert clf.student[-1].C == 1
+
+
+def test_parameters_of_the_evidence_can_be_searched(clf, hard):
+    """A wrong teacher does harm only where all is kept: the search finds that out."""
+    clf = clf.set_params(
+        teacher=WordTeacher(wrong=True, write=write_hard),
+        routes=("write",),
+        samples_per_cycle=60,
+        evidence=Evidence(probe_size=0, synthetic_weight=1.0),
+    )
+    search = GridSearchCV(clf, {"evidence__keep_all": [True, False]}, cv=3, error_score="raise")
+    search.fit(*hard)
+    assert search.best_params_ == {"evidence__keep_all": False}
+    assert search.best_estimator_.evidence.keep_all is False
+    assert clf.evidence.keep_all is False
 
 
 def test_components_are_left_as_they_were(clf, data):

@@ -110,9 +110,13 @@ def test_class_names_are_checked(names, message):
         check_target(Y, 3, class_names=names)
 
 
-def test_class_names_are_for_a_matrix():
-    with pytest.raises(InvalidInputError, match="names the columns of an indicator matrix"):
-        check_target([["a"], ["b"]], 2, class_names=["a", "b"])
+@pytest.mark.parametrize("y", [["b", "a", "b"], [["b"], ["a"], ["b", "a"]]])
+def test_class_names_may_have_no_text(y):
+    target = check_target(y, 3, class_names=["c", "long name", "b", "a"])
+    assert target.classes.tolist() == ["a", "b", "c", "long name"]
+    assert target.y.tolist() == check_target(y, 3).y.tolist()
+    with pytest.raises(InvalidInputError, match="name every class of y, which has the label 'b'"):
+        check_target(y, 3, class_names=["a", "c"])
 
 
 def test_validation_labels_are_of_the_same_classes():

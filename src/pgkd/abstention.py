@@ -59,9 +59,7 @@ class Abstention:
     accuracy_of_all: Estimate
 
     def __str__(self) -> str:
-        whose = (
-            "labelled texts, which have also chosen what it learns," if self.on_gate else "texts"
-        )
+        whose = "labelled texts, which have also chosen what it learns" if self.on_gate else "texts"
         return (
             f"With a probability below {self.threshold:.3f} there is no label. On {self.n_texts} "
             f"{whose}, {self.coverage} of them get one, and of these {self.accuracy} are right, "

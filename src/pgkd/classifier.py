@@ -89,8 +89,8 @@ class PGKDClassifier(AbstainingClassifier):
         What belongs to each class, for the student and the teacher. A class without a labelled text
         is learnt too; no labelled text can judge that.
     class_names : sequence of labels, default=None
-        Names of the columns of an indicator matrix `y` that has none; or, without labelled texts,
-        of the classes.
+        All classes, where some or all have no labelled text; or names of the columns of an
+        indicator matrix `y` that has none.
     run_dir : str or path, default=None
         Directory in which every answer of an LLM teacher is kept before it is used. The same `fit`
         with the same directory goes on where it was cut off, and pays for no answer twice.
@@ -365,9 +365,9 @@ class PGKDClassifier(AbstainingClassifier):
         ------
         sklearn.exceptions.NotFittedError
         InvalidInputError
-            If `mask` does not fit `synthetic_` or chooses a text whose label is none of
-            ``classes_``, or the classifier was loaded from a directory, which holds no labelled
-            texts. A pickle does.
+            If `mask` does not fit `synthetic_`, chooses a text whose label is none of ``classes_``
+            or leaves nothing to learn, or the classifier was loaded from a directory, which holds
+            no labelled texts. A pickle does.
         """
         check_is_fitted(self)
         if getattr(self, "_labelled", None) is None:
@@ -381,6 +381,10 @@ class PGKDClassifier(AbstainingClassifier):
             for text, is_chosen in zip(self.synthetic_, chosen)
             if is_chosen
         ]
+        if not examples and not len(self._labelled):
+            raise InvalidInputError(
+                "`mask` must choose a text at least, as there are no labelled ones. Got none."
+            )
         learner = Learner(
             self.student_, self.classes_, multilabel=self.multilabel_, seed=self._seed
         )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pgkd.calibration import apply_temperature, fit_temperature
-from pgkd.evaluation import TextScorer, make_report, make_scorer_of_texts
+from pgkd.evaluation import TextScorer, is_macro, make_report, make_scorer_of_texts
 from pgkd.exceptions import InvalidInputError
 from pgkd.label_sets import decide, indicate
 from pgkd.learning import LabelledTexts, Learner
@@ -81,8 +81,9 @@ class Decider:
         a, b = (self._predict_fairly(candidate, numbers) for candidate in (before, after))
         score_a, score_b = scorer.score(a), scorer.score(b)
         rng = np.random.RandomState(self.seed)
-        loss = self._log_likelihood(b, numbers) - self._log_likelihood(a, numbers)
-        hits = self._is_right(b, numbers) - self._is_right(a, numbers)
+        weights = self._weigh(numbers)
+        loss = weights * (self._log_likelihood(b, numbers) - self._log_likelihood(a, numbers))
+        hits = weights * (self._is_right(b, numbers) - self._is_right(a, numbers))
         return Comparison(
             scorer.name,
             before=score_a,
@@ -171,6 +172,15 @@ class Decider:
         own = probabilities[np.arange(len(codes)), codes] / probabilities.sum(axis=1)
         found: FloatArray = np.log(np.clip(own, tiny, 1)).reshape(len(y), -1).sum(axis=1)
         return found
+
+    def _weigh(self, numbers: Sequence[int]) -> FloatArray:
+        """Weigh the texts as `scoring` does: where it averages over classes, all count alike."""
+        y = self.labelled.y[self.rows(numbers)]
+        if self.learner.multilabel or not is_macro(self.scoring):
+            return np.ones(len(y))
+        _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+        weights: FloatArray = len(y) / len(counts) / counts[codes]
+        return weights
 
     def _is_right(self, probabilities: FloatArray, numbers: Sequence[int]) -> FloatArray:
         """Return 1 for each text that is labelled rightly, and 0 for others."""

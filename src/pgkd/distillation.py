@@ -269,7 +269,8 @@ class Distillation:
     def _learn_logs(self) -> None:
         if self.task.logs is None:
             return
-        pairs = map(Example, self.task.logs.texts, self.task.logs.labels)
+        logged = [self._read_label(label) for label in self.task.logs.labels]
+        pairs = map(Example, self.task.logs.texts, logged)
         generation = Generation(GenerationRequest("logs", {}), tuple(pairs))
         judged = self.curator.judge([generation], len(self.history))
         judged = [replace(text, source="log", request_id="", cost=0.0) for text in judged]
@@ -281,7 +282,14 @@ class Distillation:
                 "`class_descriptions`, or map the label to one of the classes.",
                 stacklevel=5,
             )
-        self._decide("logs", judged)
+        self._decide("logs", judged, rejected=count_reasons(judged))
+
+    def _read_label(self, label: Label) -> Label:
+        """Return the class that is meant: a file has ``"7"`` and ``"True"`` for 7 and True."""
+        names = {str(own): own for own in self.classes.tolist()}
+        if isinstance(label, tuple):
+            return tuple(names.get(str(own), own) for own in label)
+        return names.get(str(label), label)
 
     def _learn_from_pool(self) -> None:
         """Self-training by rounds, each of which relabels the texts, as long as that helps."""
@@ -478,8 +486,9 @@ class Distillation:
         else:
             part = replace(part, texts=tuple(replace(text, cycle=number) for text in part.texts))
         if unjudged:
-            more = spread(unjudged, self.labelled, self.splits)
-            current = current.put("unjudged", current.parts.get("unjudged", Part()).add(more))
+            unjudged = [*current.parts.get("unjudged", Part()).texts, *unjudged]
+            moderate = self._moderate(unjudged, current)
+            current = current.put("unjudged", spread(moderate, self.labelled, self.splits))
         comparison, taken, factor = None, bool(unjudged), 1.0 if unjudged else 0.0
         if part.texts:
             part = self.bought[route].add(part) if route in self.bought else part
@@ -527,12 +536,12 @@ class Distillation:
         return chosen, comparison
 
     def _find_factors(self, known: Part | None) -> tuple[float, ...]:
-        """Return the weights to try; that of a route's first texts is kept for its next ones."""
-        if known is not None:
-            return (known.factor,)
+        """Return the weights to try; a route's next texts weigh no less than its first ones."""
         if self.evidence.synthetic_weight != "auto":
             return (float(self.evidence.synthetic_weight),)
-        return FACTORS if self.learner.takes_weights else (1.0,)
+        if not self.learner.takes_weights:
+            return (1.0,)
+        return tuple(f for f in FACTORS if known is None or f >= known.factor)
 
     def _separate(
         self, texts: Sequence[SyntheticText]
@@ -545,6 +554,22 @@ class Distillation:
             [text for text, is_known in zip(texts, known) if is_known],
             [text for text, is_known in zip(texts, known) if not is_known],
         )
+
+    def _moderate(
+        self, unjudged: Sequence[SyntheticText], current: TrainingSet
+    ) -> list[SyntheticText]:
+        """Weigh texts of classes without a labelled text: no such class outweighs the others.
+
+        However many texts a teacher writes for it, nothing tells how many are right.
+        """
+        learnt = Counter(count_classes(self.train.y.tolist()))
+        for route, part in current.parts.items():
+            for text in part.texts if route != "unjudged" else ():
+                learnt.update(dict.fromkeys(text.labels, text.weight * part.factor))
+        fair = float(np.mean([learnt[label] for label in self.known]))
+        counts = count_classes(text.label for text in unjudged)
+        most = {label: min(1.0, fair / n) for label, n in counts.items()}
+        return [replace(t, weight=min(most[label] for label in t.labels)) for t in unjudged]
 
     # What the teacher is shown
 
@@ -588,8 +613,8 @@ class Distillation:
             for example in reversed(generation.examples):
                 for label in labels_of(example.label):
                     found[label] = example.text
-        descriptions = {**found, **self.task.descriptions}
-        self.state = replace(self.state, class_descriptions=descriptions)
+        own = {label: text for label, text in self.task.descriptions.items() if text.strip()}
+        self.state = replace(self.state, class_descriptions={**found, **own})
 
     def _remember(self, generations: Sequence[Generation], judged: Sequence[SyntheticText]) -> None:
         requested: Counter[Label] = Counter()

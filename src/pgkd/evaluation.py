@@ -33,6 +33,21 @@ ROUNDING = 1e-12
 #: Scores of a student from its probabilities: ``score(y, probabilities, rows)``, greater is better.
 Scorer = Callable[[Any, Any, Any], float]
 
+#: In the names of scorers in which every class counts the same; else a class counts by its texts.
+MACRO = ("_macro", "balanced_accuracy")
+
+
+def is_macro(scoring: Any) -> bool:
+    """Whether a score is a mean over the classes, however many texts each has.
+
+    Examples
+    --------
+    >>> from pgkd.evaluation import is_macro
+    >>> is_macro("f1_macro"), is_macro("accuracy")
+    (True, False)
+    """
+    return isinstance(scoring, str) and any(name in scoring for name in MACRO)
+
 
 def make_report(y: LabelArray, probabilities: FloatArray, classes: LabelArray) -> StudentReport:
     """Evaluate `probabilities` (n_texts, n_classes) against the true labels `y` (n_texts,)."""

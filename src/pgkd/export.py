@@ -221,9 +221,9 @@ def _check_parameters(format: str, quantize: str | None, min_agreement: float) -
 
 
 def _kept_texts(classifier: Any) -> list[str]:
-    """Return the labelled texts, which are not saved, or else the generated ones."""
+    """Return the labelled texts, which are not saved, or else those beside them."""
     labelled = getattr(classifier, "_labelled", None)
-    if labelled is not None:
+    if labelled is not None and len(labelled):
         return list(labelled.texts)
     return [t.text for t in getattr(classifier, "synthetic_", ()) if is_valid(t.text)]
 

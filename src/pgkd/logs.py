@@ -41,7 +41,7 @@ class Logs:
     Raises
     ------
     InvalidInputError
-        If a text has no label, or a label no text.
+        If a text has no label, or a label no text, or one is no text or label at all.
 
     Examples
     --------
@@ -64,6 +64,17 @@ class Logs:
                 f"Logs must have a label for each text. Got {len(self.texts)} texts and "
                 f"{len(self.labels)} labels."
             )
+        for i, (text, label) in enumerate(zip(self.texts, self.labels)):
+            if not isinstance(text, str) or not is_valid(text):
+                raise InvalidInputError(
+                    f"The texts of logs must be str. Got {text!r} at position {i} instead: leave "
+                    "it out, or use `pgkd.read_logs`, which does."
+                )
+            if is_missing(label) or not _is_label(label):
+                raise InvalidInputError(
+                    f"The labels of logs must be str, int, bool or tuples of these. Got {label!r} "
+                    f"at position {i} instead: leave it out, or use `pgkd.read_logs`, which does."
+                )
 
     def __repr__(self) -> str:
         skipped = f", {sum(self.skipped.values())} records skipped" if self.skipped else ""

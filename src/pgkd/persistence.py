@@ -171,10 +171,8 @@ def _write(classifier: Any, directory: Path) -> None:
     student_class = _save_student(classifier.student_, directory / STUDENT)
     _write_text(directory / TEXTS, "".join(map(text_to_line, classifier.synthetic_)))
     params = classifier.get_params(deep=False)
-    descriptions, thresholds = (
-        params["class_descriptions"],
-        getattr(classifier, "label_thresholds_", None),
-    )
+    descriptions, names = params["class_descriptions"], params["class_names"]
+    thresholds = getattr(classifier, "label_thresholds_", None)
     document = {
         "format": FORMAT,
         "pgkd": pgkd.__version__,
@@ -183,6 +181,7 @@ def _write(classifier: Any, directory: Path) -> None:
         "params": jsonable({k: v for k, v in params.items() if k not in COMPONENTS}),
         # Pairs: labels need not be str.
         "class_descriptions": descriptions and list(descriptions.items()),
+        "class_names": None if names is None else np.asarray(names).tolist(),
         "target_kind": classifier._target_kind,
         "label_thresholds": None if thresholds is None else thresholds.tolist(),
         "classes": classifier.classes_.tolist(),
@@ -220,6 +219,7 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     classifier = cls(**document["params"])
     if document.get("class_descriptions"):
         classifier.class_descriptions = dict(document["class_descriptions"])
+    classifier.class_names = document.get("class_names")
     classifier.classes_ = np.array(document["classes"], document["classes_dtype"])
     classifier._target_kind = document.get("target_kind", "labels")
     if not classifier.multilabel_:  # whose columns may be in any order

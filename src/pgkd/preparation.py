@@ -28,7 +28,13 @@ from pgkd.splitting import hold_out
 from pgkd.students.base import check_takes_weights
 from pgkd.targets import Target, check_target, check_validation
 from pgkd.text import fold_text
-from pgkd.validation import check_classes, check_component, check_descriptions, check_texts
+from pgkd.validation import (
+    check_classes,
+    check_component,
+    check_descriptions,
+    check_labels,
+    check_texts,
+)
 
 if TYPE_CHECKING:
     from pgkd.classifier import PGKDClassifier
@@ -108,8 +114,8 @@ def _check_target(clf: PGKDClassifier, data: Mapping[str, Any], logs: Logs | Non
     names = clf.class_names
     if names is None and clf.class_descriptions:
         names = list(clf.class_descriptions)
-    if names is None and logs is not None:
-        names = sorted(set(logs.labels))
+    if names is None and logs is not None and logs.labels:
+        names = _find_logged_classes(logs)
     if names is None or isinstance(names, str) or len(set(names)) < 2:
         raise InvalidInputError(
             f"Without labelled texts, PGKDClassifier must be told the classes. Got {names!r}: pass "
@@ -118,6 +124,18 @@ def _check_target(clf: PGKDClassifier, data: Mapping[str, Any], logs: Logs | Non
         )
     classes = check_classes(np.array(list(names)))
     return Target(np.array([], dtype=classes.dtype), classes)
+
+
+def _find_logged_classes(logs: Logs) -> list[Label]:
+    several = next((label for label in logs.labels if isinstance(label, tuple)), None)
+    if several is not None:
+        raise InvalidInputError(
+            f"Without labelled texts, a text of the logs must have one label. Got {several!r}: "
+            "pass labelled texts as `X` and `y`, which show that texts have several."
+        )
+    labels = check_labels(list(logs.labels), len(logs.labels), "The labels of the logs")
+    classes: list[Label] = np.unique(labels).tolist()
+    return classes
 
 
 def _make_task(

@@ -80,16 +80,15 @@ def evaluate_probe(
 ) -> Probe | None:
     """Set the teacher's answers beside the student's labels; ``None`` if too few can be read."""
     answers = read_opinions(generations, state)
-    if all(opinion.label is None for opinion in answers.values()):
-        answers = {}  # it may not label such texts at all, which says nothing about its labels
+    why = ""
+    if answers and all(opinion.label is None for opinion in answers.values()):
+        answers, why = {}, "it gave no label to any of the labelled texts that it was asked about"
     row_of = {text: i for i, text in enumerate(labelled.texts)}
     rows = np.array([row_of[text] for text in answers if text in row_of], dtype=np.intp)
     if len(rows) < MIN_TEXTS:
         if generations:
-            warnings.warn(
-                f"The probe of the teacher says nothing: {len(rows)} of its answers could be read.",
-                stacklevel=5,
-            )
+            why = why or f"{len(rows)} of its answers could be read, and it takes {MIN_TEXTS}"
+            warnings.warn(f"The probe of the teacher says nothing: {why}.", stacklevel=5)
         return None
     own, opinions = probabilities[rows], [answers[labelled.texts[i]] for i in rows]
     truth = labelled.y[rows].tolist()

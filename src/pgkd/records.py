@@ -687,9 +687,10 @@ class Comparison:
         is_log_loss = self.scoring == "neg_log_loss"
         slope = 1.0 if is_log_loss else POINTS_PER_NAT
         spread = PRIOR_SPREAD / POINTS_PER_NAT if is_log_loss else PRIOR_SPREAD
-        looks = [(self.after - self.before, self.standard_error)]
-        looks += [(slope * self.log_loss_gain, slope * self.log_loss_error)]
-        precision = [1 / max(error, MIN_ERROR) ** 2 for _, error in looks]
+        # Where no text changes sides, one might have.
+        looks = [(self.after - self.before, max(self.standard_error, 1 / self.n_texts))]
+        looks += [(slope * self.log_loss_gain, max(slope * self.log_loss_error, MIN_ERROR))]
+        precision = [1 / error**2 for _, error in looks]
         mean = sum(p * value for p, (value, _) in zip(precision, looks)) / sum(precision)
         # The looks are at the same texts, so that together they tell less than two would.
         total = sum(precision) / (1 + max(self.correlation, 0.0))

@@ -143,7 +143,7 @@ def _steps(report: Report) -> Iterator[str]:
     header += ["weight", "asked", "fit to learn", "tokens", "US dollars", "similarity", "seconds"]
     yield _table(header, [_row(step) for step in report.steps])
     yield (
-        "The gain is that of all that the route has brought so far. Similarity is that of the "
+        "The gain is over the training set before the step. Similarity is that of the "
         "texts of a class to each other: a teacher that repeats itself has a high one"
         + (
             f" (labelled texts: {report.labelled_diversity.similarity:.2f})."

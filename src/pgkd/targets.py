@@ -99,7 +99,8 @@ def check_target(y: Any, n_texts: int, name: str = "y", *, class_names: Any = No
     name : str, default="y"
         For the message.
     class_names : sequence of labels, default=None
-        Names of the columns of an indicator matrix.
+        Of an indicator matrix, the names of its columns; of labels, all classes, so that one may
+        have no text.
 
     Raises
     ------
@@ -113,11 +114,6 @@ def check_target(y: Any, n_texts: int, name: str = "y", *, class_names: Any = No
     ('sets', ['card', 'late'], [('card', 'late'), (), ('card',)])
     """
     matrix = _as_matrix(y)
-    if class_names is not None and matrix is None:
-        raise InvalidInputError(
-            f"`class_names` names the columns of an indicator matrix. Got {name} with labels "
-            "instead, which have names already: leave `class_names` out."
-        )
     if matrix is not None:
         _check_length(matrix, n_texts, name)
         classes, is_named = _name_columns(y, matrix.shape[1], class_names)
@@ -130,10 +126,24 @@ def check_target(y: Any, n_texts: int, name: str = "y", *, class_names: Any = No
         flat = [label for own in sets for label in own]
         if not flat:
             raise InvalidInputError(f"{name} must have a label for some text. Got none.")
-        classes = check_classes(check_labels(flat, len(flat), name))
+        classes = _find_classes(check_labels(flat, len(flat), name), class_names, name)
         return Target(to_array([_order(own, classes) for own in sets], classes), classes, "sets")
     labels = check_labels(y, n_texts, name)
-    return Target(labels, check_classes(labels))
+    classes = _find_classes(labels, class_names, name)
+    return Target(labels.astype(classes.dtype), classes)
+
+
+def _find_classes(labels: LabelArray, class_names: Any, name: str) -> LabelArray:
+    """Return the classes, those of `class_names` that have no text included."""
+    if class_names is None:
+        return check_classes(labels)
+    classes = check_classes(check_labels(list(class_names), len(class_names), "class_names"))
+    if foreign := sorted(set(labels.tolist()) - set(classes.tolist()), key=repr):
+        raise InvalidInputError(
+            f"`class_names` must name every class of {name}, which has the label {foreign[0]!r}. "
+            f"Got {list(class_names)!r}: add it, or leave `class_names` out."
+        )
+    return classes
 
 
 def check_validation(X_val: Any, y_val: Any, target: Target) -> tuple[list[str], LabelArray] | None:

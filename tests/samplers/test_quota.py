@@ -64,10 +64,10 @@ def test_shares_that_chance_explains_do_not_count(even):
 
 
 def test_a_class_that_has_run_out_is_hardly_asked_for(even):
-    batch = Batch({"c03": 4, "c04": 4}, {"c04": 4}, {"generated": 10, "pool": 0})
+    batch = Batch({"c03": 4, "c04": 4}, {"c04": 4})
     weights = weights_of("auto", replace(even, batches=(batch,)))
     assert weights["c03"] < 0.05 * weights["c04"]
-    later = Batch({"c03": 1}, {"c03": 1}, {"generated": 10, "pool": 0})
+    later = Batch({"c03": 1}, {"c03": 1})
     weights = weights_of("auto", replace(even, batches=(batch, later)))
     assert weights["c03"] > 0.1 * weights["c04"]
 

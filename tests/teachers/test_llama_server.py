@@ -4,7 +4,7 @@ import pytest
 from local_models import fetch_smollm2, serve
 
 from pgkd.exceptions import TeacherError
-from pgkd.records import Example, GenerationRequest
+from pgkd.records import AnnotationRequest, Example, GenerationRequest
 from pgkd.teachers import OpenAITeacher
 from pgkd.testing import check_teacher
 
@@ -37,6 +37,19 @@ def test_schema_is_obeyed(base_url):
         if not generation.rejected:  # not cut off
             labels = [e.label for e in generation.examples]
             assert {label: labels.count(label) for label in labels} == generation.request.counts
+
+
+def test_log_probabilities(base_url):
+    """They are those of the letters, before the schema rules tokens out."""
+    request = AnnotationRequest("1-a1", ("where is my card",), (("card", "rate"),), EXAMPLES)
+    teacher = OpenAITeacher("smollm2", base_url=base_url, temperature=0.0)
+    [generation] = teacher.annotate([request])
+    probabilities = generation.probabilities["where is my card"]
+    assert list(probabilities) == ["card", "rate"]
+    assert sum(probabilities.values()) == pytest.approx(1)
+    assert all(0 < p < 1 for p in probabilities.values())
+    for example in generation.examples:  # or it is "none of these"
+        assert example.label == max(probabilities, key=probabilities.get)
 
 
 def test_a_prompt_beyond_the_context_fails_alone(base_url):

@@ -375,8 +375,10 @@ def test_partial_logprobs_are_used_as_far_as_they_go(server):
 
 
 def test_the_chosen_token_is_first():
-    [candidates] = read_logprobs({"content": [token("C", CANDIDATES, logprob=-1.6094)]})
-    assert list(candidates) == ["C", "A", "B"]
+    for logprob in (-1.6094, None):  # its own, or that among the candidates
+        [candidates] = read_logprobs({"content": [token("C", CANDIDATES, logprob=logprob)]})
+        assert list(candidates) == ["C", "A", "B"]
+        assert candidates["C"] == -1.6094
 
 
 def test_caches_and_recordings_keep_logprobs(server, tmp_path):

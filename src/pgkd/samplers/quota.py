@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from pgkd.evaluation import is_macro
 from pgkd.label_sets import count_classes, indicate
 from pgkd.records import Example, Feedback, FloatArray, Label, State, StudentReport
 
-#: In the names of scorers in which every class counts the same; else a class counts by its texts.
-_MACRO = ("_macro", "balanced_accuracy")
 #: A further text of a class with n texts is worth n to the power of minus that. Found, as the next,
 #: with hidden parts of four training files.
 _DECAY = 0.75
@@ -39,8 +38,7 @@ def by_expected_gain(state: State, feedback: Feedback) -> FloatArray:
     weights : array of shape (n_classes,)
     """
     counts = _count([*state.examples, *state.synthetic], state.classes)
-    is_macro = state.scoring is not None and any(name in state.scoring for name in _MACRO)
-    value = _measure_shares(state) ** (_MACRO_POWER if is_macro else 1.0)
+    value = _measure_shares(state) ** (_MACRO_POWER if is_macro(state.scoring) else 1.0)
     yields = _measure_yield(state)
     weights: FloatArray = value * _measure_deficiency(state, feedback) * yields * counts**-_DECAY
     mixed: FloatArray = (1 - _FLOOR) * weights / weights.sum() + _FLOOR * yields / yields.sum()
