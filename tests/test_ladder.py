@@ -335,7 +335,7 @@ def test_self_training_that_harms_is_turned_down():
     test = draw_about(5100, first=5000)
     alone = clone(free().student).fit(X, y).score(*test)
     blind = free(routes=("unlabelled",), evidence=Evidence(keep_all=True))
-    assert blind.fit(X, y, X_unlabeled=pool).score(*test) < alone - 0.1
+    assert blind.fit(X, y, X_unlabeled=pool).score(*test) < alone - 0.05
     assert blind.comparison_.gain < 0
     clf = free(routes=("unlabelled",)).fit(X, y, X_unlabeled=pool)
     assert [step.taken for step in clf.history_] == [True, False]  # no further round

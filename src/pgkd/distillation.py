@@ -54,8 +54,10 @@ from pgkd.splitting import Indices
 from pgkd.text import fold_text
 from pgkd.training_set import Part, Result, TrainingSet, make_splits, spread, to_example
 
-#: Weights of a route's texts that are tried, against 1 for a labelled text.
+#: Weights of a teacher's texts that are tried, against 1 for a labelled text; and of those whose
+#: weight has been found once for all (docs/defaults.md).
 FACTORS = (1.0, 0.3, 0.1)
+FIXED_FACTORS = {"names": 1.0, "unlabelled": 0.1}
 #: Why texts are not learnt.
 NO_GAIN, RELABELLED = "no gain out of fold", "labelled anew"
 #: Reasons to stop in the middle of a step.
@@ -526,7 +528,7 @@ class Distillation:
         if route == "label" and "unlabelled" in before.parts:  # the teacher has labelled them now
             asked = {text.text for text in grown.texts}
             before = before.put("unlabelled", before.parts["unlabelled"].without(asked))
-        factors = self._find_factors(before.parts.get(route) if route in PAID else None)
+        factors = self._find_factors(route, before.parts.get(route))
         candidates = [before.put(route, grown.weigh(factor)) for factor in factors]
         if not self.splits.decide:
             return candidates[0], None
@@ -535,12 +537,14 @@ class Distillation:
             chosen = candidates[0]
         return chosen, comparison
 
-    def _find_factors(self, known: Part | None) -> tuple[float, ...]:
+    def _find_factors(self, route: str, known: Part | None) -> tuple[float, ...]:
         """Return the weights to try; a route's next texts weigh no less than its first ones."""
         if self.evidence.synthetic_weight != "auto":
             return (float(self.evidence.synthetic_weight),)
         if not self.learner.takes_weights:
             return (1.0,)
+        if route in FIXED_FACTORS:
+            return (FIXED_FACTORS[route],)
         return tuple(f for f in FACTORS if known is None or f >= known.factor)
 
     def _separate(

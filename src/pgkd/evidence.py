@@ -23,8 +23,9 @@ class Evidence(BaseEstimator):  # type: ignore[misc]
         fold; or the gate itself, as in the paper, which makes what it decides optimistic.
     n_folds : int, default=5
     synthetic_weight : float or "auto", default="auto"
-        Weight of texts beside the labelled ones, in (0, inf); a labelled text has 1. ``"auto"``:
-        chosen for each route among 1, 0.3 and 0.1 by what it does to the student; 1 for a student
+        Weight of texts beside the labelled ones, in (0, inf); a labelled text has 1. ``"auto"``: 1
+        for names, 0.1 for texts that the student labels itself; for each route of the teacher, and
+        for logs, chosen among 1, 0.3 and 0.1 by what it does to the student. Always 1 for a student
         that takes no ``sample_weight``.
     keep_all : bool, default=False
         Learn all that is bought, whatever the labelled texts say: for ablations.
