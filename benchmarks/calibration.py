@@ -17,9 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 
-from pgkd.calibration import _Gaps, apply_temperature, calibrate, fit_temperature
-from pgkd.learning import LabelledTexts
-from pgkd.splitting import hold_out
+from pgkd.evaluation.calibration import _Gaps, apply_temperature, calibrate, fit_temperature
+from pgkd.inputs.labelled import LabelledTexts
+from pgkd.inputs.splitting import hold_out
 from pgkd.students.base import predict_proba
 
 LABELLED = {"banking77": 800, "massive_en": 800, "hwu64": 800, "hint3_curekart": 200}

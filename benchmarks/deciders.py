@@ -26,10 +26,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.pipeline import make_pipeline
 
-from pgkd.calibration import apply_temperature, fit_temperature
-from pgkd.deciding import N_FINISHED, N_SCREENING
+from pgkd.evaluation.calibration import apply_temperature, fit_temperature
+from pgkd.inputs.splitting import hold_out, make_folds
+from pgkd.loop.decider import N_FINISHED, N_SCREENING
 from pgkd.records import Comparison
-from pgkd.splitting import hold_out, make_folds
 from pgkd.students import EmbeddingStudent
 
 DATASETS = {"banking77": 77, "massive_en": 60, "hwu64": 64, "hint3_curekart": 28}

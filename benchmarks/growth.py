@@ -29,9 +29,9 @@ from ideal_teacher import make_student
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from pgkd import Evidence, PGKDClassifier
-from pgkd.planning import BYTES_PER_TOKEN
+from pgkd.loop.planning import BYTES_PER_TOKEN
 from pgkd.records import Usage
-from pgkd.teachers.prompts import render
+from pgkd.teachers.prompts.writing import render
 from pgkd.testing import PoolTeacher
 
 SETS = ("naics4", "banking77", "hint3_curekart")

@@ -37,8 +37,8 @@ from inference_engines import ENGINES
 from local_models import fetch_minilm, fetch_qwen, serve
 from teacher_throughput import MAX_OTHERS, measure_others
 
-from pgkd.annotating import make_requests
 from pgkd.records import AnnotationRequest, Example, State
+from pgkd.samplers.shortlists import make_requests
 from pgkd.students import EmbeddingStudent, StaticStudent, TransformerStudent
 from pgkd.teachers import OpenAITeacher
 

@@ -38,7 +38,7 @@ from sklearn.metrics import f1_score
 from sklearn.pipeline import make_pipeline
 
 from pgkd import PGKDClassifier
-from pgkd.naming import split_name
+from pgkd.loop.naming import split_name
 from pgkd.students import EmbeddingStudent
 from pgkd.testing import PoolTeacher
 

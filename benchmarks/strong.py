@@ -8,8 +8,9 @@ of banking77 are drawn among those that the LLM was shown, 2, 4 or 10 a class; t
 given. The teacher serves only what was written after a labelled text, and says so: nobody judges
 a text after which it has learnt something. Texts that stand in a test file are left out.
 
-Three batches, of as many texts in all as are labelled. Arms: labelled texts alone; the names of the classes as well (free); with the teacher's texts, asked
-for evenly or guided; and evenly at full weight, whatever the labelled texts say.
+It is asked for three batches, in all as many texts as are labelled. Arms: labelled texts alone; the
+names of the classes as well (free); with the teacher's texts, asked for evenly or guided; and
+evenly at full weight, whatever the labelled texts say.
 A run that is in the results is not run again. Each fitted model sees the test file once.
 """
 

@@ -6,9 +6,9 @@ from conftest import make_classifier
 from sklearn.exceptions import NotFittedError
 
 from pgkd import PGKDClassifier
-from pgkd.abstaining import withhold
-from pgkd.abstention import choose_threshold
 from pgkd.exceptions import InvalidInputError
+from pgkd.export.withholding import withhold
+from pgkd.models.abstention import choose_threshold
 
 
 def choose(is_right, top=None, min_accuracy=0.9, confidence=0.95):

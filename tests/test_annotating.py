@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from pgkd import annotating
-from pgkd.annotating import make_requests, read_labels
-from pgkd.buying import Buyer
 from pgkd.exceptions import AnnotatorError, TeacherError
+from pgkd.inputs.text import fold_text
+from pgkd.loop.buyer import Buyer
 from pgkd.records import AnnotationRequest, Example, Generation, State, Usage
-from pgkd.teachers.option_answers import parse
-from pgkd.text import fold_text
+from pgkd.samplers import shortlists as annotating
+from pgkd.samplers.shortlists import make_requests, read_labels
+from pgkd.teachers.prompts.options import parse
 
 CLASSES = ("a", "b", "c", "d")
 EXAMPLES = tuple(Example(f"{label} number {i}", label) for label in CLASSES for i in range(3))

@@ -11,8 +11,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 
 from pgkd import PGKDClassifier
-from pgkd.calibration import MIN_TEXTS, _Gaps, apply_temperature, calibrate, fit_temperature
-from pgkd.learning import LabelledTexts
+from pgkd.evaluation.calibration import (
+    MIN_TEXTS,
+    _Gaps,
+    apply_temperature,
+    calibrate,
+    fit_temperature,
+)
+from pgkd.inputs.labelled import LabelledTexts
 
 
 def draw(n, temperature, n_classes=4, seed=0):

@@ -271,7 +271,7 @@ def test_a_teacher_that_goes_down_part_way_is_left_alone(monkeypatch):
     assert teacher.n_asked == 3 + 16
     assert cascade._escalator.__getstate__()["_down_until"] == 0.0  # another process's clock
     teacher.limit = None
-    monkeypatch.setattr("pgkd.escalating.time.monotonic", lambda: 1e12)
+    monkeypatch.setattr("pgkd.cascade.escalation.time.monotonic", lambda: 1e12)
     assert cascade.score(X, y) > 0.95
 
 
@@ -282,7 +282,7 @@ def test_the_student_answers_where_a_disk_is_full(monkeypatch):
     def fail(**_):
         raise OSError("no space left")
 
-    monkeypatch.setattr("pgkd.escalating.TemporaryDirectory", fail)
+    monkeypatch.setattr("pgkd.cascade.escalation.TemporaryDirectory", fail)
     with pytest.warns(UserWarning, match="no space left"):
         assert cascade.predict(X).tolist() == [text.split()[0] for text in X]
 

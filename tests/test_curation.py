@@ -1,6 +1,6 @@
 import pytest
 
-from pgkd.curation import Curator, count_reasons
+from pgkd.curation.curator import Curator, count_reasons
 from pgkd.records import Example, Generation, GenerationRequest, Refusal
 
 KNOWN = ["My card has not arrived yet, where is it?", "How do I change my PIN?"]
@@ -50,7 +50,7 @@ def test_within_and_across_batches(curator):
 
 @pytest.mark.parametrize("block", [500, 2, 1])
 def test_blocks_change_no_verdict(curator, monkeypatch, block):
-    monkeypatch.setattr("pgkd.curation.BLOCK", block)
+    monkeypatch.setattr("pgkd.curation.curator.BLOCK", block)
     request = GenerationRequest("1-1", {"a": 9})
     texts = [
         ["Is there a fee for cash abroad?", "half an emoji \ud83d"],

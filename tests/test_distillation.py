@@ -238,7 +238,7 @@ def test_an_interruption_finds_the_run_before_a_step_or_after_it(student, hard, 
         if len(measured) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("pgkd.distillation._measure", measure)
+    monkeypatch.setattr("pgkd.loop.distillation._measure", measure)
     with pytest.warns(UserWarning, match="Interrupted"):
         clf = fit(make_teacher(), student, hard)
     assert clf.n_cycles_ == 1

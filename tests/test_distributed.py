@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from students.tiny_bert import write_texts, write_tiny_bert
 
-import pgkd.engines
+import pgkd.export.engines
 import pgkd.runtime
 from pgkd import PGKDClassifier, distributed
 from pgkd.exceptions import InvalidInputError, PersistenceError
@@ -98,7 +98,7 @@ def test_import_is_light():
     ],
 )
 def test_missing_extras_are_named(monkeypatch, call, package, extra):
-    monkeypatch.setattr(pgkd.engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(pgkd.export.engines, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=rf'{package} is not installed.*"pgkd\[{extra}\]"'):
         call()
 

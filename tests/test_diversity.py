@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from pgkd.curation import vectorize
-from pgkd.diversity import measure_diversity
+from pgkd.curation.curator import vectorize
+from pgkd.curation.diversity import measure_diversity
 
 
 def test_distinct_n_by_hand():

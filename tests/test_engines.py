@@ -5,9 +5,9 @@ import types
 
 import pytest
 
-from pgkd import engines
-from pgkd.engines import Engine, open_engine
 from pgkd.exceptions import InvalidInputError, PersistenceError
+from pgkd.export import engines
+from pgkd.export.engines import Engine, open_engine
 
 SECONDS = {
     ("onnxruntime", "float32"): 0.003,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, get_scorer, log_loss
 
-from pgkd.evaluation import TextScorer, make_predictions, make_report
+from pgkd.evaluation.scoring import TextScorer, make_predictions, make_report
 from pgkd.exceptions import InvalidInputError
 
 CLASSES = np.array(["a", "b", "c"])

@@ -15,13 +15,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from students.tiny_bert import write_texts, write_tiny_bert
 from students.tiny_static import write_tiny_static
 
-import pgkd.export
+import pgkd.export.writer
 import pgkd.runtime
 from pgkd import PGKDClassifier
-from pgkd.abstention import choose_threshold
-from pgkd.calibration import Calibration
-from pgkd.cascade_report import Estimate
+from pgkd.evaluation.calibration import Calibration
+from pgkd.evaluation.estimates import Estimate
 from pgkd.exceptions import ExportError, InvalidInputError, PersistenceError
+from pgkd.models.abstention import choose_threshold
 from pgkd.students import EmbeddingStudent, StaticStudent, TransformerStudent
 
 for _package in ("onnx", "onnxruntime"):
@@ -119,7 +119,9 @@ def test_openvino(embedding, tmp_path):
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_int8(transformer, tmp_path, format):
-    pytest.importorskip(pgkd.export.ENGINES[format], reason=f"the format needs pgkd[{format}]")
+    pytest.importorskip(
+        pgkd.export.writer.ENGINES[format], reason=f"the format needs pgkd[{format}]"
+    )
     file = {"onnx": "model.onnx", "openvino": "openvino_model.bin"}[format]
     transformer.export(tmp_path / "float", format=format, texts=TEXTS)
     parity = transformer.export(
@@ -278,8 +280,8 @@ def test_a_failed_export_leaves_the_one_before(embedding, tmp_path, monkeypatch)
 def test_parity():
     expected = np.array([[0.5, 0.5 - 1e-4, 0.0], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7]])
     found = expected[:, [1, 0, 2]]  # a near tie, a mistake, and one that stays
-    parity = pgkd.export.measure_parity(expected, found)
-    assert parity == pgkd.export.Parity(3, pytest.approx(0.3), pytest.approx(2 / 3))
+    parity = pgkd.export.writer.measure_parity(expected, found)
+    assert parity == pgkd.export.writer.Parity(3, pytest.approx(0.3), pytest.approx(2 / 3))
 
 
 def test_only_an_export_is_replaced(distilled, tmp_path):

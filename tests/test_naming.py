@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgkd.naming import MAX_LENGTH, split_name, write_names
+from pgkd.loop.naming import MAX_LENGTH, split_name, write_names
 
 
 @pytest.mark.parametrize(

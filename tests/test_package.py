@@ -35,7 +35,7 @@ def test_students_are_lazy():
     [
         "pgkd",
         "pgkd.distributed",
-        "pgkd.export",
+        "pgkd.export.writer",
         "pgkd.runtime",
         "pgkd.samplers",
         "pgkd.students",

@@ -11,7 +11,7 @@ import pytest
 from students.tiny_bert import write_texts, write_tiny_bert
 
 from pgkd import PGKDClassifier
-from pgkd.ranks import broadcast, check_shared, find_rank, is_main_process, share
+from pgkd.system.ranks import broadcast, check_shared, find_rank, is_main_process, share
 
 SCRIPT = Path(__file__).with_name("ranks") / "fit.py"
 TEXTS, LABELS = write_texts()
@@ -119,6 +119,6 @@ def test_alone(monkeypatch):
 
 
 def test_torch_is_not_imported_to_find_out():
-    code = "import sys, pgkd.ranks as r; print(r.find_rank(), 'torch' in sys.modules)"
+    code = "import sys, pgkd.system.ranks as r; print(r.find_rank(), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["(0,", "1)", "False"]

@@ -14,10 +14,10 @@ from sklearn.pipeline import make_pipeline
 
 from pgkd import Evidence, PGKDClassifier
 from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.inputs.text import fold_text
 from pgkd.records import Example, Generation, Usage
 from pgkd.samplers import PerformanceGuidedSampler, UncertaintySampler, UnguidedSampler
 from pgkd.teachers import FunctionTeacher
-from pgkd.text import fold_text
 
 STUDENT = make_pipeline(TfidfVectorizer(), LogisticRegression())
 EVIDENCE = set(Evidence().get_params())

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, get_scorer, hamming_loss, log_loss, make_scorer
 
-from pgkd.evaluation import make_predictions, make_report, make_scorer_of_texts
+from pgkd.evaluation.scoring import make_predictions, make_report, make_scorer_of_texts
+from pgkd.evaluation.sets import SetScorer
 from pgkd.exceptions import InvalidInputError
-from pgkd.label_sets import to_array, to_sets
-from pgkd.set_evaluation import SetScorer
+from pgkd.inputs.label_sets import to_array, to_sets
 
 CLASSES = np.array(["b", "a", "c"])  # the columns of a matrix are in any order
 TRUE = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 0], [0, 1, 0]])

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgkd.exceptions import InvalidInputError
-from pgkd.label_sets import to_array, to_sets
-from pgkd.splitting import hold_out, make_folds
+from pgkd.inputs.label_sets import to_array, to_sets
+from pgkd.inputs.splitting import hold_out, make_folds
 
 
 def different(y):

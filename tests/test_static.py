@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from students.tiny_bert import make_tokenizer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from pgkd import static
-from pgkd.static import StaticEmbedding, shrink
+from pgkd.export import static
+from pgkd.export.static import StaticEmbedding, shrink
 
 WORDS = ["card", "cards", "the", "pin", "é", "日本", "a", "b", "'s", ",", "\u0301", "\x00", "\n"]
 

@@ -6,8 +6,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from pgkd.exceptions import InvalidInputError
-from pgkd.label_sets import agree, indicate, tidy, to_array, to_sets
-from pgkd.targets import check_target, check_validation, find_kind
+from pgkd.inputs.label_sets import agree, indicate, tidy, to_array, to_sets
+from pgkd.inputs.targets import check_target, check_validation, find_kind
 
 Y = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0]])
 SETS = [("z", "c"), (), ("a",)]

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from pgkd.thresholds import Trial, choose_rules, cross_fit, divide_level, find_least_sure, to_array
+from pgkd.evaluation.thresholds import (
+    Trial,
+    choose_rules,
+    cross_fit,
+    divide_level,
+    find_least_sure,
+    to_array,
+)
 
 
 def make_trial(*leads):

@@ -8,23 +8,24 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from pgkd._version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from pgkd.cascade import CascadeClassifier as CascadeClassifier
+    from pgkd.cascade.classifier import CascadeClassifier as CascadeClassifier
     from pgkd.classifier import PGKDClassifier as PGKDClassifier
-    from pgkd.evidence import Evidence as Evidence
-    from pgkd.logs import Logs as Logs
-    from pgkd.logs import read_logs as read_logs
+    from pgkd.inputs.logs import Logs as Logs
+    from pgkd.inputs.logs import read_logs as read_logs
+    from pgkd.loop.evidence import Evidence as Evidence
     from pgkd.records import UnlabeledTexts as UnlabeledTexts
 
-__version__ = "0.1.0.dev0"
 
 _LAZY = {
-    "CascadeClassifier": "pgkd.cascade",
-    "Evidence": "pgkd.evidence",
+    "CascadeClassifier": "pgkd.cascade.classifier",
+    "Evidence": "pgkd.loop.evidence",
     "PGKDClassifier": "pgkd.classifier",
-    "Logs": "pgkd.logs",
+    "Logs": "pgkd.inputs.logs",
     "UnlabeledTexts": "pgkd.records",
-    "read_logs": "pgkd.logs",
+    "read_logs": "pgkd.inputs.logs",
 }
 _SUBMODULES = {
     "distributed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sklearn.base import BaseEstimator
 
 from pgkd.records import Event, Generation, Probe, Step
-from pgkd.rendering import ROUTES
+from pgkd.reporting.rendering import ROUTES
 
 
 class PrintProgress(BaseEstimator):  # type: ignore[misc]

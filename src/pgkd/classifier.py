@@ -17,28 +17,30 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from pgkd import persistence
-from pgkd.abstention import AbstainingClassifier
-from pgkd.calibration import apply_temperature, calibrate
 from pgkd.callbacks import PrintProgress
-from pgkd.distillation import FACTORS, Distillation
-from pgkd.evidence import Evidence
+from pgkd.evaluation.calibration import apply_temperature, calibrate
 from pgkd.exceptions import InvalidInputError
-from pgkd.label_sets import THRESHOLD
-from pgkd.learning import LabelledTexts, Learner
-from pgkd.preparation import is_without_labels, prepare
+from pgkd.inputs.label_sets import THRESHOLD
+from pgkd.inputs.labelled import LabelledTexts
+from pgkd.inputs.targets import find_kind
+from pgkd.inputs.validation import check_mask
+from pgkd.loop.distillation import FACTORS, Distillation
+from pgkd.loop.evidence import Evidence
+from pgkd.loop.learner import Learner
+from pgkd.loop.preparation import is_without_labels, prepare
+from pgkd.loop.routes import ROUTES
+from pgkd.loop.task import Settings
+from pgkd.models import persistence
+from pgkd.models.abstention import AbstainingClassifier
 from pgkd.protocols import Callback, Sampler, Teacher
-from pgkd.ranks import broadcast, check_shared, is_main_process
 from pgkd.records import Event, Example, FloatArray, Label, SyntheticText
-from pgkd.routes import ROUTES
 from pgkd.students.base import predict_label_proba, predict_proba
-from pgkd.targets import find_kind
-from pgkd.validation import check_mask
+from pgkd.system.ranks import broadcast, check_shared, is_main_process
 
 if TYPE_CHECKING:
-    from pgkd.logs import Logs
-    from pgkd.planning import Plan
-    from pgkd.reporting import Report
+    from pgkd.inputs.logs import Logs
+    from pgkd.loop.planning import Plan
+    from pgkd.reporting.report import Report
 
 
 class PGKDClassifier(AbstainingClassifier):
@@ -129,12 +131,12 @@ class PGKDClassifier(AbstainingClassifier):
         labelled texts.
     temperature_ : float
         By which the logits of ``student_`` are divided; 1.0 if it is not calibrated.
-    calibration_ : :class:`~pgkd.calibration.Calibration` or None
+    calibration_ : :class:`~pgkd.evaluation.calibration.Calibration` or None
         What calibration was measured to do; ``None`` without it.
     threshold_ : float or None
         The least probability of a label for `predict` with `abstain_label`; ``None`` before
         `fit_threshold`.
-    abstention_ : :class:`~pgkd.abstention.Abstention` or None
+    abstention_ : :class:`~pgkd.models.abstention.Abstention` or None
         What the threshold was measured to do.
     labelled_diversity_ : :class:`~pgkd.records.Diversity` or None
         Of the labelled texts; that of the others is in `history_`.
@@ -275,7 +277,11 @@ class PGKDClassifier(AbstainingClassifier):
         data, random_state = broadcast((data, check_random_state(self.random_state)))
         with TemporaryDirectory(prefix="pgkd-") as scratch:
             run = prepare(
-                self, data, random_state=random_state, scratch=Path(scratch), emit=self._emit
+                Settings.of(self),
+                data,
+                random_state=random_state,
+                scratch=Path(scratch),
+                emit=self._emit,
             )
             stop_reason = run.run()
             student = self._train_on_all(run)
@@ -318,7 +324,7 @@ class PGKDClassifier(AbstainingClassifier):
         if judged is None:
             return default
         judges, probabilities = judged
-        from pgkd.set_evaluation import SetScorer
+        from pgkd.evaluation.sets import SetScorer
 
         try:
             scorer = SetScorer(self.scoring, run.classes, judges.texts, judges.y)
@@ -418,7 +424,7 @@ class PGKDClassifier(AbstainingClassifier):
         InvalidInputError
             If the classifier was saved by a version of pgkd that kept less of the run.
         """
-        from pgkd.reporting import make_run_report
+        from pgkd.reporting.report import make_run_report
 
         check_is_fitted(self)
         return make_run_report(self)
@@ -450,14 +456,16 @@ class PGKDClassifier(AbstainingClassifier):
         InvalidInputError
             As `fit` does.
         """
-        from pgkd.planning import make_plan  # imports the teachers, which predicting does not need
+        from pgkd.loop.planning import (
+            make_plan,  # imports the teachers, which predicting does not need
+        )
 
         self._validate_params()
         data = {"X": X, "y": y, "sample_weight": None, "X_val": X_val, "y_val": y_val}
         data |= {"X_unlabeled": X_unlabeled, "logs": logs}
         with TemporaryDirectory(prefix="pgkd-") as scratch:
             run = prepare(
-                self,
+                Settings.of(self),
                 data,
                 random_state=copy.deepcopy(self.random_state),  # a plan changes nothing
                 scratch=Path(scratch),

@@ -15,10 +15,10 @@ from uuid import uuid4
 
 import numpy as np
 
-import pgkd.runtime
-from pgkd.engines import require
 from pgkd.exceptions import InvalidInputError, PersistenceError
-from pgkd.runtime import DOCUMENT
+from pgkd.export import runtime
+from pgkd.export.engines import require
+from pgkd.export.runtime import DOCUMENT
 
 METHODS = ("predict", "predict_proba")
 #: Models that a Python worker of Spark keeps.
@@ -211,10 +211,12 @@ class _Predictor:
 
     def __init__(self, model: str, method: str, options: Mapping[str, Any]) -> None:
         if _read_document(model).get("writer") == "export":
-            self.classifier: Any = pgkd.runtime.load(model, **options)
+            self.classifier: Any = runtime.load(model, **options)
         else:
             own = {name: value for name, value in options.items() if name != "n_threads"}
-            self.classifier = pgkd.PGKDClassifier.load(model, **own)
+            from pgkd.classifier import PGKDClassifier  # which an export does without
+
+            self.classifier = PGKDClassifier.load(model, **own)
         self.method = method
 
     def __call__(self, texts: Sequence[str | None]) -> list[Any]:

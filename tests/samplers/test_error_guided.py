@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 from test_samplers import CLASSES, make_state
 
 from pgkd.samplers import EvoKDSampler, LLM2LLMSampler
-from pgkd.teachers.prompts import render
+from pgkd.teachers.prompts.writing import render
 from pgkd.testing import check_sampler
 
 

@@ -20,7 +20,7 @@ from tiny_static import write_tiny_static
 import pgkd.runtime
 from pgkd import CascadeClassifier, PGKDClassifier
 from pgkd.exceptions import ExportError, ModelNotFoundError, PersistenceError, StudentError
-from pgkd.static import StaticEmbedding
+from pgkd.export.static import StaticEmbedding
 from pgkd.students import EmbeddingStudent, StaticStudent, _encoder
 from pgkd.testing import PoolTeacher, check_student
 

@@ -16,8 +16,8 @@ from tiny_bert import write_texts, write_tiny_bert
 
 from pgkd.exceptions import InvalidInputError
 from pgkd.students import TransformerStudent, _tokens, transformer
-from pgkd.students._pretrained import preserve_globals
 from pgkd.students._tokens import TextReader
+from pgkd.system.pretrained import preserve_globals
 from pgkd.testing import check_student
 
 TEXTS, LABELS = write_texts()

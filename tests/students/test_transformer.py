@@ -21,7 +21,8 @@ from tiny_bert import write_texts, write_tiny_bert
 from transformers.utils import logging
 
 from pgkd.exceptions import InvalidInputError, ModelNotFoundError, PersistenceError, StudentError
-from pgkd.students import EmbeddingStudent, TransformerStudent, _pretrained, _training
+from pgkd.students import EmbeddingStudent, TransformerStudent, _training
+from pgkd.system import pretrained
 from pgkd.testing import check_student
 
 TEXTS, LABELS = write_texts()
@@ -62,7 +63,7 @@ def test_learns(student):
 
 
 def test_all_weights_are_trained(fitted, tiny_bert):
-    before, _ = _pretrained.load_pretrained(_training_class(), tiny_bert)
+    before, _ = pretrained.load_pretrained(_training_class(), tiny_bert)
     old, new = before.base_model.state_dict(), fitted.model_.base_model.state_dict()
     moved = [name for name in old if not torch.equal(old[name], new[name])]
     assert len(moved) == len(old)
@@ -272,10 +273,10 @@ def test_mixed_precision(student, monkeypatch):
 def test_bfloat16_is_used_where_the_cpu_has_instructions_for_it(name, monkeypatch):
     for other in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
         monkeypatch.setattr(torch.cpu, other, lambda: False, raising=False)
-    assert not _pretrained.has_fast_bf16("cpu")
+    assert not pretrained.has_fast_bf16("cpu")
     monkeypatch.setattr(torch.cpu, name, lambda: True, raising=False)
-    assert _pretrained.has_fast_bf16("cpu")
-    assert not _pretrained.has_fast_bf16("mps")
+    assert pretrained.has_fast_bf16("cpu")
+    assert not pretrained.has_fast_bf16("mps")
 
 
 def test_load_in_another_process(student, tmp_path):
@@ -330,7 +331,7 @@ def test_no_such_model_fails_at_once(student, monkeypatch):
         raise ConnectionError("no route to the hub")
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(_pretrained.HfApi, "model_info", no_route)
+    monkeypatch.setattr(pretrained.HfApi, "model_info", no_route)
     start = time.perf_counter()
     with pytest.raises(ModelNotFoundError) as caught:
         student.set_params(model="no/such-model").fit(TEXTS, LABELS)

@@ -7,8 +7,8 @@ import pytest
 
 from pgkd.records import AnnotationRequest, Example, GenerationRequest
 from pgkd.teachers import FunctionTeacher
-from pgkd.teachers.annotation import NONE, answer_schema, is_choice, name_options, render
-from pgkd.teachers.prompts import answer_schema as writing_schema
+from pgkd.teachers.prompts.labelling import NONE, answer_schema, is_choice, name_options, render
+from pgkd.teachers.prompts.writing import answer_schema as writing_schema
 
 REQUEST = AnnotationRequest(
     "2-a1",

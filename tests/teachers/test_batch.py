@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from pgkd import PGKDClassifier
 from pgkd.exceptions import TeacherAuthenticationError, TeacherError
 from pgkd.records import AnnotationRequest, Completion, GenerationRequest, Usage
-from pgkd.run_store import ACTIVE_STORE, FILE_NAME, RunStore
+from pgkd.system.store import ACTIVE_STORE, FILE_NAME, RunStore
 from pgkd.teachers import (
     AnthropicTeacher,
     BudgetedTeacher,
@@ -24,9 +24,9 @@ from pgkd.teachers import (
     FunctionTeacher,
     OpenAITeacher,
     RecordedTeacher,
-    batch,
 )
-from pgkd.teachers.cached import hash_request
+from pgkd.teachers.transport import batch
+from pgkd.teachers.wrappers.cached import hash_request
 from pgkd.testing import check_teacher
 
 TEACHERS = {"openai": OpenAITeacher, "anthropic": AnthropicTeacher}
@@ -235,7 +235,8 @@ def test_the_kill_switch(make, server):
 SCRIPT = """
 import sys
 from pgkd.records import GenerationRequest
-from pgkd.teachers import AnthropicTeacher, CachedTeacher, OpenAITeacher, batch
+from pgkd.teachers import AnthropicTeacher, CachedTeacher, OpenAITeacher
+from pgkd.teachers.transport import batch
 provider, url, path, n = sys.argv[1:]
 batch.MOMENT = 0.3
 kind = {"openai": OpenAITeacher, "anthropic": AnthropicTeacher}[provider]

@@ -1,7 +1,7 @@
 import threading
 
 from pgkd.records import Completion, GenerationRequest, Usage
-from pgkd.run_store import RunStore
+from pgkd.system.store import RunStore
 from pgkd.teachers import BudgetedTeacher, CachedTeacher, LLMTeacher
 from pgkd.testing import check_teacher
 

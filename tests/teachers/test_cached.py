@@ -5,7 +5,7 @@ import pytest
 
 from pgkd.exceptions import TeacherError
 from pgkd.records import Completion, GenerationRequest, Usage
-from pgkd.run_store import RunStore
+from pgkd.system.store import RunStore
 from pgkd.teachers import CachedTeacher, LLMTeacher
 from pgkd.testing import check_teacher
 

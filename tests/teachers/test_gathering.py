@@ -2,7 +2,7 @@ import anyio
 import pytest
 
 from pgkd.exceptions import TeacherError, TeacherRequestError
-from pgkd.teachers.gathering import Gatherer
+from pgkd.teachers.transport.gathering import Gatherer
 
 MOMENT = 0.1
 

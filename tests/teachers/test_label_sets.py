@@ -15,10 +15,10 @@ from pgkd.records import (
     Refusal,
     StudentReport,
 )
-from pgkd.teachers import annotation, prompts
 from pgkd.teachers.base import answer_schema, find_missing, parse_answer
-from pgkd.teachers.label_sets import SYSTEM, render
-from pgkd.teachers.prompts import split_static
+from pgkd.teachers.prompts import labelling, writing
+from pgkd.teachers.prompts.sets import SYSTEM, render
+from pgkd.teachers.prompts.writing import split_static
 from pgkd.testing import PoolTeacher, ScriptedTeacher
 
 REPORT = StudentReport(
@@ -81,7 +81,7 @@ DESCRIBE = replace(
 
 def test_describe():
     system, user = (message["content"] for message in render(DESCRIBE))
-    assert system == prompts.DESCRIBE_SYSTEM
+    assert system == writing.DESCRIBE_SYSTEM
     assert 'Label "card": delivery of cards\nReal texts:\n- "where is my card"\n' in user
     assert 'a sentence and 2 phrases for "card", a sentence for "rate".' in user
     assert '"card" is close to "pin".' in user
@@ -223,14 +223,14 @@ LABELLING = AnnotationRequest(
 def test_annotation():
     items = {"type": "string", "enum": ["A", "B"]}
     assert answer_schema(LABELLING)["properties"]["2"] == {"type": "array", "items": items}
-    [system, user] = annotation.render(LABELLING)
+    [system, user] = labelling.render(LABELLING)
     assert "all options that fit it" in system["content"]
     assert '- "my card\'s rate" (labels: "card", "rate")' in user["content"]
     assert 'Options:\nA. "card"\n' in user["content"]
     assert "with an empty list for a text that none fits" in user["content"]
     apart = replace(LABELLING, shortlists=(("card",), ("card", "rate"), ("rate",)))
-    assert 'Options: A. "card", B. "rate"\n' in annotation.render(apart)[1]["content"]
-    assert annotation.NONE not in user["content"]
+    assert 'Options: A. "card", B. "rate"\n' in labelling.render(apart)[1]["content"]
+    assert labelling.NONE not in user["content"]
     examples, refused = parse_answer(
         '{"1": ["rate", "card"], "2": [], "3": ["bird", "card"]}', LABELLING
     )

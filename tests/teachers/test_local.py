@@ -14,9 +14,10 @@ from tiny_lm import WITHOUT_SYSTEM, write_tiny_lm
 
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.records import Example, GenerationRequest
-from pgkd.teachers import LocalTeacher, _causal_lm, local
-from pgkd.teachers._causal_lm import _Draw
-from pgkd.teachers.cached import hash_request
+from pgkd.teachers import LocalTeacher
+from pgkd.teachers.providers import causal_lm, local
+from pgkd.teachers.providers.causal_lm import _Draw
+from pgkd.teachers.wrappers.cached import hash_request
 from pgkd.testing import check_teacher
 
 REQUESTS = [GenerationRequest(f"1-{i}", {"card": 1, "rate": i}) for i in range(1, 6)]
@@ -72,7 +73,7 @@ def test_an_answer_depends_on_its_request_and_the_seed_alone(directory):
 @pytest.fixture
 def exact(monkeypatch):
     """In bfloat16 tokens are often exactly as likely as each other, even when it is cold."""
-    monkeypatch.setattr(_causal_lm, "has_fast_bf16", lambda device: False)
+    monkeypatch.setattr(causal_lm, "has_fast_bf16", lambda device: False)
 
 
 @pytest.mark.usefixtures("exact")
@@ -197,7 +198,7 @@ def test_gguf_that_is_not_there(tmp_path, monkeypatch):
         LocalTeacher(str(tmp_path / "nowhere.gguf")).check_ready()
     (tmp_path / "model.gguf").touch()
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
-    monkeypatch.delitem(sys.modules, "pgkd.teachers._llama_cpp", raising=False)
+    monkeypatch.delitem(sys.modules, "pgkd.teachers.providers.llama_cpp", raising=False)
     with pytest.raises(TeacherError, match=r'pip install "pgkd\[llama\]"'):
         LocalTeacher(str(tmp_path / "model.gguf")).check_ready()
 

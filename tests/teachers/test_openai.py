@@ -12,8 +12,8 @@ from sklearn.base import clone
 from pgkd.exceptions import TeacherAuthenticationError, TeacherError
 from pgkd.records import AnnotationRequest, Example, GenerationRequest, Usage
 from pgkd.teachers import CachedTeacher, OpenAITeacher, RecordedTeacher
-from pgkd.teachers.openai import read_logprobs
-from pgkd.teachers.transport import Limits
+from pgkd.teachers.providers.openai import read_logprobs
+from pgkd.teachers.waiting import Limits
 from pgkd.testing import Fault, FaultServer, check_teacher
 
 REQUEST = GenerationRequest("1-1", {"card": 1, "rate": 1})

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from test_annotation import ALONE, REQUEST
 
 from pgkd.records import AnnotationRequest, Completion, Example, Refusal
-from pgkd.teachers.annotation import NONE, name_options
-from pgkd.teachers.option_answers import parse, read_probabilities
+from pgkd.teachers.prompts.labelling import NONE, name_options
+from pgkd.teachers.prompts.options import parse, read_probabilities
 from pgkd.testing import ScriptedTeacher
 
 

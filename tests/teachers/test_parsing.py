@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgkd.records import Example, Refusal
-from pgkd.teachers.parsing import parse
+from pgkd.teachers.prompts.parsing import parse
 
 NAMES = {"card": "card", "1": 1, "Long name, with comma": "Long name, with comma"}
 WHOLE = {"card": ["where is it", "it never came"], "1": ["how {much}?"]}

@@ -13,8 +13,8 @@ from pgkd.records import (
     Prediction,
     StudentReport,
 )
-from pgkd.teachers.parsing import parse
-from pgkd.teachers.prompts import (
+from pgkd.teachers.prompts.parsing import parse
+from pgkd.teachers.prompts.writing import (
     DESCRIBE_SYSTEM,
     MAX_LENGTHS,
     N_ANGLES,

@@ -8,7 +8,7 @@ import pytest
 
 from pgkd.exceptions import TeacherUnavailableError
 from pgkd.records import Completion, Usage
-from pgkd.teachers.transport import Limits, run_concurrently, with_retries
+from pgkd.teachers.waiting import Limits, run_concurrently, with_retries
 
 ANSWER = Completion("{}", Usage(1, 100, 50, cost=None))
 EXPECTED = Usage(1, 100, 100)

@@ -21,7 +21,7 @@ from pgkd.exceptions import (
 )
 from pgkd.records import AnnotationRequest, Example, Generation, GenerationRequest, Usage
 from pgkd.samplers import UnguidedSampler
-from pgkd.secret import Secret
+from pgkd.system.secret import Secret
 from pgkd.teachers import OpenAITeacher
 from pgkd.testing import (
     Fault,

@@ -12,9 +12,9 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from pgkd.annotating import make_requests
-from pgkd.label_sets import decide
+from pgkd.inputs.label_sets import decide
 from pgkd.records import AnnotationRequest, FloatArray, State
+from pgkd.samplers.shortlists import make_requests
 
 
 class UncertaintySampler(BaseEstimator):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from transformers import AutoModel
 
 from pgkd.exceptions import StudentError
 from pgkd.students._cache import TextCache, identify
-from pgkd.students._pretrained import (
+from pgkd.system.pretrained import (
     load_pretrained,
     pick_device,
     run_in_batches,

@@ -15,9 +15,9 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from pgkd.exceptions import ModelNotFoundError, StudentError
-from pgkd.static import StaticEmbedding, shrink
+from pgkd.export.static import StaticEmbedding, shrink
 from pgkd.students._encoder import Encoder
-from pgkd.students._pretrained import HUB_TIMEOUT, preserve_globals
+from pgkd.system.pretrained import HUB_TIMEOUT, preserve_globals
 
 #: The name of the model that comes with the package of the same name.
 WORDLLAMA = "wordllama"

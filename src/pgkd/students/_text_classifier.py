@@ -14,18 +14,19 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
-import pgkd
+from pgkd._version import __version__
 from pgkd.exceptions import PersistenceError
-from pgkd.label_sets import THRESHOLD, decide, indicate, to_sets
+from pgkd.inputs.label_sets import THRESHOLD, decide, indicate, to_sets
+from pgkd.inputs.targets import Target
+from pgkd.inputs.text import check_stream
+from pgkd.inputs.validation import check_texts
 from pgkd.records import FloatArray, Label, LabelArray
-from pgkd.targets import Target
-from pgkd.text import check_stream
-from pgkd.validation import check_texts
+from pgkd.system.files import jsonable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from pgkd.export import Parity
+    from pgkd.export.writer import Parity
 
 FILE = "student.json"
 
@@ -194,7 +195,7 @@ class TextClassifier(BaseTextClassifier):
         params = self.get_params(deep=False)
         document = {
             "class": type(self).__name__,
-            "pgkd": pgkd.__version__,
+            "pgkd": __version__,
             "params": jsonable(params) | _list_items(params),
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
@@ -299,7 +300,7 @@ class TextClassifier(BaseTextClassifier):
         -----
         Nothing is left in `directory`, or changed, if it fails.
         """
-        from pgkd.export import export
+        from pgkd.export.writer import export
 
         check_is_fitted(self)
         return export(
@@ -316,19 +317,6 @@ class TextClassifier(BaseTextClassifier):
 
     def _load(self, directory: Path, document: dict[str, Any]) -> None:
         raise NotImplementedError
-
-
-def jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Keep what JSON can hold: a `RandomState` is left out, and the head has its own file."""
-    kept = {}
-    for name, value in values.items():
-        if isinstance(value, os.PathLike):
-            value = os.fspath(value)
-        if isinstance(value, np.generic):
-            value = value.item()
-        if value is None or isinstance(value, (str, bool, int, float)):
-            kept[name] = value
-    return kept
 
 
 def _list_items(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from pgkd.ranks import find_rank
 from pgkd.students._lora import add_adapters
-from pgkd.students._pretrained import has_fast_bf16
+from pgkd.system.pretrained import has_fast_bf16
+from pgkd.system.ranks import find_rank
 
 #: transformers 5 has another name for it than 4.
 GROUP_BY_LENGTH: dict[str, Any] = (

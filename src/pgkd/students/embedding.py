@@ -17,9 +17,10 @@ from sklearn.multiclass import OneVsRestClassifier, _ConstantPredictor
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from pgkd.exceptions import ExportError, PersistenceError
+from pgkd.inputs.targets import check_target
+from pgkd.inputs.validation import check_texts
 from pgkd.records import FloatArray, LabelArray
 from pgkd.students._encoder import Encoder, get_encoder, make_encoder, pool
-from pgkd.students._pretrained import Graph
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students.base import (
     check_takes_weights,
@@ -27,8 +28,7 @@ from pgkd.students.base import (
     predict_label_proba,
     weight_parameter,
 )
-from pgkd.targets import check_target
-from pgkd.validation import check_texts
+from pgkd.system.pretrained import Graph
 
 #: The logit of a label that all texts have, of which the sigmoid is 1 to float32.
 SURE = 30.0

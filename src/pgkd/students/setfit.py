@@ -17,12 +17,12 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight
 
 from pgkd.exceptions import StudentError
-from pgkd.label_sets import has_sets
+from pgkd.inputs.label_sets import has_sets
+from pgkd.inputs.validation import check_classes
 from pgkd.records import LabelArray
 from pgkd.students._encoder import Encoder, make_encoder
-from pgkd.students._pretrained import preserve_globals
 from pgkd.students.embedding import EmbeddingStudent
-from pgkd.validation import check_classes
+from pgkd.system.pretrained import preserve_globals
 
 
 class SetFitStudent(EmbeddingStudent):

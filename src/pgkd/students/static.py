@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from pgkd.engines import STATIC
-from pgkd.runtime import TOKENIZER
-from pgkd.static import write_static
+from pgkd.export.engines import STATIC
+from pgkd.export.runtime import TOKENIZER
+from pgkd.export.static import write_static
 from pgkd.students._static_files import make_static_encoder
 from pgkd.students.embedding import EmbeddingStudent
 

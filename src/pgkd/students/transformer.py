@@ -15,13 +15,17 @@ from sklearn.utils.validation import _check_sample_weight
 from transformers import AutoModelForSequenceClassification, set_seed
 
 from pgkd.exceptions import InvalidInputError
-from pgkd.label_sets import indicate
-from pgkd.ranks import broadcast
+from pgkd.inputs.label_sets import indicate
+from pgkd.inputs.splitting import hold_out
+from pgkd.inputs.targets import Target, check_target, check_validation, find_kind
+from pgkd.inputs.validation import check_classes, check_labels, check_texts
 from pgkd.records import FloatArray, LabelArray
-from pgkd.splitting import hold_out
 from pgkd.students._lesson import Lesson, check_soft_labels, make_targets, weigh_classes
 from pgkd.students._lora import check_peft
-from pgkd.students._pretrained import (
+from pgkd.students._text_classifier import TextClassifier
+from pgkd.students._tokens import TextReader, get_reader
+from pgkd.students._training import MULTILABEL, fine_tune, is_multilabel
+from pgkd.system.pretrained import (
     Graph,
     available_devices,
     load_pretrained,
@@ -30,11 +34,7 @@ from pgkd.students._pretrained import (
     run_in_batches,
     save_pretrained,
 )
-from pgkd.students._text_classifier import TextClassifier
-from pgkd.students._tokens import TextReader, get_reader
-from pgkd.students._training import MULTILABEL, fine_tune, is_multilabel
-from pgkd.targets import Target, check_target, check_validation, find_kind
-from pgkd.validation import check_classes, check_labels, check_texts
+from pgkd.system.ranks import broadcast
 
 
 class TransformerStudent(TextClassifier):

@@ -1,15 +1,15 @@
 """Teachers write the texts that the student learns from."""
 
-from pgkd.teachers.anthropic import AnthropicTeacher
 from pgkd.teachers.base import LLMTeacher
-from pgkd.teachers.bedrock import BedrockTeacher
-from pgkd.teachers.budgeted import BudgetedTeacher
-from pgkd.teachers.cached import CachedTeacher
-from pgkd.teachers.function import FunctionTeacher
-from pgkd.teachers.litellm import LiteLLMTeacher
-from pgkd.teachers.local import LocalTeacher
-from pgkd.teachers.openai import OpenAITeacher
-from pgkd.teachers.recorded import RecordedTeacher
+from pgkd.teachers.providers.anthropic import AnthropicTeacher
+from pgkd.teachers.providers.bedrock import BedrockTeacher
+from pgkd.teachers.providers.function import FunctionTeacher
+from pgkd.teachers.providers.litellm import LiteLLMTeacher
+from pgkd.teachers.providers.local import LocalTeacher
+from pgkd.teachers.providers.openai import OpenAITeacher
+from pgkd.teachers.wrappers.budgeted import BudgetedTeacher
+from pgkd.teachers.wrappers.cached import CachedTeacher
+from pgkd.teachers.wrappers.recorded import RecordedTeacher
 
 __all__ = [
     "AnthropicTeacher",

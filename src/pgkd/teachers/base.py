@@ -31,9 +31,9 @@ from pgkd.records import (
     Refusal,
     Usage,
 )
-from pgkd.teachers import annotation, label_sets, option_answers, prompts
-from pgkd.teachers.parsing import parse
-from pgkd.teachers.transport import Limits, run_concurrently, with_retries
+from pgkd.teachers.prompts import labelling, options, sets, writing
+from pgkd.teachers.prompts.parsing import parse
+from pgkd.teachers.waiting import Limits, run_concurrently, with_retries
 
 #: ``await complete(messages, schema)``
 AsyncComplete: TypeAlias = Callable[[Sequence[Message], dict[str, Any]], Awaitable[Completion]]
@@ -257,8 +257,8 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
     def render(self, request: Request) -> list[Message]:
         """Render a request as chat messages; override it for prompts of your own."""
         if isinstance(request, AnnotationRequest):
-            return annotation.render(request)
-        return label_sets.render(request) if request.choices else prompts.render(request)
+            return labelling.render(request)
+        return sets.render(request) if request.choices else writing.render(request)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[Generation]:
         """Yield a generation for each request, as the answers come in.
@@ -313,7 +313,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
             examples += texts
             refused += problems
             if isinstance(asked, AnnotationRequest):
-                probabilities |= option_answers.read_probabilities(completion, asked)
+                probabilities |= options.read_probabilities(completion, asked)
             n_cut_off += completion.truncated
             if number > self.max_followups or not (problems or completion.truncated):
                 break  # an answer that is whole, with fewer texts, is all that the LLM has to say
@@ -337,19 +337,19 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
 def answer_schema(request: Request) -> dict[str, Any]:
     """JSON schema of the answer to a request."""
     if isinstance(request, AnnotationRequest):
-        return annotation.answer_schema(request)
+        return labelling.answer_schema(request)
     if request.choices:
-        return label_sets.answer_schema(request)
-    return prompts.answer_schema(request)
+        return sets.answer_schema(request)
+    return writing.answer_schema(request)
 
 
 def parse_answer(answer: str, request: Request) -> tuple[tuple[Example, ...], tuple[Refusal, ...]]:
     """Read the labelled texts out of the answer to a request, and what cannot be used."""
     if isinstance(request, AnnotationRequest):
-        return option_answers.parse(answer, request)
+        return options.parse(answer, request)
     if request.choices:
-        return label_sets.parse(answer, request)
-    return parse(answer, prompts.answer_names(request))
+        return sets.parse(answer, request)
+    return parse(answer, writing.answer_names(request))
 
 
 def find_missing(request: Request, examples: Sequence[Example], number: int) -> Request | None:
@@ -358,5 +358,5 @@ def find_missing(request: Request, examples: Sequence[Example], number: int) -> 
         return None  # a text that stays without a label is no loss: the pool has others
     counts = Counter(request.counts) - Counter(example.label for example in examples)
     if request.choices:
-        counts = label_sets.find_missing_sets(request, examples)
+        counts = sets.find_missing_sets(request, examples)
     return replace(request, id=f"{request.id}-{number}", counts=counts) if counts else None

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from pgkd.evaluation import make_predictions, make_report
-from pgkd.label_sets import indicate, to_array
+from pgkd.evaluation.scoring import make_predictions, make_report
+from pgkd.inputs.label_sets import indicate, to_array
 from pgkd.records import (
     AnnotationRequest,
     Example,

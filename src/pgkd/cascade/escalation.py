@@ -1,0 +1,179 @@
+"""Have the teacher label texts, in `fit` and in `predict`, and keep one bill."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from pgkd.exceptions import TeacherBudgetError, TeacherError
+from pgkd.loop.buyer import Buyer, wrap_teacher
+from pgkd.records import AnnotationRequest, FloatArray, Generation, State, Usage
+from pgkd.samplers.shortlists import make_requests
+
+#: A teacher that fails so many requests in a row is down: a text that nobody labels has the
+#: student's label, so there is no reason to wait for the others to fail.
+GIVE_UP_AFTER = 16
+#: Seconds for which it is then left alone, by all calls and threads.
+COOL_DOWN = 60.0
+
+
+class Escalator:
+    """Ask the teacher for labels, again and again, within one budget. Threads may share it.
+
+    Parameters
+    ----------
+    teacher : annotator
+    state : State
+        Classes, descriptions, and the labelled texts that are shown as examples.
+    n_candidates, texts_per_request : int
+    max_cost : float or None
+        US dollars, for all calls together.
+    run_dir : Path or None
+    seed : int
+        The same texts make the same requests, so that a cache has their answers.
+
+    Attributes
+    ----------
+    usage : Usage
+        Of all calls.
+    """
+
+    def __init__(
+        self,
+        teacher: Any,
+        state: State,
+        *,
+        n_candidates: int,
+        texts_per_request: int,
+        max_cost: float | None,
+        run_dir: Path | None,
+        seed: int,
+    ) -> None:
+        self.teacher = teacher
+        self.state = state
+        self.n_candidates = n_candidates
+        self.texts_per_request = texts_per_request
+        self.max_cost = max_cost
+        self.run_dir = run_dir
+        self.seed = seed
+        self.usage = Usage()
+        self._lock = threading.RLock()
+        self._down_until = 0.0  # by the monotonic clock
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process has another clock.
+        return {**{k: v for k, v in vars(self).items() if k != "_lock"}, "_down_until": 0.0}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.RLock())
+
+    def ask(
+        self,
+        texts: Sequence[str],
+        probabilities: FloatArray,
+        prefix: str,
+        *,
+        is_shared: bool = False,
+    ) -> list[Generation]:
+        """Return the teacher's answers about `texts`, each of which is asked about once.
+
+        Parameters
+        ----------
+        texts : sequence of str, of length n_texts
+        probabilities : array of shape (n_texts, n_classes)
+            The student's.
+        prefix : str
+            Of the requests' ids.
+        is_shared : bool, default=False
+            As in `Buyer`.
+
+        Raises
+        ------
+        TeacherError
+            If no request was served, or the teacher went down less than `COOL_DOWN` seconds ago.
+        """
+        if (seconds := self._down_until - time.monotonic()) > 0:
+            raise TeacherError(
+                f"The last {GIVE_UP_AFTER} requests in a row failed, so the teacher is left alone "
+                f"for another {seconds:.0f} s."
+            )
+        rows = list({text: i for i, text in enumerate(texts)}.values())
+        rng = np.random.default_rng(self.seed)
+        requests = make_requests(
+            self.state,
+            [texts[i] for i in rows],
+            probabilities[rows],
+            rng,
+            prefix=prefix,
+            n_candidates=self.n_candidates,
+            texts_per_request=self.texts_per_request,
+        )
+        # In a random order, so that a budget that runs out does not leave out whole classes.
+        requests = [requests[i] for i in rng.permutation(len(requests))]
+        # Threads must not spend the same money; a ledger sees to that by itself.
+        is_alone = self.max_cost is not None and not self._has_ledger()
+        with self._lock if is_alone else nullcontext():
+            return self._buy(requests, self._find_budget(), is_shared)
+
+    def _buy(
+        self, requests: Sequence[AnnotationRequest], left: float | None, is_shared: bool
+    ) -> list[Generation]:
+        with TemporaryDirectory(prefix="pgkd-") as scratch:
+            teacher = wrap_teacher(
+                self.teacher,
+                self.run_dir or Path(scratch),
+                max_cost=left,
+                max_tokens=None,
+                is_cached=self.run_dir is not None,
+            )
+            buyer = Buyer(
+                teacher,
+                max_cost=left,
+                max_tokens=None,
+                emit=lambda event: None,
+                is_shared=is_shared,
+            )
+            try:
+                return buyer.ask(requests, brings_texts=False, give_up_after=GIVE_UP_AFTER)
+            finally:
+                with self._lock:
+                    self.usage += buyer.usage
+                    if buyer.is_down:
+                        self._down_until = time.monotonic() + COOL_DOWN
+
+    def _has_ledger(self) -> bool:
+        return self.run_dir is not None and hasattr(self.teacher, "session")
+
+    def _find_budget(self) -> float | None:
+        """Return what may still be spent; a ledger in the run directory knows that by itself."""
+        if self.max_cost is None or self._has_ledger():
+            return self.max_cost
+        # A teacher that does not tell its cost cannot be held to more than one answer.
+        left = 0.0 if self.usage.cost is None else self.max_cost - self.usage.cost
+        if left <= 0:
+            raise TeacherBudgetError(
+                f"The budget (max_cost={self.max_cost!r}) is spent: raise it to go on."
+            )
+        return left
+
+
+def find_cost_per_text(answers: Sequence[Generation], usage: Usage) -> float | None:
+    """Return the US dollars that the label of a text takes, ``None`` if that is not known.
+
+    Answers that a cache had say nothing about it.
+
+    Parameters
+    ----------
+    answers : sequence of Generation
+    usage : Usage
+        What they took, together with the requests that had to be split.
+    """
+    n_texts = sum(answer.request.n_texts for answer in answers if answer.usage.n_requests)
+    return usage.cost / n_texts if n_texts and usage.cost is not None else None

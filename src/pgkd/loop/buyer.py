@@ -1,0 +1,261 @@
+"""Buy answers from the teacher, until the budget is spent."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sklearn.base import clone
+
+from pgkd.exceptions import AnnotatorError, TeacherBudgetError, TeacherError
+from pgkd.inputs.validation import check_generation
+from pgkd.protocols import Teacher
+from pgkd.records import AnnotationRequest, Event, Generation, GenerationRequest, Usage
+from pgkd.system.ranks import share
+
+Request: TypeAlias = GenerationRequest | AnnotationRequest
+
+#: An annotator that can label none of so many texts is broken; of fewer, the texts may be.
+MANY = 16
+#: Output tokens that a label takes, about.
+TOKENS_PER_LABEL = 10
+
+
+class Buyer:
+    """Send requests to a teacher and keep the bill.
+
+    Parameters
+    ----------
+    teacher : Teacher
+    max_cost : float or None
+        US dollars.
+    max_tokens : int or None
+    emit : callable
+        Called with an `Event` for each answer.
+    is_shared : bool, default=False
+        Whether all processes of a launcher ask the same, so that one of them will do.
+
+    Attributes
+    ----------
+    usage, saved : Usage
+        The bill, and what answers that were kept took when they were bought.
+    n_answers : int
+        That were served, a cache's among them.
+    pending : list of Generation
+        Answers that the caller has not said to be used up; they were paid for.
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        *,
+        max_cost: float | None,
+        max_tokens: int | None,
+        emit: Callable[[Event], None],
+        is_shared: bool = False,
+    ) -> None:
+        self.teacher = teacher
+        self.max_cost = max_cost
+        self.max_tokens = max_tokens
+        self.emit = emit
+        self.is_shared = is_shared
+        self.usage = self.saved = Usage()
+        self.n_answers = 0
+        self.is_down = False  # whether `give_up_after` ended the last call
+        self.pending: list[Generation] = []
+        self._is_refused = False  # whether the budget did not allow a request
+
+    @property
+    def can_annotate(self) -> bool:
+        """Whether the teacher labels texts as well."""
+        return hasattr(self.teacher, "annotate")
+
+    def is_budget_spent(self) -> bool:
+        """Whether the next request must not be sent.
+
+        Teachers that are LLMs see to it themselves, request by request; what any other one has
+        taken is known afterwards.
+        """
+        usage = self.usage
+        n_tokens = usage.input_tokens + usage.output_tokens
+        if self._is_refused or (self.max_tokens is not None and n_tokens >= self.max_tokens):
+            return True
+        return self.max_cost is not None and (usage.cost is None or usage.cost >= self.max_cost)
+
+    def afford(self, requests: Sequence[AnnotationRequest], limit: float) -> Any:
+        """Return the first requests for labels, as many as cost no more than `limit` US dollars.
+
+        All of them where the price is not known, or the teacher is no LLM.
+        """
+        spent = 0.0
+        for i, request in enumerate(requests):
+            cost = self._estimate(request)
+            if cost is None:
+                return requests
+            spent += cost
+            if spent > limit:
+                return requests[:i]
+        return requests
+
+    def _estimate(self, request: AnnotationRequest) -> float | None:
+        teacher: Any = self.teacher
+        if not (hasattr(teacher, "expect") and hasattr(teacher, "render")):
+            return None
+        from pgkd.teachers.base import answer_schema
+
+        expected = teacher.expect(teacher.render(request), answer_schema(request))
+        usage = replace(expected, output_tokens=TOKENS_PER_LABEL * request.n_texts, cost=None)
+        cost: float | None = teacher.cost(usage)
+        return cost
+
+    def ask(
+        self,
+        requests: Sequence[Request],
+        *,
+        brings_texts: bool = True,
+        give_up_after: int | None = None,
+    ) -> list[Generation]:
+        """Collect the teacher's answers until the budget is spent, in the order of the requests.
+
+        Parameters
+        ----------
+        requests : sequence of GenerationRequest or AnnotationRequest
+        brings_texts : bool, default=True
+            Whether the answers bring texts to learn, which become `pending`.
+        give_up_after : int, default=None
+            Stop when so many requests in a row have failed: the teacher is down.
+
+        Raises
+        ------
+        TeacherError
+            If every request failed; a part of them is a warning, and so are less than `MANY` texts
+            that an annotator cannot label.
+        """
+        if not requests:
+            return []
+        bought: list[Generation] = []
+        n_failed = 0  # in a row
+        answers = self._serve(requests)
+        try:
+            for generation in answers:
+                check_generation(generation, type(self.teacher).__name__)
+                bought.append(generation)
+                if brings_texts:
+                    self.pending.append(generation)
+                self.usage += generation.usage
+                self.saved += generation.saved
+                self.n_answers += not generation.error
+                self.emit(Event("generation", generation))
+                n_failed = n_failed + 1 if generation.error else 0
+                self.is_down = n_failed == give_up_after
+                if self.is_down or self.is_budget_spent():
+                    break
+        except Exception as error:  # a stranger's teacher may raise anything
+            if not bought:
+                if isinstance(error, TeacherError):
+                    raise
+                raise TeacherError(f"{type(self.teacher).__name__} raised {error!r}.") from error
+            _warn(f"The teacher failed after {len(bought)} answers, which are used: {error}")
+        finally:
+            answers.close()  # calls off what is still in flight
+        self._is_refused = any(generation.unsent for generation in bought)
+        failed = [generation for generation in bought if generation.error]
+        is_broken = len(failed) >= MANY or not all(g.is_final for g in failed)
+        if failed and len(failed) == len(bought) and is_broken:
+            first = failed[0]
+            if first.unsent:
+                raise TeacherBudgetError(first.error)
+            raise TeacherError(
+                f"All {len(failed)} requests failed, the first one because: {first.error}"
+            )
+        if failed and not failed[0].unsent:
+            _warn(
+                f"{len(failed)} of {len(bought)} requests failed, the first one because: "
+                f"{failed[0].error}"
+            )
+        order = {request.id: i for i, request in enumerate(requests)}
+        return sorted(bought, key=lambda g: order.get(g.request.id, len(order)))
+
+    def _serve(self, requests: Sequence[Request]) -> Generator[Generation]:
+        annotation = [r for r in requests if isinstance(r, AnnotationRequest)]
+        generation = [r for r in requests if isinstance(r, GenerationRequest)]
+        teacher: Any = self.teacher
+        if annotation:
+            yield from self._annotate(annotation)
+        if generation:
+            yield from self._call(partial(teacher.generate, generation))
+
+    def _call(self, ask: Callable[[], Iterable[Generation]]) -> Iterable[Generation]:
+        return share(ask) if self.is_shared else ask()
+
+    def _annotate(self, requests: Sequence[AnnotationRequest]) -> Generator[Generation]:
+        """Ask an annotator; what it fails at is asked in parts, until a single text is lost."""
+        teacher: Any = self.teacher
+        answered = set()
+        try:
+            for generation in self._call(partial(teacher.annotate, requests)):
+                yield generation
+                answered.add(generation.request.id)
+        except AnnotatorError as error:
+            self.usage += error.usage
+            if len(requests) == requests[0].n_texts == 1 and not answered:
+                yield Generation(requests[0], error=str(error), is_final=True)
+                return
+            left = [r for r in requests if r.id not in answered]
+            if not left:
+                return
+            for part in left if len(requests) > 1 else _split(requests[0]):
+                yield from self._annotate([part])
+
+
+def clone_teacher(teacher: Any, max_cost: float | None) -> Any:
+    """Clone a teacher, as far as it can be copied, and refuse one that cannot serve.
+
+    Raises
+    ------
+    InvalidInputError
+        If it lacks a package or a key, or its price is not known and there is a `max_cost`.
+    """
+    with contextlib.suppress(Exception):  # a stranger's may hold what cannot be copied
+        teacher = clone(teacher, safe=False)
+    if hasattr(teacher, "check_ready"):
+        teacher.check_ready(max_cost=max_cost)
+    return teacher
+
+
+def wrap_teacher(
+    teacher: Any,
+    run_dir: Path,
+    *,
+    max_cost: float | None,
+    max_tokens: int | None,
+    is_cached: bool,
+) -> Any:
+    """Put the budget and the answers that were paid for around an LLM teacher."""
+    if not hasattr(teacher, "session"):
+        return teacher
+    from pgkd.system.store import FILE_NAME
+    from pgkd.teachers import BudgetedTeacher, CachedTeacher
+
+    if max_cost is not None or max_tokens is not None:
+        teacher = BudgetedTeacher(
+            teacher, run_dir / FILE_NAME, max_cost=max_cost, max_tokens=max_tokens
+        )
+    return CachedTeacher(teacher, run_dir / FILE_NAME) if is_cached else teacher
+
+
+def _split(request: AnnotationRequest) -> list[AnnotationRequest]:
+    """Make a request of each text."""
+    return [
+        replace(request, id=f"{request.id}-{i}", texts=(text,), shortlists=(shortlist,))
+        for i, (text, shortlist) in enumerate(zip(request.texts, request.shortlists), start=1)
+    ]
+
+
+def _warn(what: str) -> None:
+    warnings.warn(f"{what.rstrip('.')}. The run goes on.", stacklevel=5)

@@ -1,0 +1,216 @@
+"""The one decider: is a training set better than another, as far as labelled texts can tell."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pgkd.evaluation.calibration import apply_temperature, fit_temperature
+from pgkd.evaluation.scoring import TextScorer, is_macro, make_report, make_scorer_of_texts
+from pgkd.exceptions import InvalidInputError
+from pgkd.inputs.label_sets import decide, indicate
+from pgkd.inputs.labelled import LabelledTexts
+from pgkd.loop.learner import Learner
+from pgkd.loop.training_set import Result, Splits, TrainingSet
+from pgkd.records import Comparison, FloatArray, StudentReport
+
+#: Splits on which all candidates are tried, and candidates that go on to the others: those that
+#: come close to the best one. That saves a third of the trainings (benchmarks/deciders.py).
+N_SCREENING, N_FINISHED = 2, 2
+
+
+class Decider:
+    """Compares training sets in pairs, text by text, by students that have not learnt the text.
+
+    Parameters
+    ----------
+    learner : Learner
+    labelled : LabelledTexts
+    splits : Splits
+    scoring : str or callable
+    seed : int
+        Of the bootstrap.
+    """
+
+    def __init__(
+        self, learner: Learner, labelled: LabelledTexts, splits: Splits, scoring: Any, seed: int
+    ) -> None:
+        self.learner = learner
+        self.labelled = labelled
+        self.splits = splits
+        self.scoring = scoring
+        self.seed = seed
+        self._scorers: dict[tuple[int, ...], TextScorer] = {}
+
+    def predict(self, candidate: TrainingSet, numbers: Sequence[int]) -> FloatArray:
+        """Return probabilities of the judges of some splits, in the order of `rows`."""
+        found = np.zeros((len(self.labelled), len(self.learner.classes)))
+        for number in numbers:
+            found[self.splits.all[number].judged] = self._ask(candidate, number).probabilities
+        own: FloatArray = found[self.rows(numbers)]
+        return own
+
+    def students(self, candidate: TrainingSet) -> list[Any]:
+        """Return the student of each split."""
+        return [self._ask(candidate, number).student for number in range(len(self.splits.all))]
+
+    def rows(self, numbers: Sequence[int]) -> Any:
+        """Return the labelled texts that judge some splits, ascending."""
+        return np.sort(np.concatenate([self.splits.all[n].judged for n in numbers]))
+
+    def score(self, candidate: TrainingSet) -> float:
+        """Score a training set by all its judges."""
+        deciding = self.splits.deciding
+        return self._scorer(deciding).score(self._predict_fairly(candidate, deciding))
+
+    def report(self, candidate: TrainingSet) -> StudentReport:
+        """Evaluate a training set class by class."""
+        deciding = self.splits.deciding
+        y = self.labelled.y[self.rows(deciding)]
+        return make_report(y, self.predict(candidate, deciding), self.learner.classes)
+
+    def compare(
+        self, before: TrainingSet, after: TrainingSet, numbers: Sequence[int] | None = None
+    ) -> Comparison:
+        """Compare two training sets by the judges of some splits, of all that decide by default."""
+        numbers = self.splits.deciding if numbers is None else numbers
+        scorer = self._scorer(numbers)
+        a, b = (self._predict_fairly(candidate, numbers) for candidate in (before, after))
+        score_a, score_b = scorer.score(a), scorer.score(b)
+        rng = np.random.RandomState(self.seed)
+        weights = self._weigh(numbers)
+        loss = weights * (self._log_likelihood(b, numbers) - self._log_likelihood(a, numbers))
+        hits = weights * (self._is_right(b, numbers) - self._is_right(a, numbers))
+        return Comparison(
+            scorer.name,
+            before=score_a,
+            after=score_b,
+            standard_error=scorer.standard_error(b, a, rng) if score_a != score_b else 0.0,
+            log_loss_gain=float(loss.mean()),
+            log_loss_error=float(loss.std(ddof=1) / math.sqrt(len(loss))) if len(loss) > 1 else 0.0,
+            correlation=float(np.corrcoef(hits, loss)[0, 1]) if hits.std() and loss.std() else 0.0,
+            n_texts=len(loss),
+        )
+
+    def choose(
+        self, current: TrainingSet, candidates: Sequence[TrainingSet]
+    ) -> tuple[TrainingSet, Comparison]:
+        """Choose the best training set, `current` among them.
+
+        Returns
+        -------
+        chosen : TrainingSet
+        comparison : Comparison
+            Of the best candidate with `current`.
+        """
+        few = self.splits.deciding[:N_SCREENING]
+        left = list(candidates)
+        if len(few) < len(self.splits.deciding):
+            with contextlib.suppress(InvalidInputError):  # what few judges cannot compute
+                first = [self.compare(current, candidate, few) for candidate in left]
+                best = max(first, key=lambda c: c.gain)
+                hope = [c.gain + c.gain_error for c in first]
+                if max(hope) < 0:
+                    return current, best
+                close = [i for i, most in enumerate(hope) if most >= best.gain]
+                close.sort(key=lambda i: -first[i].gain)
+                left = [left[i] for i in close[:N_FINISHED]]
+        found = [self.compare(current, candidate) for candidate in left]
+        number = max(range(len(left)), key=lambda i: found[i].gain)
+        return (left[number] if found[number].taken else current), found[number]
+
+    def _ask(self, candidate: TrainingSet, number: int) -> Result:
+        """Train the student of a split, once, and let it predict its judges."""
+        if number not in candidate.results:
+            split = self.splits.all[number]
+            learnt = self.labelled.take(split.learnt)
+            student = self.learner.fit(learnt, candidate.for_split(number))
+            judges = self.labelled.take(split.judged)
+            probabilities = self.learner.predict(student, judges.texts)
+            fair = probabilities
+            if not self.learner.multilabel:
+                fair = self._credit_guesses(probabilities, np.isin(judges.y, student.classes_))
+            candidate.results[number] = Result(student, probabilities, fair)
+        return candidate.results[number]
+
+    def _credit_guesses(self, probabilities: FloatArray, is_known: Any) -> FloatArray:
+        """Credit a student with a guess where it cannot know the answer.
+
+        In a fold, a class with one labelled text is unknown to the student that has not learnt that
+        text. It will be known in the end; counted as a mistake, any second text of the class would
+        look like a gain, however useless.
+        """
+        fair = probabilities.copy()
+        fair[~is_known] = 1 / len(self.learner.classes)
+        return fair
+
+    def _predict_fairly(self, candidate: TrainingSet, numbers: Sequence[int]) -> FloatArray:
+        found = np.zeros((len(self.labelled), len(self.learner.classes)))
+        for number in numbers:
+            found[self.splits.all[number].judged] = self._ask(candidate, number).fair
+        own: FloatArray = found[self.rows(numbers)]
+        return own
+
+    def _log_likelihood(self, probabilities: FloatArray, numbers: Sequence[int]) -> FloatArray:
+        """Return that of each text, after temperature scaling.
+
+        The log loss of a student that is too sure of itself falls by whatever makes it less so,
+        wrong labels included.
+        """
+        y, classes = self.labelled.y[self.rows(numbers)], self.learner.classes
+        tiny = np.finfo(float).eps
+        if self.learner.multilabel:  # each label is a decision of its own
+            codes = indicate(y, classes).ravel()
+            probabilities = np.column_stack([1 - probabilities.ravel(), probabilities.ravel()])
+        else:
+            codes = np.searchsorted(classes, y)
+        probabilities = np.clip(probabilities, tiny, 1)
+        probabilities = apply_temperature(probabilities, fit_temperature(probabilities, codes))
+        own = probabilities[np.arange(len(codes)), codes] / probabilities.sum(axis=1)
+        found: FloatArray = np.log(np.clip(own, tiny, 1)).reshape(len(y), -1).sum(axis=1)
+        return found
+
+    def _weigh(self, numbers: Sequence[int]) -> FloatArray:
+        """Weigh the texts as `scoring` does: where it averages over classes, all count alike."""
+        y = self.labelled.y[self.rows(numbers)]
+        if self.learner.multilabel or not is_macro(self.scoring):
+            return np.ones(len(y))
+        _, codes, counts = np.unique(y, return_inverse=True, return_counts=True)
+        weights: FloatArray = len(y) / len(counts) / counts[codes]
+        return weights
+
+    def _is_right(self, probabilities: FloatArray, numbers: Sequence[int]) -> FloatArray:
+        """Return 1 for each text that is labelled rightly, and 0 for others."""
+        y, classes = self.labelled.y[self.rows(numbers)], self.learner.classes
+        if self.learner.multilabel:
+            is_right = (decide(probabilities) == indicate(y, classes)).all(axis=1)
+        else:
+            is_right = probabilities.argmax(axis=1) == np.searchsorted(classes, y)
+        found: FloatArray = is_right.astype(float)
+        return found
+
+    def _scorer(self, numbers: Sequence[int]) -> TextScorer:
+        key = tuple(numbers)
+        if key not in self._scorers:
+            rows = self.rows(numbers)
+            texts = [self.labelled.texts[i] for i in rows]
+            self._scorers[key] = make_scorer_of_texts(
+                self.scoring, self.learner.classes, texts, self.labelled.y[rows]
+            )
+        return self._scorers[key]
+
+    def check_score(self) -> None:
+        """Raise, before anything is trained, if the score cannot be computed on the judges.
+
+        Raises
+        ------
+        InvalidInputError
+        """
+        if self.splits.decide:
+            n_classes = len(self.learner.classes)
+            scorer = self._scorer(self.splits.deciding)
+            scorer.score(np.full((len(self.rows(self.splits.deciding)), n_classes), 1 / n_classes))

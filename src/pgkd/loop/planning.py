@@ -1,0 +1,226 @@
+"""What a run will buy, before anything is spent."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pgkd.evaluation.scoring import make_predictions, make_report
+from pgkd.inputs.label_sets import indicate
+from pgkd.loop.distillation import Distillation
+from pgkd.loop.probe import draft_probe
+from pgkd.records import AnnotationRequest, Feedback, State, Usage
+from pgkd.samplers import UnguidedSampler, describe_classes
+from pgkd.teachers.base import LLMTeacher, Request, answer_schema
+
+#: UTF-8 bytes in a token, in prose and in what tokenizers cut small. Counted in bytes, scripts of
+#: few and of many bytes a character come out alike.
+BYTES_PER_TOKEN = (4.5, 2.5)
+#: A generated text's length against the labelled ones'.
+LENGTH_RATIO = (0.7, 2.0)
+#: Quotes, commas and white space around a text in an answer, in tokens.
+TOKENS_AROUND_TEXT = (2, 5)
+#: An answer's letter, the number of its text and what is around them, in tokens.
+TOKENS_PER_LABEL = (2, 12)
+#: Batches that are drafted for the longest one.
+N_DRAWS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `fit` will buy, at least and at most.
+
+    Attributes
+    ----------
+    n_requests, input_tokens, output_tokens : tuple of (int, int)
+        At least: if the probe says that the teacher cannot help. Reasoning tokens, retries and what
+        is asked for again after a broken answer come on top.
+    cost : tuple of (float, float) or None
+        US dollars; ``None`` when the price is not known.
+
+    Examples
+    --------
+    >>> from pgkd.loop.planning import Plan
+    >>> from pgkd.records import Usage
+    >>> plan = Plan((60, 200), (30_000, 120_000), (6_000, 40_000), (0.02, 0.11))
+    >>> print(plan)  # doctest: +NORMALIZE_WHITESPACE
+    60 to 200 requests, 30,000 to 120,000 input tokens, 6,000 to 40,000 output tokens,
+    $0.02 to $0.11
+    >>> print(plan.compare(Usage(100, 60_000, 9_000, cost=0.05)))
+    requests: 100, planned 60 to 200
+    input tokens a request: 600, planned 500 to 600, error +9 %
+    output tokens a request: 90, planned 100 to 200, error -40 %
+    cost: $0.05, planned $0.02 to $0.11
+    """
+
+    n_requests: tuple[int, int]
+    input_tokens: tuple[int, int]
+    output_tokens: tuple[int, int]
+    cost: tuple[float, float] | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"{_range(self.n_requests)} requests, {_range(self.input_tokens)} input tokens, "
+            f"{_range(self.output_tokens)} output tokens, {_dollars(self.cost)}"
+        )
+
+    def compare(self, usage: Usage) -> str:
+        """Set the bill beside the plan, with the error of the plan's middle a request."""
+        n = max(usage.n_requests, 1)
+        lines = [f"requests: {usage.n_requests}, planned {_range(self.n_requests)}"]
+        for name, planned, taken in (
+            ("input", self.input_tokens, usage.input_tokens / n),
+            ("output", self.output_tokens, usage.output_tokens / n),
+        ):
+            low, high = (total / max(m, 1) for total, m in zip(planned, self.n_requests))
+            error = taken / ((low + high) / 2) - 1 if high else math.nan
+            lines.append(
+                f"{name} tokens a request: {taken:.0f}, planned {low:.0f} to {high:.0f}, "
+                f"error {error:+.0%}".replace("%", " %")
+            )
+        bill = "unknown" if usage.cost is None else f"${usage.cost:.2f}"
+        return "\n".join([*lines, f"cost: {bill}, planned {_dollars(self.cost)}"])
+
+
+def make_plan(run: Distillation) -> Plan:
+    """Plan a `Distillation` that has not been started.
+
+    At least: the probe, and nothing after it. At most: the probe, a description of each class, and
+    batches of the dearest route.
+    """
+    if run.buyer is None or not run.settings.max_cycles:
+        zero = (0, 0)
+        return Plan(zero, zero, zero, (0.0, 0.0))
+    batches = _write_batches(run)
+    probe = _write_probe(run)
+    usages = []
+    for end in (0, 1):
+        usage = _count(run, probe, end)
+        counts = {route: _count(run, requests, end) for route, requests in batches.items()}
+        if end and counts:
+            n_left = run.settings.max_cycles
+            if "describe" in counts:
+                usage += counts.pop("describe")
+                n_left -= 1
+            repeated = list(counts.values())
+            if repeated:
+                usage += sum(n_left * [max(repeated, key=_count_tokens)], Usage())
+        elif not probe and counts:  # nothing is known before the first batch
+            usage += min(counts.values(), key=_count_tokens)
+        usages.append(usage)
+    low, high = usages
+    teacher = run.buyer.teacher
+    costs = [teacher.cost(u) if isinstance(teacher, LLMTeacher) else None for u in usages]
+    return Plan(
+        (low.n_requests, high.n_requests),
+        (low.input_tokens, high.input_tokens),
+        (low.output_tokens, high.output_tokens),
+        None if costs[0] is None or costs[1] is None else (costs[0], costs[1]),
+    )
+
+
+def _count_tokens(usage: Usage) -> int:
+    return usage.input_tokens + usage.output_tokens or usage.n_requests
+
+
+def _write_batches(run: Distillation) -> dict[str, list[Request]]:
+    """Write the requests of a batch on each route, the longest of some that it may come to.
+
+    The evidence that a prompt carries, and how a batch is shared out, depend on a student that is
+    not trained yet: it may be always wrong, always right, or wrong about one class.
+    """
+    n_classes = len(run.classes)
+    state = replace(
+        run.state,
+        cycle=1,
+        pool_probabilities=np.full((len(run.state.pool), n_classes), 1 / n_classes),
+    )
+    states = [state]
+    if len(run.train):
+        states = [
+            replace(state, feedback=_make_feedback(run, n_wrong)) for n_wrong in (n_classes, 1, 0)
+        ]
+    batches: dict[str, list[Request]] = {}
+    for route in run.allocator.accounts:
+        batches[route] = max(
+            (_propose(run, route, own, seed) for own in states for seed in range(N_DRAWS)), key=len
+        )
+    return batches
+
+
+def _propose(run: Distillation, route: str, state: State, seed: int) -> list[Request]:
+    rng = np.random.default_rng(seed)
+    if route == "describe":
+        return list(describe_classes(state, rng))
+    sampler = run.samplers[route]
+    if route == "write" and state.feedback is None:
+        sampler = UnguidedSampler()
+    return list(sampler.propose(state, run.settings.samples_per_cycle, rng))
+
+
+def _write_probe(run: Distillation) -> list[Request]:
+    """Write the requests of the probe, for a student that is not trained yet."""
+    buyer = run.buyer
+    size = run.evidence.probe_size
+    if buyer is None or not buyer.can_annotate or not run.splits.shown or not size:
+        return []
+    rng = np.random.default_rng(run.seed)
+    texts = run.labelled.take(run.decider.rows(run.splits.shown))
+    probabilities = rng.random((len(texts), len(run.classes)))
+    return list(draft_probe(buyer, run.state, texts, probabilities, size=size))
+
+
+def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
+    """Count requests and their tokens, at least (`end` 0) or at most (1)."""
+    teacher = run.buyer.teacher if run.buyer else None
+    if not isinstance(teacher, LLMTeacher):
+        return Usage(len(requests), cost=None)
+    n_bytes = sum(
+        len(
+            json.dumps(
+                [teacher.render(request), answer_schema(request)], ensure_ascii=False
+            ).encode()
+        )
+        for request in requests
+    )
+    texts = run.train.texts or list(run.state.pool[:100]) or [""]
+    text_bytes = float(np.mean([len(text.encode()) for text in texts]))
+    label_bytes = float(np.mean([len(str(label).encode()) for label in run.classes]))
+    n_tokens = 0.0
+    for request in requests:
+        if isinstance(request, AnnotationRequest):
+            n_tokens += request.n_texts * TOKENS_PER_LABEL[end]
+            continue
+        item_bytes = text_bytes * LENGTH_RATIO[end]
+        item_tokens = item_bytes / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
+        if request.choices:  # the labels are written with each text
+            n_labels = np.mean([len(example.labels) for example in run.state.examples])
+            label_tokens = label_bytes / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
+            item_tokens += TOKENS_AROUND_TEXT[end] + float(n_labels) * label_tokens
+        n_tokens += request.n_texts * item_tokens
+    return Usage(len(requests), round(n_bytes / BYTES_PER_TOKEN[end]), round(n_tokens), cost=None)
+
+
+def _make_feedback(run: Distillation, n_wrong: int) -> Feedback:
+    """Make the feedback of a student that is wrong about the first classes."""
+    true = indicate(run.train.y, run.classes)
+    wrong = true[:, :n_wrong].any(axis=1)
+    probabilities = true.astype(float)
+    probabilities[wrong] = np.roll(probabilities[wrong], 1, axis=1)
+    return Feedback(
+        make_predictions(run.train.texts, run.train.y, probabilities, run.classes),
+        make_report(run.train.y, probabilities, run.classes),
+        probabilities=probabilities,
+    )
+
+
+def _range(numbers: tuple[int, int]) -> str:
+    return f"{numbers[0]:,} to {numbers[1]:,}"
+
+
+def _dollars(cost: tuple[float, float] | None) -> str:
+    return "price unknown" if cost is None else f"${cost[0]:.2f} to ${cost[1]:.2f}"

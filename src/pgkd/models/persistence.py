@@ -1,0 +1,246 @@
+"""Saved classifiers: a directory of safetensors, JSON and skops files. Nothing is unpickled.
+
+::
+
+    pgkd.json        version, parameters, classes, history, comparison, usage, probe
+    synthetic.jsonl  the generated texts
+    student/         written by the student's own ``save``, or student.skops for scikit-learn's
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from pgkd._version import __version__
+from pgkd.exceptions import PersistenceError
+from pgkd.loop.evidence import Evidence
+from pgkd.loop.routes import ROUTES
+from pgkd.models.serialization import (
+    abstention_from_json,
+    calibration_from_json,
+    comparison_from_json,
+    diversity_from_json,
+    diversity_to_json,
+    dumps,
+    probe_from_json,
+    step_from_json,
+    step_to_json,
+    text_from_line,
+    text_to_line,
+)
+from pgkd.records import Usage
+from pgkd.system.files import DOCUMENT, find_writer, jsonable, list_files, replacing, write_text
+
+#: 3: `history_` has steps. Of a classifier in an earlier format, what it needs to predict is read.
+FORMAT = 3
+TEXTS, STUDENT = "synthetic.jsonl", "student"
+#: A teacher may hold a key, and none is needed to predict. The student is read from `student_`.
+COMPONENTS = ("teacher", "student", "sampler", "callbacks", "run_dir", "evidence", "routes")
+
+
+def save(classifier: Any, directory: Path) -> None:
+    """Write a fitted classifier, whole or not at all."""
+    with replacing(directory, "save") as draft:
+        _write(classifier, draft)
+
+
+def load(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
+    """Read a classifier that `save` wrote."""
+    if not (directory / DOCUMENT).is_file():
+        raise PersistenceError(
+            f"{str(directory)!r} is not a saved classifier: it has no {DOCUMENT}. Pass the "
+            "directory given to `save`."
+        )
+    try:
+        return _read(cls, directory, trusted)
+    except PersistenceError:
+        raise
+    except Exception as error:  # whatever strangers' students and cut files lead to
+        raise PersistenceError(
+            f"{str(directory)!r} is damaged, or made with packages that are missing here or of "
+            f"another version ({type(error).__name__}: {error}): save it again, or install these "
+            "packages."
+        ) from error
+
+
+def _write(classifier: Any, directory: Path) -> None:
+    student_class = _save_student(classifier.student_, directory / STUDENT)
+    write_text(directory / TEXTS, "".join(map(text_to_line, classifier.synthetic_)))
+    params = classifier.get_params(deep=False)
+    descriptions, names = params["class_descriptions"], params["class_names"]
+    thresholds = getattr(classifier, "label_thresholds_", None)
+    document = {
+        "format": FORMAT,
+        "pgkd": __version__,
+        "files": list_files(directory),
+        "student": student_class,
+        "params": jsonable({k: v for k, v in params.items() if k not in COMPONENTS}),
+        # Pairs: labels need not be str.
+        "class_descriptions": descriptions and list(descriptions.items()),
+        "class_names": None if names is None else np.asarray(names).tolist(),
+        "target_kind": classifier._target_kind,
+        "label_thresholds": None if thresholds is None else thresholds.tolist(),
+        "classes": classifier.classes_.tolist(),
+        "classes_dtype": classifier.classes_.dtype.str,
+        "routes": list(params["routes"]),
+        "evidence": _evidence_to_json(params["evidence"]),
+        "history": [step_to_json(step) for step in classifier.history_],
+        "usage": asdict(classifier.usage_),
+        "probe": classifier.probe_ and asdict(classifier.probe_),
+        "n_cycles": classifier.n_cycles_,
+        "stop_reason": classifier.stop_reason_,
+        "comparison": classifier.comparison_ and asdict(classifier.comparison_),
+        "calibration": classifier.calibration_ and asdict(classifier.calibration_),
+        "abstention": classifier.abstention_ and asdict(classifier.abstention_),
+        "labelled_diversity": diversity_to_json(classifier.labelled_diversity_),
+        "refit_mask": None if classifier.refit_mask_ is None else classifier.refit_mask_.tolist(),
+    }
+    write_text(directory / DOCUMENT, dumps(document, indent=1))
+
+
+def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
+    document = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
+    if find_writer(document) == "export":
+        raise PersistenceError(
+            f"{str(directory)!r} was written by `export`, which keeps less: use pgkd.runtime.load, "
+            "or pass a directory given to `save`."
+        )
+    if document["format"] > FORMAT:
+        raise PersistenceError(
+            f"{str(directory)!r} was written by pgkd {document['pgkd']}, and this is "
+            f"{__version__}: upgrade pgkd."
+        )
+    if document["format"] < FORMAT:
+        document = _upgrade(document, cls)
+    classifier = cls(**document["params"])
+    if document.get("class_descriptions"):
+        classifier.class_descriptions = dict(document["class_descriptions"])
+    classifier.class_names = document.get("class_names")
+    classifier.classes_ = np.array(document["classes"], document["classes_dtype"])
+    classifier._target_kind = document.get("target_kind", "labels")
+    if not classifier.multilabel_:  # whose columns may be in any order
+        classifier.classes_ = np.unique(classifier.classes_)
+    thresholds = document.get("label_thresholds")
+    classifier.label_thresholds_ = None if thresholds is None else np.array(thresholds)
+    classifier.routes = tuple(document["routes"])
+    if document.get("evidence") is not None:
+        classifier.evidence = Evidence(**document["evidence"])
+    classifier.history_ = [step_from_json(step) for step in document["history"]]
+    classifier.usage_ = Usage(**document["usage"])
+    classifier.probe_ = probe_from_json(document["probe"])
+    classifier.n_cycles_ = document["n_cycles"]
+    classifier.stop_reason_ = document["stop_reason"]
+    classifier.comparison_ = comparison_from_json(document["comparison"])
+    classifier.labelled_diversity_ = diversity_from_json(document["labelled_diversity"])
+    classifier.calibration_ = calibration_from_json(document.get("calibration"))
+    classifier.abstention_ = abstention_from_json(document.get("abstention"))
+    classifier._judged = None  # labelled texts are not saved, nor what was answered to them
+    mask = document["refit_mask"]
+    classifier.refit_mask_ = None if mask is None else np.array(mask, dtype=bool)
+    with (directory / TEXTS).open(encoding="utf-8") as lines:
+        classifier.synthetic_ = [text_from_line(line) for line in lines]
+    classifier.student_ = _load_student(document["student"], directory / STUDENT, trusted)
+    classifier.student = clone(classifier.student_)
+    if classifier.multilabel_:
+        if classifier._target_kind == "indicator":
+            classifier.class_names = classifier.classes_.tolist()
+        return classifier
+    if not np.isin(classifier.student_.classes_, classifier.classes_).all():
+        raise PersistenceError(
+            f"{str(directory)!r} is damaged: its student has classes that {DOCUMENT} has not. "
+            "Save it again."
+        )
+    return classifier
+
+
+def _evidence_to_json(evidence: Any) -> dict[str, Any] | None:
+    """Keep an Evidence but its scout, which a teacher is needed for."""
+    return None if evidence is None else jsonable(evidence.get_params(deep=False))
+
+
+def _upgrade(document: dict[str, Any], cls: type[Any]) -> dict[str, Any]:
+    """Read what an earlier pgkd saved, as far as predicting needs it.
+
+    Its cycles are no steps, and its parameters others: of the run only the texts and the bill are
+    left, and `report` says so.
+    """
+    known = cls._get_param_names()
+    params = {name: value for name, value in document["params"].items() if name in known}
+    return {
+        **document,
+        "params": params,
+        "routes": list(ROUTES),
+        "history": [],
+        "n_cycles": len(document["history"]) - 1,
+        "comparison": None,
+        "probe": None,
+        "labelled_diversity": document.get("labelled_diversity"),
+        "refit_mask": document.get("refit_mask"),
+    }
+
+
+def _save_student(student: Any, directory: Path) -> str | None:
+    """Save a student by its own means or by skops; name its class in the first case."""
+    directory.mkdir()
+    cls = type(student)
+    name = f"{cls.__module__}:{cls.__qualname__}"
+    own = hasattr(student, "save")
+    if own and ("." in cls.__qualname__ or not hasattr(cls, "load")):
+        raise PersistenceError(
+            f"The student's class {name!r} has `save`, but could not be loaded again: give it a "
+            "class method `load(directory)`, and define it at the top of its module."
+        )
+    try:
+        if own:
+            student.save(directory)
+        else:
+            import skops.io
+
+            skops.io.dump(student, directory / "student.skops")
+    except (PersistenceError, OSError):
+        raise
+    except Exception as error:
+        parts = [
+            f"Its part `{key}`, of class {type(value).__name__}, can only be saved as the student "
+            "itself. "
+            for key, value in student.get_params().items()
+            if hasattr(value, "save")
+        ]
+        raise PersistenceError(
+            f"The student, of class {name!r}, cannot be saved without pickle ({error!r}). "
+            f"{''.join(parts)}Use another student, or pickle the classifier with joblib.dump."
+        ) from error
+    return name if own else None
+
+
+def _load_student(name: str | None, directory: Path, trusted: Sequence[str]) -> Any:
+    import skops.io
+
+    if name is None:
+        file = directory / "student.skops"
+        unknown = set(skops.io.get_untrusted_types(file=file)) - set(trusted)
+        if unknown:
+            raise PersistenceError(
+                f"The student has types that are not trusted by default: {sorted(unknown)}. If you "
+                "know where the directory comes from, pass them as `trusted=[...]`."
+            )
+        return skops.io.load(file, trusted=list(trusted))
+    module, _, attribute = name.partition(":")
+    # The directory names the class: importing just anything would be a pickle by another name.
+    if module.split(".")[0] != "pgkd" and name not in trusted:
+        raise PersistenceError(
+            f"The student is of the class {name!r}, which is none of pgkd's. If you know where the "
+            f"directory comes from, pass `trusted=[{name!r}]`."
+        )
+    cls = getattr(importlib.import_module(module), attribute)
+    if not isinstance(cls, type):  # e.g. torch, which has a `load` as well
+        raise TypeError(f"{name!r} is no class")
+    return cls.load(directory)  # type: ignore[attr-defined]

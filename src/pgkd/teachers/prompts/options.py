@@ -1,0 +1,203 @@
+"""From an annotator's answer to labels, and to how probable it finds each of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from pgkd.inputs.text import fold_name
+from pgkd.records import NO_ANSWER, AnnotationRequest, Completion, Example, Label, Refusal
+from pgkd.teachers.prompts.labelling import NONE, name_options
+from pgkd.teachers.prompts.parsing import find_label
+
+#: In an answer that is no JSON as a whole: the number of a text, and a label or the list of them.
+_PAIR = re.compile(r'"(?:text )?(\d+)"\s*:\s*("(?:[^"\\]|\\.)*")', re.IGNORECASE)
+_LIST = re.compile(
+    r'"(?:text )?(\d+)"\s*:\s*(\[\s*(?:"(?:[^"\\]|\\.)*"\s*(?:,\s*"(?:[^"\\]|\\.)*"\s*)*)?\])',
+    re.IGNORECASE,
+)
+#: How an LLM may write the number of a text, and the letter of an option.
+_NUMBER = re.compile(r"\W*(?:text)?[\W_]*(\d{1,6})\W*", re.IGNORECASE)
+_LETTER = re.compile(r"\W*(?:option\s+)?([a-z]{1,3})\W*", re.IGNORECASE)
+_FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
+#: What may surround a letter in a token; the last three are tokenizers' own marks for white space.
+_AROUND = " \"'`{}[]():,.\n\t\r\u0120\u010a\u2581"
+
+
+def parse(
+    answer: str, request: AnnotationRequest
+) -> tuple[tuple[Example, ...], tuple[Refusal, ...]]:
+    """Read the labels out of an answer; one that is not on a text's list is refused.
+
+    Examples
+    --------
+    >>> from pgkd.records import AnnotationRequest
+    >>> from pgkd.teachers.prompts.options import parse
+    >>> request = AnnotationRequest("1-1", ("hi bob", "win!"), (("ham", "spam"),) * 2)
+    >>> parse('{"1": "A", "2": "scam"}', request)  # doctest: +NORMALIZE_WHITESPACE
+    ((Example(text='hi bob', label='ham'),),
+     (Refusal(reason='unknown label', text='win!', label='scam'),))
+    """
+    values = _read(answer, request)
+    if not values:
+        return (), (Refusal("unreadable answer"),)
+    examples = []
+    refused = []
+    for i, (text, shortlist) in enumerate(zip(request.texts, request.shortlists), start=1):
+        given = values.get(i)
+        if given is None:  # where an answer is cut off
+            refused.append(Refusal(NO_ANSWER, text))
+            continue
+        labels, unknown = _find_options(given, shortlist, request.multilabel)
+        if request.multilabel:
+            if labels or (request.may_be_empty and not unknown):
+                own = tuple(label for label in shortlist if label in labels)
+                examples.append(Example(text, own))
+                refused += [Refusal("unknown label", label=other) for other in unknown]
+                continue
+        elif len(labels) == 1 and labels[0] is not None and not unknown:
+            examples.append(Example(text, labels[0]))
+            continue
+        is_none = not unknown and len(labels) < 2
+        reason = "no label fits" if is_none else "unknown label"
+        refused.append(Refusal(reason, text, ", ".join(map(str, _as_list(given)))))
+    return tuple(examples), tuple(refused)
+
+
+def read_probabilities(
+    completion: Completion, request: AnnotationRequest
+) -> dict[str, dict[Label, float]]:
+    """Read how probable the LLM finds each label of a text's list, where its server tells.
+
+    The tokens that are the letter of an option must be the answers, one after the other; else
+    nothing is read. The letters among a token's candidates have their probabilities. One that is
+    not among them gets an equal share of what the candidates leave of 1, but no more than the least
+    letter listed: it is less probable than any of them. Then "none of these" is left out, and the
+    rest is scaled to a sum of 1.
+
+    Examples
+    --------
+    >>> from math import log
+    >>> from pgkd.records import AnnotationRequest, Completion
+    >>> from pgkd.teachers.prompts.options import read_probabilities
+    >>> request = AnnotationRequest("1-1", ("hi bob",), (("ham", "spam"),))
+    >>> tokens = ({'{"1": "': 0.0}, {"A": log(0.6), "B": log(0.2), "C": log(0.2)}, {'"}': 0.0})
+    >>> [found] = read_probabilities(Completion('{"1": "A"}', logprobs=tokens), request).values()
+    >>> {label: round(probability, 2) for label, probability in found.items()}
+    {'ham': 0.75, 'spam': 0.25}
+    """
+    if request.multilabel or not completion.logprobs:
+        return {}
+    options = {
+        i: name_options(shortlist, False) for i, shortlist in enumerate(request.shortlists, start=1)
+    }
+    letters = set(chain.from_iterable(options.values()))
+    if any(len(letter) > 1 for letter in letters):  # more than a token
+        return {}
+    values = {i: v for i, v in _read(completion.text, request).items() if i in options}
+    answers = [_strip(str(v)).upper() for value in values.values() for v in _as_list(value)]
+    tokens = [t for t in completion.logprobs if _strip(next(iter(t), "")).upper() in letters]
+    if answers != [_strip(next(iter(token))).upper() for token in tokens]:
+        return {}
+    shares = ((i, _share_out(token, options[i])) for i, token in zip(values, tokens))
+    return {request.texts[i - 1]: share for i, share in shares if share}
+
+
+def _share_out(
+    token: Mapping[str, float], options: Mapping[str, Label | None]
+) -> dict[Label, float]:
+    listed: dict[str, float] = {}
+    for candidate, logprob in token.items():
+        letter = _strip(candidate).upper()
+        if letter in options:  # with and without a quotation mark before it, say
+            listed[letter] = listed.get(letter, 0.0) + math.exp(min(logprob, 0.0))
+    n_missing = len(options) - len(listed)
+    left = max(1 - math.fsum(math.exp(min(p, 0.0)) for p in token.values()), 0.0)
+    rest = min(left / max(n_missing, 1), min(listed.values(), default=0.0))
+    given = {label: listed.get(letter, rest) for letter, label in options.items()}
+    given.pop(None, None)
+    total = math.fsum(given.values())
+    return {label: p / total for label, p in given.items()} if 0 < total < math.inf else {}
+
+
+def _strip(token: str) -> str:
+    return token.strip(_AROUND)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _read(answer: str, request: AnnotationRequest) -> dict[int, Any]:
+    """Read what is given to each text, by its number, in the order of the answer."""
+    fenced = _FENCE.fullmatch(answer)
+    answer = fenced[1] if fenced else answer
+    try:
+        document = json.loads(answer)
+    except (ValueError, RecursionError):
+        pairs = (_LIST if request.multilabel else _PAIR).findall(answer)
+        if pairs:
+            return {int(number): json.loads(value) for number, value in pairs}
+        document = answer.strip()
+    numbered = _by_number(document)
+    if not numbered and isinstance(document, dict) and len(document) == 1:
+        [document] = document.values()  # {"labels": {"1": "B"}}
+        numbered = _by_number(document)
+    return numbered or _by_place(document, request)
+
+
+def _by_number(document: Any) -> dict[int, Any]:
+    found: dict[int, Any] = {}
+    for key, value in document.items() if isinstance(document, dict) else ():
+        if number := _NUMBER.fullmatch(key):
+            if isinstance(value, dict) and len(value) == 1:  # {"1": {"label": "B"}}
+                [value] = value.values()
+            found.setdefault(int(number[1]), value)
+    return found
+
+
+def _by_place(document: Any, request: AnnotationRequest) -> dict[int, Any]:
+    """Read an answer without numbers: of one text, or a list with an item for each text."""
+    n = len(request.texts)
+    items = _as_list(document)
+    if request.multilabel and n == 1 and not any(isinstance(item, list) for item in items):
+        items = [items]
+    if len(items) != n:
+        return {}
+    # Any sentence would be taken for a label, did it not have to be one.
+    for item, shortlist in zip(items, request.shortlists):
+        labels, unknown = _find_options(item, shortlist, request.multilabel)
+        if unknown or not (labels or request.multilabel):
+            return {}
+    return dict(enumerate(items, start=1))
+
+
+def _find_options(
+    given: Any, shortlist: Sequence[Label], multilabel: bool
+) -> tuple[list[Label | None], list[str]]:
+    """Return the labels that are given, by letter or by name, and what is none of the options."""
+    letters = name_options(shortlist, multilabel)
+    # Each in a tuple: "none of these" is an option, of no label.
+    names: dict[str, tuple[Label | None]] = {letter: (own,) for letter, own in letters.items()}
+    if not multilabel:
+        names[NONE] = (None,)
+    own_names = {fold_name(str(label)) for label in shortlist}
+    names = {name: own for name, own in names.items() if fold_name(name) not in own_names}
+    names |= {str(label): (label,) for label in shortlist}
+    labels: list[Label | None] = []
+    unknown = []
+    for item in _as_list(given):
+        is_whole = isinstance(item, float) and item.is_integer()
+        name = str(int(item) if is_whole else item)
+        found = find_label(name, names)
+        if found is None and (letter := _LETTER.fullmatch(name)):  # "B." or "Option B"
+            found = find_label(letter[1].upper(), names)
+        if found is None:
+            unknown.append(name)
+        elif found[0] not in labels:
+            labels.append(found[0])
+    return labels, unknown
