@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from pgkd.evaluation.calibration import _Gaps, apply_temperature, calibrate, fit_temperature
 from pgkd.inputs.labelled import LabelledTexts
 from pgkd.inputs.splitting import hold_out
-from pgkd.students.base import predict_proba
+from pgkd.students.any_student import predict_proba
 
 LABELLED = {"banking77": 800, "massive_en": 800, "hwu64": 800, "hint3_curekart": 200}
 N_HIDDEN = 2500

@@ -242,6 +242,13 @@ def test_save_and_load(fitted, tmp_path):
     assert loaded.class_names == CLASSES  # for another fit, on a bare matrix
 
 
+def test_a_student_that_learnt_weights_is_saved(tmp_path):
+    clf = make(max_cycles=0).fit(TEXTS, Y, np.linspace(0.1, 1, 60))
+    clf.save(tmp_path / "model")
+    loaded = PGKDClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict_proba(TEXTS), clf.predict_proba(TEXTS))
+
+
 def test_columns_keep_their_order_when_saved(tmp_path):
     clf = make(max_cycles=0).fit(TEXTS, Y[["rate", "card", "pin", "fee"]])
     clf.save(tmp_path / "model")

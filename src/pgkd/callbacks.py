@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
+
 from sklearn.base import BaseEstimator
 
+from pgkd.protocols import Callback
 from pgkd.records import Event, Generation, Probe, Step
 from pgkd.reporting.rendering import ROUTES
+from pgkd.system.ranks import is_main_process
 
 
 class PrintProgress(BaseEstimator):  # type: ignore[misc]
@@ -32,6 +37,18 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
             print(value.verdict, flush=True)  # noqa: T201
         elif isinstance(value, str):
             print(f"stopped: {value}", flush=True)  # noqa: T201
+
+
+def notify(event: Event, *, callbacks: Sequence[Callback], verbose: int) -> None:
+    """Tell the callbacks of the main process what happens; one that raises ends nothing."""
+    if not is_main_process():
+        return
+    printer = [PrintProgress(verbose)] if verbose else []
+    for callback in [*printer, *callbacks]:
+        try:
+            callback.on_event(event)
+        except Exception as error:  # what was paid for must not be lost to it
+            warnings.warn(f"{callback!r} raised {error!r}.", stacklevel=4)
 
 
 def format_step(step: Step) -> str:

@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from pgkd.callbacks import PrintProgress
-from pgkd.evaluation.calibration import apply_temperature, calibrate
-from pgkd.exceptions import InvalidInputError
-from pgkd.inputs.label_sets import THRESHOLD
-from pgkd.inputs.labelled import LabelledTexts
+from pgkd.callbacks import notify
 from pgkd.inputs.targets import find_kind
-from pgkd.inputs.validation import check_mask
-from pgkd.loop.distillation import FACTORS, Distillation
+from pgkd.loop.distillation import Distillation
 from pgkd.loop.evidence import Evidence
-from pgkd.loop.learner import Learner
+from pgkd.loop.finish import finish
 from pgkd.loop.preparation import is_without_labels, prepare
 from pgkd.loop.routes import ROUTES
 from pgkd.loop.task import Settings
-from pgkd.models import persistence
-from pgkd.models.abstention import AbstainingClassifier
+from pgkd.models.distilled import DistilledClassifier
 from pgkd.protocols import Callback, Sampler, Teacher
-from pgkd.records import Event, Example, FloatArray, Label, SyntheticText
-from pgkd.students.base import predict_label_proba, predict_proba
-from pgkd.system.ranks import broadcast, check_shared, is_main_process
+from pgkd.records import Label
+from pgkd.system.ranks import broadcast
 
 if TYPE_CHECKING:
     from pgkd.inputs.logs import Logs
@@ -43,7 +34,7 @@ if TYPE_CHECKING:
     from pgkd.reporting.report import Report
 
 
-class PGKDClassifier(AbstainingClassifier):
+class PGKDClassifier(DistilledClassifier):
     """Distil an LLM that classifies texts into a small, fast classifier.
 
     `fit` begins with the labelled texts, takes what is free (the names of the classes, logs,
@@ -276,29 +267,16 @@ class PGKDClassifier(AbstainingClassifier):
         data |= {"X_unlabeled": X_unlabeled, "logs": logs}
         data, random_state = broadcast((data, check_random_state(self.random_state)))
         with TemporaryDirectory(prefix="pgkd-") as scratch:
-            run = prepare(
-                Settings.of(self),
-                data,
-                random_state=random_state,
-                scratch=Path(scratch),
-                emit=self._emit,
-            )
+            run = self._prepare(data, random_state, scratch)
             stop_reason = run.run()
-            student = self._train_on_all(run)
-        judged = run.predict_judges()
-        multilabel = run.task.multilabel
-        calibration = None
-        if judged is not None and run.evidence.calibrate and not multilabel:
-            calibration = calibrate(*judged, run.classes, run.seed)
+            result = finish(run)
 
         self.classes_ = run.classes
-        self.label_thresholds_ = None
-        if multilabel:
-            self.label_thresholds_ = self._choose_thresholds(run, judged)
+        self.label_thresholds_ = result.label_thresholds
         self._target_kind = (
             "labels" if is_without_labels(data["X"], data["y"]) else find_kind(data["y"])
         )
-        self.student_ = student
+        self.student_ = result.student
         self.history_ = run.history
         self.synthetic_ = run.synthetic
         self.usage_ = run.usage
@@ -307,108 +285,24 @@ class PGKDClassifier(AbstainingClassifier):
         self.stop_reason_ = stop_reason
         self.comparison_ = run.comparison
         self.labelled_diversity_ = run.labelled_diversity
-        self.refit_mask_: NDArray[np.bool_] | None = None
-        self.calibration_ = calibration
+        self.refit_mask_ = None
+        self.calibration_ = result.calibration
         self.abstention_ = None
-        self._judged = None if judged is None else (judged[1], judged[0].y)
+        self._judged = None
+        if result.judged is not None:
+            self._judged = (result.judged[1], result.judged[0].y)
         self._labelled = run.labelled.take(run.splits.learnable)
         self._seed = run.seed
         return self
 
-    def _choose_thresholds(
-        self, run: Distillation, judged: tuple[LabelledTexts, FloatArray] | None
-    ) -> FloatArray:
-        if run.evidence.label_threshold != "auto":
-            return np.full(len(run.classes), float(run.evidence.label_threshold))
-        default = np.full(len(run.classes), THRESHOLD)
-        if judged is None:
-            return default
-        judges, probabilities = judged
-        from pgkd.evaluation.sets import SetScorer
-
-        try:
-            scorer = SetScorer(self.scoring, run.classes, judges.texts, judges.y)
-            return scorer.choose_thresholds(probabilities, run.seed)
-        except (Exception, KeyboardInterrupt) as error:  # what was bought must not be lost to it
-            check_shared(error)
-            warnings.warn(f"No thresholds were chosen ({error!r}): all are 0.5.", stacklevel=3)
-            return default
-
-    def _train_on_all(self, run: Distillation) -> Any:
-        try:
-            return run.fit_student()
-        except (Exception, KeyboardInterrupt) as error:
-            if not run.current.parts:
-                raise
-            check_shared(error)
-            warnings.warn(
-                f"Training the student on what was found to help failed ({error!r}); `student_` "
-                "has learnt the labelled texts alone. `refit` tries again.",
-                stacklevel=3,
-            )
-            return run.fit_student(run.baseline)
-
-    def refit(self, mask: Any = None) -> PGKDClassifier:
-        """Train ``student_`` anew on the labelled texts and on generated ones of your choice.
-
-        The teacher is not asked. `synthetic_`, `history_` and `comparison_` go on to describe what
-        `fit` did; ``refit_mask_`` tells what ``student_`` has learnt since.
-
-        Parameters
-        ----------
-        mask : array-like of bool of shape (n_synthetic,), callable or None, default=None
-            Which texts of `synthetic_` are learnt; a callable gets each
-            :class:`~pgkd.records.SyntheticText` and returns a bool. ``None``: the accepted ones, so
-            that ``student_`` becomes what `fit` made it. A text that was not accepted gets the
-            weight of its step, 0.1 if that was not taken.
-
-        Returns
-        -------
-        self : PGKDClassifier
-            Without a threshold: it was measured on another student. The temperature stays.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-        InvalidInputError
-            If `mask` does not fit `synthetic_`, chooses a text whose label is none of ``classes_``
-            or leaves nothing to learn, or the classifier was loaded from a directory, which holds
-            no labelled texts. A pickle does.
-        """
-        check_is_fitted(self)
-        if getattr(self, "_labelled", None) is None:
-            raise InvalidInputError(
-                "`refit` needs the labelled texts, which a saved classifier does not hold: call it "
-                "before `save`, or pickle the classifier with joblib.dump instead."
-            )
-        chosen = check_mask(mask, self.synthetic_, self.classes_)
-        examples = [
-            Example(text.text, text.label, self._weigh(text))
-            for text, is_chosen in zip(self.synthetic_, chosen)
-            if is_chosen
-        ]
-        if not examples and not len(self._labelled):
-            raise InvalidInputError(
-                "`mask` must choose a text at least, as there are no labelled ones. Got none."
-            )
-        learner = Learner(
-            self.student_, self.classes_, multilabel=self.multilabel_, seed=self._seed
+    def _prepare(self, data: Mapping[str, Any], random_state: Any, scratch: str) -> Distillation:
+        return prepare(
+            Settings.of(self),
+            data,
+            random_state=random_state,
+            scratch=Path(scratch),
+            emit=partial(notify, callbacks=self.callbacks or (), verbose=self.verbose),
         )
-        self.student_ = learner.fit(self._labelled, examples)
-        self.refit_mask_ = chosen
-        self.abstention_ = self._judged = None
-        return self
-
-    def _weigh(self, text: SyntheticText) -> float:
-        if text.verdict == "accepted":
-            return text.weight
-        factor = self.history_[text.cycle].factor if text.cycle < len(self.history_) else 0.0
-        return max(factor, min(FACTORS))
-
-    @property
-    def temperature_(self) -> float:
-        """By which the student's logits are divided."""
-        return 1.0 if self.calibration_ is None else self.calibration_.temperature
 
     def report(self) -> Report:
         """Explain the run, step by step, and what it gained.
@@ -456,87 +350,12 @@ class PGKDClassifier(AbstainingClassifier):
         InvalidInputError
             As `fit` does.
         """
-        from pgkd.loop.planning import (
-            make_plan,  # imports the teachers, which predicting does not need
-        )
+        from pgkd.loop.planning import make_plan  # and the teachers, not needed to predict
 
         self._validate_params()
         data = {"X": X, "y": y, "sample_weight": None, "X_val": X_val, "y_val": y_val}
         data |= {"X_unlabeled": X_unlabeled, "logs": logs}
         with TemporaryDirectory(prefix="pgkd-") as scratch:
-            run = prepare(
-                Settings.of(self),
-                data,
-                random_state=copy.deepcopy(self.random_state),  # a plan changes nothing
-                scratch=Path(scratch),
-                emit=self._emit,
-            )
+            # A copy, because a plan changes nothing.
+            run = self._prepare(data, copy.deepcopy(self.random_state), scratch)
             return make_plan(run)
-
-    def _predict_proba(self, texts: list[str]) -> FloatArray:
-        if self.multilabel_:
-            return predict_label_proba(self.student_, texts, len(self.classes_))
-        probabilities = predict_proba(self.student_, texts, self.classes_)
-        return apply_temperature(probabilities, self.temperature_)
-
-    def save(self, directory: str | os.PathLike[str]) -> None:
-        """Save the fitted classifier to a directory: safetensors, JSON and skops, no pickle.
-
-        The teacher is left out: the saved classifier needs neither its package nor its key. So are
-        the labelled texts, but for those that the teacher was shown: they are the `seed_texts` of
-        ``synthetic_``.
-
-        Parameters
-        ----------
-        directory : str or path
-            Created if need be; must be empty or hold a saved classifier and nothing else, which is
-            replaced.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-        PersistenceError
-            If the directory holds anything else or cannot be replaced, or the student cannot be
-            saved without pickle; nothing is changed then.
-        """
-        check_is_fitted(self)
-        persistence.save(self, Path(directory))
-
-    @classmethod
-    def load(
-        cls, directory: str | os.PathLike[str], *, trusted: Sequence[str] = ()
-    ) -> PGKDClassifier:
-        """Load a classifier that `save` wrote.
-
-        Parameters
-        ----------
-        directory : str or path
-        trusted : sequence of str, default=()
-            Types of a scikit-learn student that skops does not trust by itself, or the class
-            ``"module:Name"`` of a student with a `save` of its own.
-
-        Returns
-        -------
-        classifier : PGKDClassifier
-            Fitted; it predicts the same probabilities as before. `student` is an unfitted clone of
-            `student_`. For another `fit`, set again what is not kept: `teacher`, `sampler`,
-            `callbacks`, `run_dir`, a callable `scoring` and a RandomState as `random_state`.
-
-        Raises
-        ------
-        PersistenceError
-            If `directory` holds no saved classifier, a damaged one, one of a newer version, or one
-            with an untrusted type.
-        """
-        classifier: PGKDClassifier = persistence.load(cls, Path(directory), trusted)
-        return classifier
-
-    def _emit(self, event: Event) -> None:
-        if not is_main_process():
-            return
-        printer = [PrintProgress(self.verbose)] if self.verbose else []
-        for callback in [*printer, *(self.callbacks or ())]:
-            try:
-                callback.on_event(event)
-            except Exception as error:  # what was paid for must not be lost to it
-                warnings.warn(f"{callback!r} raised {error!r}.", stacklevel=4)

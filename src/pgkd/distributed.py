@@ -18,7 +18,7 @@ import numpy as np
 from pgkd.exceptions import InvalidInputError, PersistenceError
 from pgkd.export import runtime
 from pgkd.export.engines import require
-from pgkd.export.runtime import DOCUMENT
+from pgkd.system.files import DOCUMENT
 
 METHODS = ("predict", "predict_proba")
 #: Models that a Python worker of Spark keeps.

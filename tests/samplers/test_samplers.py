@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgkd.evaluation.scoring import make_predictions, make_report
+from pgkd.evaluation.report import make_predictions, make_report
 from pgkd.records import Example, Feedback, State
 from pgkd.samplers import (
     EvoKDSampler,

@@ -5,7 +5,8 @@ from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_sample_weight
 
 from pgkd.exceptions import InvalidInputError
-from pgkd.students._lesson import Lesson, check_soft_labels, make_targets, weigh_classes
+from pgkd.inputs.labels import indicate
+from pgkd.students._lesson import Lesson, check_soft_labels, weigh_classes
 
 CLASSES = np.array(["a", "b", "c"])
 LABELS = np.array(["a", "c", "a", "b", "a"])
@@ -13,7 +14,7 @@ PROBABILITIES = np.random.default_rng(0).dirichlet(np.ones(3), 5)
 
 
 def make_lesson(targets=None, weights=(1, 1, 1, 1, 1)):
-    targets = make_targets(LABELS, CLASSES) if targets is None else targets
+    targets = indicate(LABELS, CLASSES).astype(float) if targets is None else targets
     return Lesson(list("12345"), targets, np.array(weights, dtype=float))
 
 
@@ -21,7 +22,7 @@ def test_loss_is_the_log_loss():
     weights = np.array([1, 2, 0, 1, 3])
     expected = log_loss(LABELS, PROBABILITIES, sample_weight=weights)
     assert make_lesson(weights=weights).measure_loss(PROBABILITIES) == pytest.approx(expected)
-    certain = make_targets(LABELS, CLASSES)
+    certain = indicate(LABELS, CLASSES).astype(float)
     assert make_lesson().measure_loss(certain) == pytest.approx(0, abs=1e-12)
     two_wrong = make_lesson().measure_loss(certain[::-1])  # finite all the same
     assert two_wrong == pytest.approx(-0.4 * np.log(np.finfo(float).eps))
@@ -62,7 +63,7 @@ def test_odd_class_weights():
             weigh_classes(make_lesson(), {"a": wrong}, CLASSES)
     with pytest.raises(InvalidInputError, match="No text has a weight"):
         weigh_classes(make_lesson(), dict.fromkeys("abc", 0.0), CLASSES)
-    lonely = make_lesson(make_targets(np.array(["a"] * 5), CLASSES))  # b and c: no text
+    lonely = make_lesson(indicate("aaaaa", CLASSES).astype(float))  # b and c: no text
     assert np.isfinite(weigh_classes(lonely, "balanced", CLASSES).weights).all()
 
 

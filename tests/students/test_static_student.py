@@ -232,7 +232,7 @@ def test_wordllama():
 
 
 def test_without_wordllama(monkeypatch):
-    monkeypatch.setattr("pgkd.students._static_files.find_spec", lambda name: None)
+    monkeypatch.setattr("pgkd.students._static_encoder.find_spec", lambda name: None)
     _encoder._get_encoder.cache_clear()
     with pytest.raises(ImportError, match=r'pip install "pgkd\[wordllama\]"'):
         StaticStudent("wordllama").fit(TEXTS, LABELS)

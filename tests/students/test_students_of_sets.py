@@ -17,7 +17,7 @@ import pgkd.runtime
 from pgkd.distributed import _find_kind
 from pgkd.exceptions import ExportError, InvalidInputError
 from pgkd.export.writer import measure_parity
-from pgkd.inputs.label_sets import indicate
+from pgkd.inputs.labels import indicate
 from pgkd.students import EmbeddingStudent, StaticStudent, TransformerStudent
 from pgkd.students._training import measure_losses
 from pgkd.testing import PoolTeacher, check_student

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from pgkd.exceptions import InvalidInputError
 from pgkd.records import AnnotationRequest, GenerationRequest
 from pgkd.teachers.base import answer_schema
-from pgkd.teachers.transport.http import read_retry_after
+from pgkd.teachers.transport.retry_after import read_retry_after
 from pgkd.testing import Fault, FaultServer
 
 SCHEMA = answer_schema(GenerationRequest("1-1", {"card": 3, "rate": 2}))

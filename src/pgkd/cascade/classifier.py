@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,12 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from pgkd.cascade.escalation import Escalator, find_cost_per_text
+from pgkd.cascade.measuring import Asked, find_columns, find_escalated, measure
 from pgkd.cascade.report import CascadeReport
-from pgkd.evaluation.estimates import estimate_gain, estimate_share
-from pgkd.evaluation.thresholds import (
-    Rule,
-    Trial,
-    choose_rules,
-    cross_fit,
-    find_least_sure,
-    to_array,
-)
+from pgkd.evaluation.thresholds import find_least_sure
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.inputs.labelled import LabelledTexts
-from pgkd.inputs.splitting import Indices, make_folds
+from pgkd.inputs.splitting import Indices
 from pgkd.inputs.targets import find_kind
 from pgkd.inputs.validation import (
     check_classes,
@@ -44,11 +36,8 @@ from pgkd.protocols import Annotator
 from pgkd.records import Example, FloatArray, Label, LabelArray, State, Usage
 from pgkd.samplers.shortlists import read_labels
 from pgkd.students._text_classifier import BaseTextClassifier
-from pgkd.students.base import predict_proba
+from pgkd.students.any_student import predict_proba
 from pgkd.system.ranks import broadcast
-
-#: Folds of the cross-fitted accuracy.
-N_FOLDS = 10
 
 
 class CascadeClassifier(BaseTextClassifier):
@@ -214,7 +203,8 @@ class CascadeClassifier(BaseTextClassifier):
         seed = int(random_state.randint(np.iinfo(np.int32).max))
 
         student, probabilities = self._prepare_student(texts, y, classes, seed)
-        asked = find_least_sure(probabilities.max(axis=1), self.max_escalated)
+        rows = find_least_sure(probabilities.max(axis=1), self.max_escalated)
+        asked = [texts[i] for i in rows]
         state = State(
             cycle=0,
             classes=tuple(classes.tolist()),
@@ -231,50 +221,28 @@ class CascadeClassifier(BaseTextClassifier):
             run_dir=None if self.run_dir is None else Path(self.run_dir),
             seed=seed,
         )
-        answers = escalator.ask(
-            [texts[i] for i in asked], probabilities[asked], prefix="c", is_shared=True
-        )
+        answers = escalator.ask(asked, probabilities[rows], prefix="c", is_shared=True)
         labels = read_labels(answers)
-        columns = _find_columns([texts[i] for i in asked], labels, classes)
-
-        codes = np.searchsorted(classes, y)
-        is_student_right = probabilities.argmax(axis=1) == codes
-        is_teacher_right = np.where(columns < 0, is_student_right[asked], columns == codes[asked])
-        trial = Trial(
-            predicted=probabilities[asked].argmax(axis=1),
-            confidence=probabilities[asked].max(axis=1),
-            lead=is_teacher_right.astype(int) - is_student_right[asked],
-        )
-        rules = choose_rules(trial, len(classes), 1 - self.confidence)
-        thresholds = to_array(rules, len(classes))
-        escalated = _find_escalated(probabilities[asked], thresholds)
-        labelled = escalated & (columns >= 0)
-
-        cross_fitted = np.zeros(len(asked), dtype=bool)
-        if escalated.any():
-            fold = np.empty(len(texts), dtype=int)
-            for k, (_, rows) in enumerate(make_folds(texts, y, N_FOLDS, seed)):
-                fold[rows] = k
-            cross_fitted = cross_fit(trial, fold[asked], len(classes), 1 - self.confidence)
-        self._report = self._make_report(
-            is_student_right,
-            trial.lead[cross_fitted],
-            n_asked=len(asked),
-            n_answered=sum(texts[i] in labels for i in asked),
-            n_escalated=int(escalated.sum()),
-            cost_per_text=find_cost_per_text(answers, escalator.usage),
-            rules=tuple(
-                replace(r, classes=tuple(classes[list(r.classes)].tolist())) for r in rules
+        found = measure(
+            LabelledTexts(texts, y),
+            classes,
+            probabilities,
+            Asked(
+                rows,
+                find_columns(asked, labels, classes),
+                n_answered=sum(text in labels for text in asked),
+                usage=escalator.usage,
+                cost_per_text=find_cost_per_text(answers, escalator.usage),
             ),
-            usage=escalator.usage,
+            confidence=self.confidence,
+            seed=seed,
         )
         self._escalator = escalator
+        self._report = found.report
         self.classes_ = classes
         self.student_ = student
-        self.thresholds_ = thresholds
-        # Laplace's rule: never certain, and one half where nothing is known.
-        n_right = int(is_teacher_right[labelled].sum())
-        self.teacher_accuracy_ = (n_right + 1) / (int(labelled.sum()) + 2)
+        self.thresholds_ = found.thresholds
+        self.teacher_accuracy_ = found.teacher_accuracy
         self._warn_of_little()
         return self
 
@@ -327,38 +295,6 @@ class CascadeClassifier(BaseTextClassifier):
         learner = Learner(self.student, classes, multilabel=False, seed=seed)
         return learner.fit(labelled), learner.predict_out_of_fold(labelled)
 
-    def _make_report(
-        self,
-        is_student_right: NDArray[np.bool_],
-        lead: Indices,
-        *,
-        n_asked: int,
-        n_answered: int,
-        n_escalated: int,
-        cost_per_text: float | None,
-        rules: tuple[Rule, ...],
-        usage: Usage,
-    ) -> CascadeReport:
-        n, n_right = len(is_student_right), int(is_student_right.sum())
-        n_won, n_lost = int((lead == 1).sum()), int((lead == -1).sum())
-        share = estimate_share(n_escalated, n, self.confidence)
-        cost = None
-        if cost_per_text is not None:
-            cost = type(share)(*(1000 * cost_per_text * value for value in share))
-        return CascadeReport(
-            confidence=self.confidence,
-            n_texts=n,
-            n_asked=n_asked,
-            n_answered=n_answered,
-            student_accuracy=estimate_share(n_right, n, self.confidence),
-            accuracy=estimate_share(n_right + n_won - n_lost, n, self.confidence),
-            gain=estimate_gain(n_won, n_lost, n, self.confidence),
-            share_escalated=share,
-            cost_per_1000=cost,
-            rules=rules,
-            usage=usage,
-        )
-
     def _warn_of_little(self) -> None:
         report = self._report
         if report.n_answered < report.n_asked:
@@ -396,7 +332,7 @@ class CascadeClassifier(BaseTextClassifier):
         texts = check_texts(X, allow_empty=True)
         if not texts:
             return np.zeros(0, dtype=bool)
-        return _find_escalated(predict_proba(self.student_, texts, self.classes_), self.thresholds_)
+        return find_escalated(predict_proba(self.student_, texts, self.classes_), self.thresholds_)
 
     def report(self) -> CascadeReport:
         """Return what is escalated, what that gains and what it costs, with intervals.
@@ -415,7 +351,7 @@ class CascadeClassifier(BaseTextClassifier):
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
         probabilities = predict_proba(self.student_, texts, self.classes_)
-        rows = np.flatnonzero(_find_escalated(probabilities, self.thresholds_))
+        rows = np.flatnonzero(find_escalated(probabilities, self.thresholds_))
         if not len(rows):
             return probabilities
         asked = [texts[i] for i in rows]
@@ -431,25 +367,11 @@ class CascadeClassifier(BaseTextClassifier):
                 f"have the student's label{reason}",
                 stacklevel=3,
             )
-        columns = _find_columns(asked, labels, self.classes_)
+        columns = find_columns(asked, labels, self.classes_)
         answered = columns >= 0
         rows, columns = rows[answered], columns[answered]
         probabilities[rows] = _give_way(probabilities[rows], columns, self.teacher_accuracy_)
         return probabilities
-
-
-def _find_escalated(probabilities: FloatArray, thresholds: FloatArray) -> NDArray[np.bool_]:
-    threshold = thresholds[probabilities.argmax(axis=1)]
-    escalated: NDArray[np.bool_] = (probabilities.max(axis=1) <= threshold) & (threshold > 0)
-    return escalated
-
-
-def _find_columns(
-    texts: list[str], labels: Mapping[str, Label | None], classes: LabelArray
-) -> Indices:
-    """Return the column of each text's label, -1 where the teacher gave none of the classes."""
-    column = {label: c for c, label in enumerate(classes.tolist())}
-    return np.array([column.get(labels.get(text), -1) for text in texts], dtype=np.intp)
 
 
 def _give_way(probabilities: FloatArray, columns: Indices, certainty: float) -> FloatArray:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
-from pgkd.inputs.label_sets import agree, tidy
+from pgkd.inputs.labels import agree, tidy
 from pgkd.inputs.text import fold_text, is_valid, make_valid
 from pgkd.records import (
     AnnotationRequest,

@@ -164,8 +164,8 @@ def fit_temperature(probabilities: FloatArray, codes: Indices) -> float:
 
     Parameters
     ----------
-    probabilities : array of shape (n_texts, n_classes)
-    codes : array of int of shape (n_texts,)
+    probabilities : array of shape (n_texts, n_classes), or (n_texts, n_decisions, n_choices)
+    codes : array of int of shape (n_texts,), or (n_texts, n_decisions)
         The columns of the true labels.
 
     Returns
@@ -183,9 +183,9 @@ def fit_temperature(probabilities: FloatArray, codes: Indices) -> float:
     >>> print(round(temperature, 1))
     4.1
     """
-    rows = np.flatnonzero(
-        probabilities[np.arange(len(codes)), codes]
-    )  # of the rest, T says nothing
+    probabilities, codes = probabilities.reshape(-1, probabilities.shape[-1]), codes.ravel()
+    # Of the rest, the temperature says nothing.
+    rows = np.flatnonzero(probabilities[np.arange(len(codes)), codes])
     with np.errstate(divide="ignore"):
         logits = np.log(probabilities[rows])
     own = logits[np.arange(len(rows)), codes[rows]]
@@ -199,7 +199,7 @@ def fit_temperature(probabilities: FloatArray, codes: Indices) -> float:
 
 
 def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArray:
-    """Divide the logits by the temperature. No row's greatest column changes.
+    """Divide the logits by the temperature, in the last axis; the greatest one stays so.
 
     Examples
     --------
@@ -210,8 +210,8 @@ def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArr
     """
     if temperature == 1:
         return probabilities
-    powers = (probabilities / probabilities.max(axis=1, keepdims=True)) ** (1 / temperature)
-    scaled: FloatArray = powers / powers.sum(axis=1, keepdims=True)
+    powers = (probabilities / probabilities.max(axis=-1, keepdims=True)) ** (1 / temperature)
+    scaled: FloatArray = powers / powers.sum(axis=-1, keepdims=True)
     return scaled
 
 

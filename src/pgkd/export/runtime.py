@@ -12,9 +12,8 @@ A `StaticStudent` does without the engine.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from numbers import Integral
@@ -25,20 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgkd.exceptions import InvalidInputError, PersistenceError
-from pgkd.export.engines import ENGINES, STATIC, Batch, Engine, list_choices, open_engine
+from pgkd.export.document import TOKENIZER, read_document
+from pgkd.export.engines import ENGINES, STATIC, list_choices
+from pgkd.export.graph import GraphPredictor
 from pgkd.export.static import open_static
 from pgkd.export.withholding import check_abstain_label, find_unsure, withhold
-from pgkd.inputs.label_sets import decide, indicate, to_sets
-from pgkd.inputs.text import check_stream
-
-#: 2: several labels a text.
-FORMAT = 2
-DOCUMENT, TOKENIZER = "pgkd.json", "tokenizer.json"
-#: Texts that the engines are timed with.
-SAMPLE = ["where is the parcel that I ordered last week, and why does nobody answer?"] * 8
-
-#: The numbers of a text's tokens, and of their types, shape (2, n_tokens).
-Tokens = NDArray[np.int32]
+from pgkd.inputs.labels import decide, indicate, to_sets
+from pgkd.inputs.text import check_stream, is_valid
 
 __all__ = ["ExportedClassifier", "load"]
 
@@ -94,7 +86,7 @@ def load(
     array(['card'], dtype='<U4')
     """
     path = Path(directory)
-    document = _read_document(path)
+    document = read_document(path)
     return ExportedClassifier(
         path,
         document,
@@ -151,16 +143,26 @@ class ExportedClassifier:
         self.label_thresholds_ = None if thresholds is None else np.array(thresholds)
         try:
             self.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
-            self._tokenizer, self._padding = _open_tokenizer(directory / TOKENIZER)
+            from tokenizers import Tokenizer
+
+            tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
+            self._predict_window: Callable[[list[str]], NDArray[np.float64]]
             if file == STATIC:
                 ((self.engine, self.precision),) = list_choices(path, engine, precision)
                 self._predict_window = open_static(
-                    path, self._tokenizer, document["max_length"], multilabel=self.multilabel_
+                    path, tokenizer, document["max_length"], multilabel=self.multilabel_
                 )
             else:
-                opened = open_engine(path, engine, precision, n_threads, self._make_sample)
-                self.engine, self.precision = opened.name, opened.precision
-                self._inputs, self._run = opened.inputs, opened.run
+                self._graph = GraphPredictor(
+                    path,
+                    tokenizer,
+                    engine,
+                    precision,
+                    n_classes=len(self.classes_),
+                    batch_size=batch_size,
+                    n_threads=n_threads,
+                )
+                self.engine, self.precision = self._graph.engine.name, self._graph.engine.precision
                 self._predict_window = self._run_graph
         except Exception as error:
             if isinstance(error, (ImportError, InvalidInputError, PersistenceError)):
@@ -192,9 +194,6 @@ class ExportedClassifier:
             f"ExportedClassifier({len(self.classes_)} classes, {self.document['model']!r}, "
             f"{self.engine}, {self.precision})"
         )
-
-    def _make_sample(self, engine: Engine) -> Batch:
-        return self._pad(self._encode(SAMPLE), engine.inputs)
 
     @property
     def multilabel_(self) -> bool:
@@ -367,47 +366,9 @@ class ExportedClassifier:
             yield self._predict_window(window)
             n_done += len(window)
 
-    def _run_graph(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Compute the longest first: if memory is too small, it shows at once."""
-        encodings = self._encode(texts)
-        order = np.argsort([-encoding.shape[1] for encoding in encodings], kind="stable")
-        found = np.empty((len(texts), len(self.classes_)))
-        for start in range(0, len(order), self._batch_size):
-            rows = order[start : start + self._batch_size]
-            found[rows] = self._run(self._pad([encodings[i] for i in rows], self._inputs))
-        if self.multilabel_:
-            return found
-        probabilities: NDArray[np.float64] = found / found.sum(axis=1, keepdims=True)
-        return probabilities
-
-    def _encode(self, texts: Sequence[str]) -> list[Tokens]:
-        """Tokenize a batch at a time: the tokenizer also keeps what it cuts off."""
-        return [
-            np.array([encoding.ids, encoding.type_ids], dtype=np.int32)
-            for start in range(0, len(texts), self._batch_size)
-            for encoding in self._tokenizer.encode_batch(texts[start : start + self._batch_size])
-        ]
-
-    def _pad(self, encodings: Sequence[Tokens], inputs: Sequence[str]) -> Batch:
-        """Make the graph's inputs, each of shape (n_texts, n_tokens of the longest)."""
-        shape = (len(encodings), max(1, *(encoding.shape[1] for encoding in encodings)))
-        fillings = {
-            "input_ids": self._padding["pad_id"],
-            "attention_mask": 0,
-            "token_type_ids": self._padding["pad_type_id"],
-        }
-        batch = {name: np.full(shape, fillings[name], dtype=np.int64) for name in inputs}
-        for i, encoding in enumerate(encodings):
-            n = encoding.shape[1]
-            place = slice(shape[1] - n, None) if self._padding["direction"] == "left" else slice(n)
-            values = {
-                "input_ids": encoding[0],
-                "attention_mask": 1,
-                "token_type_ids": encoding[1],
-            }
-            for name in inputs:
-                batch[name][i, place] = values[name]
-        return batch
+    def _run_graph(self, texts: list[str]) -> NDArray[np.float64]:
+        found = self._graph.predict(texts)
+        return found if self.multilabel_ else found / found.sum(axis=1, keepdims=True)
 
 
 def _check(texts: Sequence[Any], n_before: int) -> None:
@@ -417,47 +378,8 @@ def _check(texts: Sequence[Any], n_before: int) -> None:
                 f"Texts must be str. Got {text!r} at position {i} instead: leave it out, or "
                 "convert it with str."
             )
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
+        if not is_valid(text):
             raise InvalidInputError(
                 f"Texts must be valid Unicode. Got {text!r} at position {i}: drop its surrogates, "
                 "e.g. text.encode(errors='ignore').decode()."
-            ) from error
-
-
-def _read_document(directory: Path) -> dict[str, Any]:
-    if not (directory / DOCUMENT).is_file():
-        found = sorted(path.name for path in directory.glob("*"))[:5]
-        raise PersistenceError(
-            f"{str(directory)!r} is no exported classifier: it has no {DOCUMENT}, but {found}. "
-            "Pass the directory given to `export`."
-        )
-    try:
-        document: dict[str, Any] = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
-        exported = document.get("writer") == "export"
-        is_newer = exported and document["format"] > FORMAT
-    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        raise PersistenceError(
-            f"The export in {str(directory)!r} is damaged ({error!r}): export it again."
-        ) from error
-    if not exported:
-        raise PersistenceError(
-            f"{str(directory)!r} was written by `save`, which needs torch or scikit-learn: open it "
-            "with PGKDClassifier.load, and `export` it to another directory."
-        )
-    if is_newer:
-        raise PersistenceError(
-            f"{str(directory)!r} was exported by pgkd {document['pgkd']} in format "
-            f"{document['format']}, and this one reads up to {FORMAT}: upgrade pgkd."
-        )
-    return document
-
-
-def _open_tokenizer(path: Path) -> tuple[Any, dict[str, Any]]:
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(path))
-    padding: dict[str, Any] = dict(tokenizer.padding or {})
-    tokenizer.no_padding()  # a window is encoded at once, and padded batch by batch
-    return tokenizer, padding
+            )

@@ -32,13 +32,15 @@ from transformers.models.auto import modeling_auto
 from pgkd._version import __version__
 from pgkd.evaluation.calibration import apply_temperature
 from pgkd.exceptions import ExportError, InvalidInputError
-from pgkd.export import engines, runtime
+from pgkd.export import engines
+from pgkd.export.document import FORMAT, TOKENIZER
 from pgkd.export.model_card import make_card
-from pgkd.inputs.label_sets import THRESHOLD, decide
+from pgkd.export.runtime import ExportedClassifier
+from pgkd.inputs.labels import THRESHOLD, decide
 from pgkd.inputs.text import is_valid
 from pgkd.inputs.validation import check_texts
 from pgkd.records import FloatArray, LabelArray
-from pgkd.system.files import list_files, replacing
+from pgkd.system.files import DOCUMENT, list_files, replacing
 from pgkd.system.pretrained import Graph, preserve_globals, save_pretrained, save_tokenizer
 
 __all__ = ["Parity", "export"]
@@ -127,7 +129,7 @@ def export(
             packages = ["torch", "transformers", "tokenizers", ENGINES[format]]
         document = {
             "writer": "export",
-            "format": runtime.FORMAT if multilabel else 1,
+            "format": FORMAT if multilabel else 1,
             "pgkd": __version__,
             "student": type(student).__name__,
             "quantize": quantize,
@@ -141,14 +143,14 @@ def export(
             # Of the modules: "onnxruntime" is also what other distributions bring.
             "versions": {name: import_module(name).__version__ for name in packages},
         }
-        found = runtime.ExportedClassifier(draft, document, engine=ENGINES[format])
+        found = ExportedClassifier(draft, document, engine=ENGINES[format])
         parity = measure_parity(expected, found.predict_proba(texts), thresholds)
         del found  # it may hold the files, which are now to be moved
         _check_parity(parity, quantize, min_agreement)
         document["parity"] = asdict(parity)
         _write(draft / "README.md", make_card(document, classifier))
         document["files"] = list_files(draft)
-        _write(draft / runtime.DOCUMENT, json.dumps(document, ensure_ascii=False, indent=1))
+        _write(draft / DOCUMENT, json.dumps(document, ensure_ascii=False, indent=1))
     return parity
 
 
@@ -323,7 +325,7 @@ def _write_tokenizer(graph: Graph, directory: Path) -> int:
     _write(file, json.dumps(config, ensure_ascii=False, indent=1))
     # A call sets up the backend for good: how texts are cut, what they are padded with, and where.
     tokenizer(["a"], padding=True, truncation=True, max_length=max_length)
-    tokenizer.backend_tokenizer.save(str(directory / runtime.TOKENIZER))
+    tokenizer.backend_tokenizer.save(str(directory / TOKENIZER))
     _write(directory / "sentence_bert_config.json", json.dumps({"max_seq_length": max_length}))
     return int(max_length)
 

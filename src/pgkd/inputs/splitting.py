@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils import check_random_state
 
 from pgkd.exceptions import InvalidInputError
-from pgkd.inputs.label_sets import count_classes, has_sets, indicate
+from pgkd.inputs.labels import count_classes, has_sets, indicate
 from pgkd.inputs.text import fold_text
 from pgkd.records import LabelArray
 
@@ -123,7 +123,7 @@ def deal_out(y: LabelArray, shares: Any, rng: np.random.RandomState) -> Indices:
     Examples
     --------
     >>> import numpy as np
-    >>> from pgkd.inputs.label_sets import to_array
+    >>> from pgkd.inputs.labels import to_array
     >>> from pgkd.inputs.splitting import deal_out
     >>> y = to_array([("a",)] * 4 + [("a", "b")] * 4, np.array(["a", "b"]))
     >>> part = deal_out(y, np.array([0.5, 0.5]), np.random.RandomState(0))

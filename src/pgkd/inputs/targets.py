@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from pgkd.exceptions import InvalidInputError
-from pgkd.inputs.label_sets import count_classes, indicate, to_array, to_sets
+from pgkd.inputs.labels import (
+    THRESHOLD,
+    count_classes,
+    decide,
+    has_sets,
+    indicate,
+    to_array,
+    to_sets,
+)
 from pgkd.inputs.validation import check_classes, check_labels, check_texts, is_missing
-from pgkd.records import Label, LabelArray
+from pgkd.records import FloatArray, Label, LabelArray
 
 
 @dataclass(frozen=True)
 class Target:
-    """Checked labels.
+    """Checked labels, with what differs between one and several a text.
 
     Attributes
     ----------
@@ -41,10 +51,52 @@ class Target:
         """Whether a text has several labels."""
         return self.kind != "labels"
 
+    @classmethod
+    def of(cls, y: LabelArray, classes: LabelArray) -> Target:
+        """Take labels that are in order, as they are inside pgkd."""
+        return cls(y, classes, "sets" if has_sets(y) else "labels")
+
+    @cached_property
+    def indicator(self) -> NDArray[np.int64]:
+        """The indicator matrix, shape (n_texts, n_classes), of one label a text as well."""
+        return indicate(self.y.tolist(), self.classes)
+
     @property
     def for_fit(self) -> Any:
         """As a scikit-learn classifier takes it: labels, or an indicator matrix."""
-        return indicate(self.y, self.classes) if self.multilabel else self.y
+        return self.indicator if self.multilabel else self.y
+
+    def predict(self, probabilities: FloatArray, thresholds: Any = THRESHOLD) -> Any:
+        """Return the labels that probabilities come to, in the form of `for_fit`."""
+        if self.multilabel:
+            return decide(probabilities, thresholds)
+        return self.classes[probabilities.argmax(axis=1)]
+
+    def decode(self, given: Any) -> list[Label]:
+        """Return labels that have the form of `for_fit` as they are inside pgkd."""
+        labels: list[Label] = to_sets(given, self.classes) if self.multilabel else given.tolist()
+        return labels
+
+    def list_decisions(self, probabilities: FloatArray) -> tuple[NDArray[np.int64], FloatArray]:
+        """Return what is decided about each text: one class of all, or each label by itself.
+
+        Returns
+        -------
+        codes : array of int of shape (n_texts, n_decisions)
+            The right choices. Of several labels, each is a decision between absence and presence.
+        choices : array of shape (n_texts, n_decisions, n_choices)
+            The probability of each choice.
+        """
+        if self.multilabel:
+            return self.indicator, np.stack([1 - probabilities, probabilities], axis=2)
+        codes = np.searchsorted(self.classes, self.y)
+        return codes[:, np.newaxis], probabilities[:, np.newaxis]
+
+    def is_right(self, probabilities: FloatArray) -> NDArray[np.bool_]:
+        """Return which texts are labelled rightly: of several labels, all of them."""
+        codes, choices = self.list_decisions(probabilities)
+        right: NDArray[np.bool_] = (choices.argmax(axis=2) == codes).all(axis=1)
+        return right
 
     def check_more(self, y: Any, n_texts: int, name: str) -> LabelArray:
         """Return further labels of these classes, in the form of `y`.

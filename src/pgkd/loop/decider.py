@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from pgkd.evaluation.calibration import apply_temperature, fit_temperature
-from pgkd.evaluation.scoring import TextScorer, is_macro, make_report, make_scorer_of_texts
+from pgkd.evaluation.report import make_report
+from pgkd.evaluation.scoring import TextScorer, is_macro, log_likelihood
 from pgkd.exceptions import InvalidInputError
-from pgkd.inputs.label_sets import decide, indicate
 from pgkd.inputs.labelled import LabelledTexts
 from pgkd.loop.learner import Learner
 from pgkd.loop.training_set import Result, Splits, TrainingSet
@@ -21,6 +21,8 @@ from pgkd.records import Comparison, FloatArray, StudentReport
 #: Splits on which all candidates are tried, and candidates that go on to the others: those that
 #: come close to the best one. That saves a third of the trainings (benchmarks/deciders.py).
 N_SCREENING, N_FINISHED = 2, 2
+#: Key of the student that has learnt all that the teacher may see, which is no split's.
+VISIBLE = -1
 
 
 class Decider:
@@ -44,6 +46,7 @@ class Decider:
         self.splits = splits
         self.scoring = scoring
         self.seed = seed
+        self.visible = labelled.take(splits.visible)
         self._scorers: dict[tuple[int, ...], TextScorer] = {}
 
     def predict(self, candidate: TrainingSet, numbers: Sequence[int]) -> FloatArray:
@@ -57,6 +60,22 @@ class Decider:
     def students(self, candidate: TrainingSet) -> list[Any]:
         """Return the student of each split."""
         return [self._ask(candidate, number).student for number in range(len(self.splits.all))]
+
+    def fit_visible(self, candidate: TrainingSet) -> Any:
+        """Train the student, once, on all that the teacher may see and on a training set."""
+        if VISIBLE not in candidate.results:
+            student = self.learner.fit(self.visible, candidate.examples)
+            candidate.results[VISIBLE] = Result(student, np.empty((0, 0)), np.empty((0, 0)))
+        return candidate.results[VISIBLE].student
+
+    @property
+    def shown(self) -> LabelledTexts:
+        """The texts whose predictions the teacher may see."""
+        return self.labelled.take(self.rows(self.splits.shown))
+
+    def predict_shown(self, candidate: TrainingSet) -> FloatArray:
+        """Return probabilities of these, by students that have not learnt them."""
+        return self.predict(candidate, self.splits.shown)
 
     def rows(self, numbers: Sequence[int]) -> Any:
         """Return the labelled texts that judge some splits, ascending."""
@@ -161,18 +180,9 @@ class Decider:
         The log loss of a student that is too sure of itself falls by whatever makes it less so,
         wrong labels included.
         """
-        y, classes = self.labelled.y[self.rows(numbers)], self.learner.classes
-        tiny = np.finfo(float).eps
-        if self.learner.multilabel:  # each label is a decision of its own
-            codes = indicate(y, classes).ravel()
-            probabilities = np.column_stack([1 - probabilities.ravel(), probabilities.ravel()])
-        else:
-            codes = np.searchsorted(classes, y)
-        probabilities = np.clip(probabilities, tiny, 1)
-        probabilities = apply_temperature(probabilities, fit_temperature(probabilities, codes))
-        own = probabilities[np.arange(len(codes)), codes] / probabilities.sum(axis=1)
-        found: FloatArray = np.log(np.clip(own, tiny, 1)).reshape(len(y), -1).sum(axis=1)
-        return found
+        codes, choices = self._scorer(numbers).target.list_decisions(probabilities)
+        choices = np.clip(choices, np.finfo(float).eps, 1)
+        return log_likelihood(codes, apply_temperature(choices, fit_temperature(choices, codes)))
 
     def _weigh(self, numbers: Sequence[int]) -> FloatArray:
         """Weigh the texts as `scoring` does: where it averages over classes, all count alike."""
@@ -185,20 +195,14 @@ class Decider:
 
     def _is_right(self, probabilities: FloatArray, numbers: Sequence[int]) -> FloatArray:
         """Return 1 for each text that is labelled rightly, and 0 for others."""
-        y, classes = self.labelled.y[self.rows(numbers)], self.learner.classes
-        if self.learner.multilabel:
-            is_right = (decide(probabilities) == indicate(y, classes)).all(axis=1)
-        else:
-            is_right = probabilities.argmax(axis=1) == np.searchsorted(classes, y)
-        found: FloatArray = is_right.astype(float)
-        return found
+        return self._scorer(numbers).target.is_right(probabilities).astype(float)
 
     def _scorer(self, numbers: Sequence[int]) -> TextScorer:
         key = tuple(numbers)
         if key not in self._scorers:
             rows = self.rows(numbers)
             texts = [self.labelled.texts[i] for i in rows]
-            self._scorers[key] = make_scorer_of_texts(
+            self._scorers[key] = TextScorer(
                 self.scoring, self.learner.classes, texts, self.labelled.y[rows]
             )
         return self._scorers[key]

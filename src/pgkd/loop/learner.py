@@ -9,11 +9,12 @@ import numpy as np
 from sklearn.dummy import DummyClassifier
 
 from pgkd.exceptions import StudentError
-from pgkd.inputs.label_sets import indicate, to_array
 from pgkd.inputs.labelled import LabelledTexts
+from pgkd.inputs.labels import to_array
 from pgkd.inputs.splitting import make_folds
+from pgkd.inputs.targets import Target
 from pgkd.records import Example, FloatArray, LabelArray
-from pgkd.students.base import predict_label_proba, predict_proba, train, weight_parameter
+from pgkd.students.any_student import predict_label_proba, predict_proba, train, weight_parameter
 from pgkd.system.ranks import broadcast
 
 #: Folds of out-of-fold predictions.
@@ -50,7 +51,7 @@ class Learner:
         if more:
             y = np.append(y, to_array([example.label for example in more], self.classes))
         if len(set(y.tolist())) == 1:  # a fold of two texts of two classes: nothing to train
-            return DummyClassifier().fit([""], self._encode(y[:1]))
+            return DummyClassifier().fit([""], Target.of(y[:1], self.classes).for_fit)
         weights = labelled.weights
         new_weights = np.array([example.weight for example in more])
         # A student that takes no weights learns all alike.
@@ -58,7 +59,8 @@ class Learner:
             weights = np.ones(len(labelled)) if weights is None else weights
             weights = np.append(weights, new_weights)
         try:
-            return train(self.student, texts, self._encode(y), weights, self.seed)
+            labels = Target.of(y, self.classes).for_fit
+            return train(self.student, texts, labels, weights, self.seed)
         except ValueError as error:
             self._explain(y, error)
             raise
@@ -67,7 +69,7 @@ class Learner:
         """Say what a student of several labels cannot bear, if that may be it."""
         if not self.multilabel:
             return
-        shares = indicate(y, self.classes).mean(axis=0)
+        shares = Target.of(y, self.classes).indicator.mean(axis=0)
         constant = self.classes[(shares == 0) | (shares == 1)].tolist()
         if constant:
             raise StudentError(
@@ -75,10 +77,6 @@ class Learner:
                 f"every one, has the label {constant[0]!r}, as happens in a fold: label more "
                 "texts of it, or use a student that can, such as OneVsRestClassifier."
             ) from error
-
-    def _encode(self, y: LabelArray) -> Any:
-        """Return labels as scikit-learn's classifiers take them."""
-        return indicate(y, self.classes) if self.multilabel else y
 
     def predict_out_of_fold(self, labelled: LabelledTexts, n_folds: int = N_FOLDS) -> FloatArray:
         """Predict each labelled text with a student that has not learnt it.

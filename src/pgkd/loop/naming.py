@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
+from pgkd.inputs.labelled import LabelledTexts
 from pgkd.inputs.text import fold_text, is_valid
 from pgkd.records import Label, SyntheticText
 
@@ -76,3 +77,9 @@ def write_names(
         owners.setdefault(fold_text(item.text), set()).add(item.label)
     unique = {(fold_text(item.text), item.label): item for item in reversed(texts)}
     return [item for item in reversed(unique.values()) if len(owners[fold_text(item.text)]) == 1]
+
+
+def drop_contrary(names: Sequence[SyntheticText], labelled: LabelledTexts) -> list[SyntheticText]:
+    """Drop names that are a labelled text of another class: they would teach the contrary of it."""
+    truth = {fold_text(text): label for text, label in zip(labelled.texts, labelled.y.tolist())}
+    return [name for name in names if truth.get(fold_text(name.text), name.label) == name.label]

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from pgkd.evaluation.calibration import apply_temperature
+from pgkd.evaluation.calibration import apply_temperature, fit_temperature
+from pgkd.loop.decider import Decider
+from pgkd.loop.training_set import Part, TrainingSet, to_example
 from pgkd.records import (
     AnnotationRequest,
     FloatArray,
@@ -142,3 +144,38 @@ def soften(
             probability = float(both[code]) if takes_weights else 1.0
             soft.append(replace(text, label=classes[code], weight=probability))
     return soft
+
+
+def join_opinions(
+    texts: Sequence[SyntheticText],
+    generations: Sequence[Generation],
+    state: State,
+    decider: Decider,
+    current: TrainingSet,
+    *,
+    weight: float,
+) -> Part:
+    """Turn the teacher's labels and the student's opinion into labels with weights.
+
+    Each split's student has an opinion of its own: one that has learnt the split's judges would
+    betray them.
+    """
+    opinions = read_opinions(generations, state)
+    temperature = 1.0
+    if decider.splits.shown:
+        own = np.clip(decider.predict_shown(current), TINY, 1)
+        codes = np.searchsorted(decider.learner.classes, decider.shown.y)
+        temperature = fit_temperature(own, codes)
+    soft = [
+        soften(
+            texts,
+            opinions,
+            decider.learner.predict(student, [text.text for text in texts]),
+            state.classes,
+            weight=weight,
+            temperature=temperature,
+            takes_weights=decider.learner.takes_weights,
+        )
+        for student in (decider.fit_visible(current), *decider.students(current))
+    ]
+    return Part(tuple(soft[0]), tuple(tuple(map(to_example, own)) for own in soft[1:]))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pgkd.evaluation.scoring import make_predictions, make_report
-from pgkd.inputs.label_sets import indicate
+from pgkd.evaluation.report import make_predictions, make_report
+from pgkd.inputs.labels import indicate
 from pgkd.loop.distillation import Distillation
 from pgkd.loop.probe import draft_probe
 from pgkd.records import AnnotationRequest, Feedback, State, Usage
@@ -135,12 +135,12 @@ def _write_batches(run: Distillation) -> dict[str, list[Request]]:
     """
     n_classes = len(run.classes)
     state = replace(
-        run.state,
+        run.briefing.state,
         cycle=1,
-        pool_probabilities=np.full((len(run.state.pool), n_classes), 1 / n_classes),
+        pool_probabilities=np.full((len(run.briefing.state.pool), n_classes), 1 / n_classes),
     )
     states = [state]
-    if len(run.train):
+    if len(run.decider.visible):
         states = [
             replace(state, feedback=_make_feedback(run, n_wrong)) for n_wrong in (n_classes, 1, 0)
         ]
@@ -156,7 +156,7 @@ def _propose(run: Distillation, route: str, state: State, seed: int) -> list[Req
     rng = np.random.default_rng(seed)
     if route == "describe":
         return list(describe_classes(state, rng))
-    sampler = run.samplers[route]
+    sampler = run.briefing.samplers[route]
     if route == "write" and state.feedback is None:
         sampler = UnguidedSampler()
     return list(sampler.propose(state, run.settings.samples_per_cycle, rng))
@@ -169,9 +169,9 @@ def _write_probe(run: Distillation) -> list[Request]:
     if buyer is None or not buyer.can_annotate or not run.splits.shown or not size:
         return []
     rng = np.random.default_rng(run.seed)
-    texts = run.labelled.take(run.decider.rows(run.splits.shown))
+    texts = run.decider.shown
     probabilities = rng.random((len(texts), len(run.classes)))
-    return list(draft_probe(buyer, run.state, texts, probabilities, size=size))
+    return list(draft_probe(buyer, run.briefing.state, texts, probabilities, size=size))
 
 
 def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
@@ -187,7 +187,7 @@ def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
         )
         for request in requests
     )
-    texts = run.train.texts or list(run.state.pool[:100]) or [""]
+    texts = run.decider.visible.texts or list(run.briefing.state.pool[:100]) or [""]
     text_bytes = float(np.mean([len(text.encode()) for text in texts]))
     label_bytes = float(np.mean([len(str(label).encode()) for label in run.classes]))
     n_tokens = 0.0
@@ -198,7 +198,7 @@ def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
         item_bytes = text_bytes * LENGTH_RATIO[end]
         item_tokens = item_bytes / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
         if request.choices:  # the labels are written with each text
-            n_labels = np.mean([len(example.labels) for example in run.state.examples])
+            n_labels = np.mean([len(example.labels) for example in run.briefing.state.examples])
             label_tokens = label_bytes / BYTES_PER_TOKEN[end] + TOKENS_AROUND_TEXT[end]
             item_tokens += TOKENS_AROUND_TEXT[end] + float(n_labels) * label_tokens
         n_tokens += request.n_texts * item_tokens
@@ -207,13 +207,14 @@ def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:
 
 def _make_feedback(run: Distillation, n_wrong: int) -> Feedback:
     """Make the feedback of a student that is wrong about the first classes."""
-    true = indicate(run.train.y, run.classes)
+    own = run.decider.visible
+    true = indicate(own.y, run.classes)
     wrong = true[:, :n_wrong].any(axis=1)
     probabilities = true.astype(float)
     probabilities[wrong] = np.roll(probabilities[wrong], 1, axis=1)
     return Feedback(
-        make_predictions(run.train.texts, run.train.y, probabilities, run.classes),
-        make_report(run.train.y, probabilities, run.classes),
+        make_predictions(own.texts, own.y, probabilities, run.classes),
+        make_report(own.y, probabilities, run.classes),
         probabilities=probabilities,
     )
 

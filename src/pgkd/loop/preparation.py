@@ -14,8 +14,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
 from pgkd.exceptions import InvalidInputError
-from pgkd.inputs.label_sets import count_classes, to_array
 from pgkd.inputs.labelled import LabelledTexts
+from pgkd.inputs.labels import count_classes, to_array
 from pgkd.inputs.logs import Logs
 from pgkd.inputs.splitting import hold_out
 from pgkd.inputs.targets import Target, check_target, check_validation
@@ -35,7 +35,7 @@ from pgkd.loop.routes import ROUTES
 from pgkd.loop.task import Settings, Task
 from pgkd.protocols import Sampler
 from pgkd.records import Event, Label, LabelArray, UnlabeledTexts
-from pgkd.students.base import check_takes_weights
+from pgkd.students.any_student import check_takes_weights
 
 
 def prepare(

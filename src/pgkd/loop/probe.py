@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from pgkd.evaluation.calibration import apply_temperature, fit_temperature
-from pgkd.inputs.label_sets import indicate
 from pgkd.inputs.labelled import LabelledTexts
+from pgkd.inputs.labels import indicate
 from pgkd.loop.buyer import Buyer
 from pgkd.loop.opinions import TINY, Opinion, fuse, read_opinions
 from pgkd.records import AnnotationRequest, FloatArray, Generation, Label, Probe, State
@@ -34,6 +34,19 @@ def choose_least_sure(probabilities: FloatArray, n: int, *, multilabel: bool = F
         best = np.sort(probabilities, axis=1)[:, ::-1]
         certainty = best[:, 0] - best[:, 1]
     return np.argsort(certainty, kind="stable")[:n]
+
+
+def ask_probe(
+    buyer: Buyer, state: State, labelled: LabelledTexts, probabilities: FloatArray, *, size: int
+) -> Probe | None:
+    """Ask the teacher about labelled texts, and set its answers beside the student's.
+
+    The parameters are those of `draft_probe`.
+    """
+    before = buyer.usage
+    requests = draft_probe(buyer, state, labelled, probabilities, size=size)
+    generations = buyer.ask(requests, brings_texts=False)
+    return evaluate_probe(generations, state, labelled, probabilities, buyer.usage - before)
 
 
 def draft_probe(
@@ -88,7 +101,7 @@ def evaluate_probe(
     if len(rows) < MIN_TEXTS:
         if generations:
             why = why or f"{len(rows)} of its answers could be read, and it takes {MIN_TEXTS}"
-            warnings.warn(f"The probe of the teacher says nothing: {why}.", stacklevel=5)
+            warnings.warn(f"The probe of the teacher says nothing: {why}.", stacklevel=8)
         return None
     own, opinions = probabilities[rows], [answers[labelled.texts[i]] for i in rows]
     truth = labelled.y[rows].tolist()

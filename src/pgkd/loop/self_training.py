@@ -48,15 +48,16 @@ def pseudo_label(
     return texts
 
 
-def self_train(
-    learner: Learner, student: Any, split_students: Sequence[Any], pool: Sequence[str], n: int
-) -> Part:
-    """Label `n` texts of each class; each split's student does so by itself.
+def self_train(learner: Learner, students: Sequence[Any], pool: Sequence[str], n: int) -> Part:
+    """Label `n` texts of each class; each student does so by itself, the first one for the rest.
 
     One that has learnt a split's judges would betray them by its labels.
     """
-    every = [
-        pseudo_label(pool, learner.predict(own, pool), learner.classes, n)
-        for own in (student, *split_students)
-    ]
+    every = [pseudo_label(pool, learner.predict(own, pool), learner.classes, n) for own in students]
     return Part(tuple(every[0]), tuple(tuple(map(to_example, texts)) for texts in every[1:]))
+
+
+def draw_pool(texts: Sequence[str], seed: int) -> list[str]:
+    """Draw the unlabelled texts that are looked at."""
+    order = np.random.default_rng([seed, 1]).permutation(len(texts))
+    return [texts[i] for i in np.sort(order[:MAX_POOL])]

@@ -69,3 +69,10 @@ class Task:
     task_description: str | None = None
     pool: Sequence[str] = ()
     logs: Logs | None = None
+
+    def part_texts(self, *, show_gate: bool) -> tuple[list[str], list[str]]:
+        """Return the texts that the teacher may see, and those of the gate."""
+        is_gate = set(self.gate.tolist())
+        gate = [self.labelled.texts[i] for i in sorted(is_gate)]
+        seen = [text for i, text in enumerate(self.labelled.texts) if i not in is_gate]
+        return seen + (gate if show_gate else []), gate

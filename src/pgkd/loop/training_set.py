@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from pgkd.inputs.labelled import LabelledTexts
 from pgkd.inputs.splitting import Indices, make_folds
 from pgkd.inputs.text import fold_text
+from pgkd.loop.evidence import Evidence
+from pgkd.loop.task import Task
 from pgkd.records import Example, FloatArray, SyntheticText
 
 
@@ -31,14 +33,16 @@ class Splits:
         Those that decide: the folds, or the one that holds the gate out.
     shown : range
         Those whose predictions the teacher may see.
-    learnable : array of int
-        Rows that the student may learn in the end.
+    learnable, visible : arrays of int
+        Rows that the student may learn in the end; and those of them that are no gate, which the
+        teacher may see.
     """
 
     all: tuple[Split, ...]
     deciding: range
     shown: range
     learnable: Indices
+    visible: Indices
 
     @property
     def decide(self) -> bool:
@@ -46,40 +50,22 @@ class Splits:
         return len(self.deciding) > 0
 
 
-def make_splits(
-    labelled: LabelledTexts,
-    gate: Indices,
-    learnable: Indices,
-    *,
-    n_folds: int,
-    show_gate: bool,
-    seed: int,
-) -> Splits:
-    """Split the labelled texts: folds of all of them or, if there is a gate, that one apart.
-
-    Parameters
-    ----------
-    labelled : LabelledTexts
-    gate : array of int
-        Rows of the gate; empty: every text judges in turn.
-    learnable : array of int
-        Rows that the student may learn in the end.
-    n_folds : int
-    show_gate : bool
-        Whether the teacher sees the student's predictions of the gate, as in the paper.
-    seed : int
-    """
+def make_splits(task: Task, evidence: Evidence, seed: int) -> Splits:
+    """Split the labelled texts: folds of all of them or, if there is a gate, that one apart."""
+    gate, learnable = task.gate, task.learnable
+    show_gate = evidence.feedback == "validation"
     is_gate = set(gate.tolist())
     rest = learnable if not is_gate else learnable[[i not in is_gate for i in learnable]]
-    own = labelled.take(rest)
+    own = task.labelled.take(rest)
     folds: list[Split] = []
     if len({fold_text(text) for text in own.texts}) > 1 and not (is_gate and show_gate):
-        pairs = make_folds(own.texts, own.y, n_folds, seed)
+        pairs = make_folds(own.texts, own.y, evidence.n_folds, seed)
         folds = [Split(rest[learnt], rest[judged]) for learnt, judged in pairs]
     if not is_gate:
-        return Splits(tuple(folds), range(len(folds)), range(len(folds)), learnable)
+        return Splits(tuple(folds), range(len(folds)), range(len(folds)), learnable, rest)
     every = (Split(rest, gate), *folds)
-    return Splits(every, range(1), range(1) if show_gate else range(1, len(every)), learnable)
+    shown = range(1) if show_gate else range(1, len(every))
+    return Splits(every, range(1), shown, learnable, rest)
 
 
 @dataclass(frozen=True)

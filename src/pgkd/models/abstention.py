@@ -18,7 +18,7 @@ from pgkd.export.withholding import check_abstain_label, find_unsure, withhold
 from pgkd.inputs.validation import check_labels, check_texts
 from pgkd.records import FloatArray, Label, LabelArray
 from pgkd.students._text_classifier import TextClassifier
-from pgkd.students.base import predict_proba
+from pgkd.students.any_student import predict_proba
 
 if TYPE_CHECKING:
     from typing_extensions import Self

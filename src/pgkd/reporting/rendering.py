@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pgkd.curation.curator import NEAR_DUPLICATE
-from pgkd.evaluation.calibration import MIN_TEXTS
+from pgkd.evaluation.calibration import MIN_TEXTS, Calibration
 from pgkd.inputs.text import make_valid
-from pgkd.records import Comparison, Step, Usage
-
-if TYPE_CHECKING:
-    from pgkd.reporting.report import Loss, Report
+from pgkd.models.abstention import Abstention
+from pgkd.records import Comparison, Diversity, Probe, Step, SyntheticText, Usage
+from pgkd.reporting.sums import ClassGain, Loss, RouteSum
 
 #: Texts shown of each reason, and classes of each end.
 N_SHOWN, N_CLASSES = 3, 5
@@ -69,35 +68,27 @@ REASONS = {
 }
 
 
-def render(report: Report) -> str:
-    """Render a report as Markdown."""
-    parts = [
-        *_result(report),
-        *_probe(report),
-        *_steps(report),
-        *_routes(report),
-        *_gains(report),
-        *_calibration(report),
-        *_losses(report),
-        *_usage(report),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _result(report: Report) -> Iterator[str]:
+def render_result(
+    comparison: Comparison | None, n_labelled: int, is_optimistic: bool
+) -> Iterator[str]:
+    """Say what the run has gained."""
     yield "# Report"
-    yield describe(report.comparison, report.n_labelled)
-    if report.is_optimistic and report.comparison is not None:
+    yield describe(comparison, n_labelled)
+    if is_optimistic and comparison is not None:
         yield (
             "**That is optimistic**: with `feedback='validation'` the teacher was shown how the "
             "student does on these very texts. Test the student on others."
         )
-    why = STOP_REASONS.get(report.stop_reason, report.stop_reason)
+
+
+def render_end(stop_reason: str, n_refitted: int | None, n_synthetic: int) -> Iterator[str]:
+    """Say why the run has ended, and what was learnt since."""
+    why = STOP_REASONS.get(stop_reason, stop_reason)
     yield f"The run stopped because {why}."
-    if report.n_refitted is not None:
+    if n_refitted is not None:
         yield (
-            f"**Since then `refit` has trained `student_` on {report.n_refitted} of the "
-            f"{report.n_synthetic} texts beside the labelled ones.** This report is about `fit`."
+            f"**Since then `refit` has trained `student_` on {n_refitted} of the "
+            f"{n_synthetic} texts beside the labelled ones.** This report is about `fit`."
         )
 
 
@@ -124,30 +115,34 @@ def describe(comparison: Comparison | None, n_labelled: int) -> str:
     )
 
 
-def _probe(report: Report) -> Iterator[str]:
-    if report.probe is None:
+def render_probe(probe: Probe | None) -> Iterator[str]:
+    """Say what the teacher was found to be good for."""
+    if probe is None:
         return
     yield "## What the teacher is good for"
-    yield report.probe.verdict
-    how = "with probabilities" if report.probe.has_probabilities else "without probabilities"
-    line = f"It labelled them {how}, which took {_dollars(report.probe.usage)} US dollars."
-    if report.probe.weight:
-        line += f" Beside the student's opinion, its own has weight {report.probe.weight:g}."
+    yield probe.verdict
+    how = "with probabilities" if probe.has_probabilities else "without probabilities"
+    line = f"It labelled them {how}, which took {_dollars(probe.usage)} US dollars."
+    if probe.weight:
+        line += f" Beside the student's opinion, its own has weight {probe.weight:g}."
     yield line
 
 
-def _steps(report: Report) -> Iterator[str]:
+def render_steps(
+    steps: Sequence[Step], comparison: Comparison | None, labelled_diversity: Diversity | None
+) -> Iterator[str]:
+    """Render a table of the steps."""
     yield "## Steps"
-    scoring = report.comparison.scoring if report.comparison else "score"
+    scoring = comparison.scoring if comparison else "score"
     header = ["step", "", f"{scoring} after it", "accuracy", "macro F1", "gain (95 %)", "taken"]
     header += ["weight", "asked", "fit to learn", "tokens", "US dollars", "similarity", "seconds"]
-    yield _table(header, [_row(step) for step in report.steps])
+    yield _table(header, [_row(step) for step in steps])
     yield (
         "The gain is over the training set before the step. Similarity is that of the "
         "texts of a class to each other: a teacher that repeats itself has a high one"
         + (
-            f" (labelled texts: {report.labelled_diversity.similarity:.2f})."
-            if report.labelled_diversity
+            f" (labelled texts: {labelled_diversity.similarity:.2f})."
+            if labelled_diversity
             else "."
         )
     )
@@ -179,12 +174,13 @@ def _row(step: Step) -> list[Any]:
     ]
 
 
-def _routes(report: Report) -> Iterator[str]:
-    if not report.routes:
+def render_routes(routes: Sequence[RouteSum]) -> Iterator[str]:
+    """Render a table of the routes."""
+    if not routes:
         return
     yield "## Routes"
     rows = []
-    for own in report.routes:
+    for own in routes:
         tokens = own.usage.input_tokens + own.usage.output_tokens
         gain = "not judged" if own.gain is None else f"{own.gain:+.3f}"
         per = f"{1000 * own.gain / tokens:+.4f}" if own.gain is not None and tokens else ""
@@ -194,13 +190,14 @@ def _routes(report: Report) -> Iterator[str]:
     yield _table(header, rows)
 
 
-def _gains(report: Report) -> Iterator[str]:
-    up = [g for g in report.gains if g.gain > 0]
-    down = [g for g in report.gains if g.gain < 0]
+def render_gains(gains: Sequence[ClassGain]) -> Iterator[str]:
+    """Render a table of the classes that have gained or lost most."""
+    up = [g for g in gains if g.gain > 0]
+    down = [g for g in gains if g.gain < 0]
     if not up and not down:
         return
     yield "## Gain by class"
-    same = len(report.gains) - len(up) - len(down)
+    same = len(gains) - len(up) - len(down)
     yield (
         f"F1 out of fold, against the labelled texts alone: {len(up)} classes gained, "
         f"{len(down)} lost, {same} stayed the same. With few texts a class, much of that is chance."
@@ -214,31 +211,37 @@ def _gains(report: Report) -> Iterator[str]:
         yield "All classes: `report.gains`."
 
 
-def _calibration(report: Report) -> Iterator[str]:
+def render_probabilities(
+    calibration: Calibration | None, abstention: Abstention | None
+) -> Iterator[str]:
+    """Say what the probabilities are worth."""
     yield "## Probabilities"
-    if report.calibration is None:
+    if calibration is None:
         yield (
             f"They are the student's own: not calibrated, by `calibrate=False` or for want of "
             f"{MIN_TEXTS} labelled texts."
         )
-    yield from (str(part) for part in (report.calibration, report.abstention) if part)
+    yield from (str(part) for part in (calibration, abstention) if part)
 
 
-def _losses(report: Report) -> Iterator[str]:
+def render_losses(
+    losses: Sequence[Loss], rejected: Sequence[SyntheticText], n_synthetic: int
+) -> Iterator[str]:
+    """Say why texts were not learnt."""
     yield "## What was not learnt"
-    n_accepted = report.n_synthetic - len(report.rejected)
+    n_accepted = n_synthetic - len(rejected)
     yield (
-        f"Of {report.n_synthetic} texts beside the labelled ones, {n_accepted} are learnt and "
-        f"{len(report.rejected)} are not. Each of these, with its reason, is in `report.rejected`."
+        f"Of {n_synthetic} texts beside the labelled ones, {n_accepted} are learnt and "
+        f"{len(rejected)} are not. Each of these, with its reason, is in `report.rejected`."
     )
     groups: dict[tuple[str, str], list[Loss]] = {}
-    for loss in report.losses:
+    for loss in losses:
         groups.setdefault((loss.verdict, loss.reason), []).append(loss)
-    for (verdict, reason), losses in sorted(groups.items(), key=lambda item: -_count(item[1])):
-        where = ", ".join(f"{loss.n} in step {loss.step}" for loss in losses)
+    for (verdict, reason), own in sorted(groups.items(), key=lambda item: -_count(item[1])):
+        where = ", ".join(f"{loss.n} in step {loss.step}" for loss in own)
         explained = f". That is: {REASONS[reason]}" if reason in REASONS else ""
         lines = [f"**{verdict}: {reason}** ({where}){explained}.", ""]
-        texts = [t for t in report.rejected if (t.verdict, str(t.reason)) == (verdict, reason)]
+        texts = [t for t in rejected if (t.verdict, str(t.reason)) == (verdict, reason)]
         lines += [f"- {_code(t.text)} as {_code(_name(t.labels))}" for t in texts[:N_SHOWN]]
         if len(texts) > N_SHOWN:
             lines.append(f"- and {len(texts) - N_SHOWN} more in `report.rejected`")
@@ -249,18 +252,17 @@ def _count(losses: Sequence[Loss]) -> int:
     return sum(loss.n for loss in losses)
 
 
-def _usage(report: Report) -> Iterator[str]:
-    usage = report.usage
+def render_usage(usage: Usage, steps: Sequence[Step], n_accepted: int) -> Iterator[str]:
+    """Say what the teacher took."""
     yield "## Usage"
     line = (
         f"{usage.n_requests} requests, {usage.input_tokens} input tokens ({usage.cached_tokens} of "
         f"them cached), {usage.output_tokens} output tokens, US dollars: {_dollars(usage)}"
     )
-    n_accepted = report.n_synthetic - len(report.rejected)
     if usage.cost and n_accepted:
         line += f", which is {usage.cost / n_accepted:.4f} for each accepted text"
     yield f"{line}."
-    saved = sum((step.saved for step in report.steps), Usage())
+    saved = sum((step.saved for step in steps), Usage())
     if saved.n_requests:
         yield f"{saved.n_requests} answers more had been kept in `run_dir`: {_dollars(saved)}."
 

@@ -12,65 +12,9 @@ import numpy as np
 from pgkd.evaluation.calibration import Calibration
 from pgkd.exceptions import InvalidInputError
 from pgkd.models.abstention import Abstention
-from pgkd.records import Comparison, Diversity, Label, Probe, Step, SyntheticText, Usage
-from pgkd.reporting.rendering import render
-
-
-@dataclass(frozen=True)
-class ClassGain:
-    """F1 of a class on its `support` labelled texts, out of fold: of the labelled texts alone, and
-    of all that was learnt.
-    """
-
-    label: Label
-    before: float
-    after: float
-    support: int
-
-    @property
-    def gain(self) -> float:
-        """What was gained."""
-        return self.after - self.before
-
-
-@dataclass(frozen=True)
-class RouteSum:
-    """What a route has taken and brought in all.
-
-    Attributes
-    ----------
-    route : str
-    n_learnt : int
-        Texts that the student has learnt.
-    usage : Usage
-    gain : float or None
-        In `scoring`, out of fold: the sum over the steps that were taken.
-    """
-
-    route: str
-    n_learnt: int
-    usage: Usage
-    gain: float | None
-
-
-@dataclass(frozen=True)
-class Loss:
-    """Texts that were not learnt, by step and reason.
-
-    Attributes
-    ----------
-    step : int
-    verdict : {"rejected", "dropped", "not read"}
-        Not read: what was in an answer and could not be read, or a request that failed; there is no
-        text to show.
-    reason : str
-    n : int
-    """
-
-    step: int
-    verdict: str
-    reason: str
-    n: int
+from pgkd.records import Comparison, Diversity, Probe, Step, SyntheticText, Usage
+from pgkd.reporting import rendering
+from pgkd.reporting.sums import ClassGain, Loss, RouteSum
 
 
 @dataclass(frozen=True)
@@ -126,10 +70,22 @@ class Report:
     abstention: Abstention | None = None
 
     def __str__(self) -> str:
-        return render(self)
+        n_accepted = self.n_synthetic - len(self.rejected)
+        parts = [
+            *rendering.render_result(self.comparison, self.n_labelled, self.is_optimistic),
+            *rendering.render_end(self.stop_reason, self.n_refitted, self.n_synthetic),
+            *rendering.render_probe(self.probe),
+            *rendering.render_steps(self.steps, self.comparison, self.labelled_diversity),
+            *rendering.render_routes(self.routes),
+            *rendering.render_gains(self.gains),
+            *rendering.render_probabilities(self.calibration, self.abstention),
+            *rendering.render_losses(self.losses, self.rejected, self.n_synthetic),
+            *rendering.render_usage(self.usage, self.steps, n_accepted),
+        ]
+        return "\n\n".join(parts) + "\n"
 
     def _repr_markdown_(self) -> str:
-        return render(self)
+        return str(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in what JSON can hold.

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pgkd.inputs.label_sets import count_classes
+from pgkd.inputs.labels import count_classes
 from pgkd.records import Example, GenerationRequest, Label, Prediction, State, StudentReport
 
 T = TypeVar("T")

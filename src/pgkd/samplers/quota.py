@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pgkd.evaluation.scoring import is_macro
-from pgkd.inputs.label_sets import count_classes, indicate
+from pgkd.inputs.labels import count_classes, indicate
 from pgkd.records import Example, Feedback, FloatArray, Label, State, StudentReport
 
 #: A further text of a class with n texts is worth n to the power of minus that. Found, as the next,

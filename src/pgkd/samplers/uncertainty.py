@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.pipeline import make_pipeline
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from pgkd.inputs.label_sets import decide
+from pgkd.inputs.labels import decide
 from pgkd.records import AnnotationRequest, FloatArray, State
 from pgkd.samplers.shortlists import make_requests
 
@@ -156,11 +156,8 @@ def spread(state: State, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
     ----------
     Ash et al., https://arxiv.org/abs/1906.03671
     """
-    residual = state.pool_probabilities.copy()
-    if state.multilabel:
-        residual -= decide(residual)
-    else:
-        residual[np.arange(len(residual)), residual.argmax(axis=1)] -= 1
+    probabilities = state.pool_probabilities
+    residual = probabilities - decide(probabilities, multilabel=state.multilabel)
     vectorizer = make_pipeline(
         HashingVectorizer(analyzer="char_wb", ngram_range=(3, 3), n_features=2**12),
         TfidfTransformer(),

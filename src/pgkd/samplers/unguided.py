@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from pgkd.inputs.label_sets import count_classes
+from pgkd.inputs.labels import count_classes
 from pgkd.records import GenerationRequest, State
 from pgkd.samplers.base import apportion, draft, group, pick
 

@@ -1,6 +1,7 @@
 """Students: small models that learn the task. Any scikit-learn text pipeline is one as well.
 
 The names are imported when first used, so that ``import pgkd.students`` does not import torch.
+May import: `export` and what is below.
 """
 
 from __future__ import annotations

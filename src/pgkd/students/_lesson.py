@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.special import xlogy
+from sklearn.utils.validation import _check_sample_weight
 
 from pgkd.exceptions import InvalidInputError
+from pgkd.inputs.splitting import hold_out
+from pgkd.inputs.targets import Target
+from pgkd.inputs.validation import check_classes, check_labels
 from pgkd.records import FloatArray, LabelArray
 
 
@@ -31,6 +35,21 @@ class Lesson:
         texts = [self.texts[i] for i in rows]
         return Lesson(texts, self.targets[rows], self.weights[rows], self.multilabel)
 
+    def hold_out(self, labels: LabelArray, fraction: float, seed: int) -> tuple[Lesson, Lesson]:
+        """Split off texts for the validation loss, of those that weigh anything."""
+        rows = np.flatnonzero(self.weights)
+        texts = [self.texts[i] for i in rows]
+        held_out = rows[hold_out(texts, labels[rows], fraction, np.random.RandomState(seed))[1]]
+        return self.take(np.setdiff1d(np.arange(len(labels)), held_out)), self.take(held_out)
+
+    def make_rows(self, tokens: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return what `fine_tune` learns of each text, given its tokens."""
+        weights = self.weights / self.weights.mean()  # so that they keep the learning rate
+        return [
+            {**own, "labels": target, "weight": weight}
+            for own, target, weight in zip(tokens, self.targets.tolist(), weights.tolist())
+        ]
+
     def measure_loss(self, probabilities: FloatArray) -> float:
         """Return the weighted mean of the cross-entropy, in nats a text."""
         # As scikit-learn's log loss: a class that was ruled out costs much, not infinity.
@@ -42,21 +61,51 @@ class Lesson:
         return float(np.average(losses, weights=self.weights))
 
 
-def make_targets(labels: LabelArray, classes: LabelArray) -> FloatArray:
-    """Return one row a label, with a 1 in the column of its class."""
-    targets: FloatArray = np.eye(len(classes))[np.searchsorted(classes, labels)]
-    return targets
+def make_lesson(texts: list[str], target: Target, sample_weight: Any = None) -> Lesson:
+    """Return what `fit` got as a lesson; without weights, each text has 1.
+
+    Raises
+    ------
+    InvalidInputError
+        If no text has a weight.
+    """
+    weights: FloatArray = _check_sample_weight(
+        sample_weight, target.y, dtype=np.float64, ensure_non_negative=True
+    )
+    if not weights.any():
+        raise InvalidInputError("sample_weight is 0 for every text: give some text a weight.")
+    return Lesson(texts, target.indicator.astype(float), weights, target.multilabel)
+
+
+def check_known(labels: LabelArray, classes: Any, learnt: LabelArray | None) -> LabelArray:
+    """Return the classes that `partial_fit` goes on with: those learnt or, at first, all.
+
+    Raises
+    ------
+    InvalidInputError
+        If `labels` or `classes` have others.
+    """
+    known = labels if learnt is None else learnt
+    if classes is not None:
+        known = check_labels(classes, len(classes), "classes")
+    known = check_classes(known)
+    learnt = known if learnt is None else learnt
+    unknown = sorted(set(labels.tolist()) - set(known.tolist()))
+    if unknown or not np.array_equal(known, learnt):
+        raise InvalidInputError(
+            f"`partial_fit` goes on with the classes of the first call, {learnt.tolist()!r}, or "
+            f"those of `classes` then. Got {unknown or known.tolist()!r}: use `fit` for others."
+        )
+    return known
 
 
 def check_soft_labels(soft_labels: Any, labels: LabelArray, classes: LabelArray) -> FloatArray:
-    """Return `soft_labels` as an array whose rows sum to 1; ``None`` stands for `labels` alone.
+    """Return `soft_labels` as an array whose rows sum to 1.
 
     Raises
     ------
     InvalidInputError
     """
-    if soft_labels is None:
-        return make_targets(labels, classes)
     shape = (len(labels), len(classes))
     expected = (
         f"soft_labels must be probabilities of shape {shape}, a row for each text and a column for "

@@ -1,4 +1,4 @@
-"""What both students have in common: scikit-learn's contract for texts, and a JSON file."""
+"""What all students have in common: scikit-learn's contract for texts, and a JSON file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from pgkd._version import __version__
 from pgkd.exceptions import PersistenceError
-from pgkd.inputs.label_sets import THRESHOLD, decide, indicate, to_sets
+from pgkd.inputs.labels import THRESHOLD, indicate, to_sets
 from pgkd.inputs.targets import Target
 from pgkd.inputs.text import check_stream
 from pgkd.inputs.validation import check_texts
@@ -72,12 +72,8 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         indicator matrix of shape (n_texts, n_classes), or as a list of tuples if `fit` got lists of
         labels.
         """
-        probabilities = self.predict_proba(X)
-        if self.multilabel_:
-            given = self._decide(probabilities)
-            return to_sets(given, self.classes_) if self._target_kind == "sets" else given
-        labels: LabelArray = self.classes_[probabilities.argmax(axis=1)]
-        return labels
+        given = self._decide(self.predict_proba(X))
+        return to_sets(given, self.classes_) if self._target_kind == "sets" else given
 
     @property
     def multilabel_(self) -> bool:
@@ -101,13 +97,17 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if not self.multilabel_:
             return float(super().score(X, y, sample_weight))
         texts = check_texts(X)
-        target = Target(np.empty(0), self.classes_, self._target_kind)
-        true = indicate(target.check_more(y, len(texts), "y"), self.classes_)
+        true = indicate(self._target.check_more(y, len(texts), "y"), self.classes_)
         given = self._decide(self.predict_proba(texts))
         return float(accuracy_score(true, given, sample_weight=sample_weight))
 
+    @property
+    def _target(self) -> Target:
+        """The form of the labels, without any."""
+        return Target(np.empty(0), self.classes_, self._target_kind)
+
     def _decide(self, probabilities: FloatArray) -> Any:
-        return decide(probabilities, getattr(self, "label_thresholds_", THRESHOLD))
+        return self._target.predict(probabilities, getattr(self, "label_thresholds_", THRESHOLD))
 
     def predict_iter(
         self, X: Iterable[str], *, window_size: int = 2048, **params: Any
@@ -148,9 +148,7 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         while window := list(islice(texts, size)):
             checked = check_texts(window, f"X[{n_done}:{n_done + len(window)}]")
             labels = self.predict(checked, **params)
-            if self._target_kind == "indicator":
-                labels = to_sets(labels, self.classes_)
-            yield from labels if isinstance(labels, list) else labels.tolist()
+            yield from labels if isinstance(labels, list) else self._target.decode(labels)
             n_done += len(window)
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:

@@ -22,7 +22,7 @@ from pgkd.inputs.validation import check_texts
 from pgkd.records import FloatArray, LabelArray
 from pgkd.students._encoder import Encoder, get_encoder, make_encoder, pool
 from pgkd.students._text_classifier import TextClassifier
-from pgkd.students.base import (
+from pgkd.students.any_student import (
     check_takes_weights,
     fit_quietly,
     predict_label_proba,
@@ -180,7 +180,6 @@ class EmbeddingStudent(TextClassifier):
         def compute(model: Any, batch: Any) -> torch.Tensor:
             return torch.nn.functional.linear(pool(model, batch), weights, bias)
 
-        encoder = self.encoder_
         return Graph(
             compute, encoder.model, encoder.tokenizer, encoder.max_length, self.multilabel_
         )

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _check_sample_weight
 
 from pgkd.exceptions import StudentError
-from pgkd.inputs.label_sets import has_sets
+from pgkd.inputs.labels import has_sets
 from pgkd.inputs.validation import check_classes
 from pgkd.records import LabelArray
 from pgkd.students._encoder import Encoder, make_encoder

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval
 
+from pgkd.export.document import TOKENIZER
 from pgkd.export.engines import STATIC
-from pgkd.export.runtime import TOKENIZER
 from pgkd.export.static import write_static
-from pgkd.students._static_files import make_static_encoder
+from pgkd.students._static_encoder import make_static_encoder
 from pgkd.students.embedding import EmbeddingStudent
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,19 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight
 from transformers import AutoModelForSequenceClassification, set_seed
 
 from pgkd.exceptions import InvalidInputError
-from pgkd.inputs.label_sets import indicate
-from pgkd.inputs.splitting import hold_out
 from pgkd.inputs.targets import Target, check_target, check_validation, find_kind
-from pgkd.inputs.validation import check_classes, check_labels, check_texts
-from pgkd.records import FloatArray, LabelArray
-from pgkd.students._lesson import Lesson, check_soft_labels, make_targets, weigh_classes
+from pgkd.inputs.validation import check_labels, check_texts
+from pgkd.records import FloatArray
+from pgkd.students._lesson import (
+    Lesson,
+    check_known,
+    check_soft_labels,
+    make_lesson,
+    weigh_classes,
+)
 from pgkd.students._lora import check_peft
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students._tokens import TextReader, get_reader
@@ -206,23 +210,21 @@ class TransformerStudent(TextClassifier):
         self._check()
         texts = check_texts(X)
         target = check_target(y, len(texts))
-        classes, labels = target.classes, target.y
         if target.multilabel and not (soft_labels is None and self.class_weight is None):
             raise InvalidInputError(
                 "`soft_labels` and `class_weight` of TransformerStudent are for one label a text, "
                 "and y has several: leave them out, or weigh texts by `sample_weight`."
             )
-        targets = target.for_fit.astype(float) if target.multilabel else None
-        if targets is None:
-            targets = check_soft_labels(soft_labels, labels, classes)
-        lesson = Lesson(texts, targets, _check_weights(sample_weight, labels), target.multilabel)
+        lesson = make_lesson(texts, target, sample_weight)
+        if soft_labels is not None:
+            targets = check_soft_labels(soft_labels, target.y, target.classes)
+            lesson = replace(lesson, targets=targets)
         validation = None
         if (given := check_validation(X_val, y_val, target)) is not None:
-            more = indicate(given[1], classes).astype(float)
-            validation = Lesson(given[0], more, np.ones(len(given[0])), target.multilabel)
+            validation = make_lesson(given[0], replace(target, y=given[1]))
         seed = self._draw_seed()
         if validation is None and self.validation_fraction is not None:
-            lesson, validation = _hold_out(lesson, labels, self.validation_fraction, seed)
+            lesson, validation = lesson.hold_out(target.y, self.validation_fraction, seed)
         return self._fit(lesson, validation, target, seed)
 
     def partial_fit(
@@ -255,38 +257,18 @@ class TransformerStudent(TextClassifier):
         texts = check_texts(X)
         is_first = not hasattr(self, "classes_")
         if find_kind(y) != "labels" or (self.multilabel_ and not is_first):
-            return self._partial_fit_sets(texts, y, sample_weight, is_first)
-        labels = check_labels(y, len(texts))
-        known = getattr(self, "classes_", labels)
-        if classes is not None:
-            known = check_labels(classes, len(classes), "classes")
-        known = check_classes(known)
-        unknown = sorted(set(labels.tolist()) - set(known.tolist()))
-        if unknown or not np.array_equal(known, getattr(self, "classes_", known)):
-            raise InvalidInputError(
-                "`partial_fit` goes on with the classes of the first call, "
-                f"{getattr(self, 'classes_', known).tolist()!r}, or those of `classes` then. Got "
-                f"{unknown or known.tolist()!r}: use `fit` for others."
-            )
-        weights = _check_weights(sample_weight, labels)
-        lesson = Lesson(texts, make_targets(labels, known), weights)
+            if is_first:
+                return self.fit(texts, y, sample_weight)
+            target = replace(self._target, y=self._target.check_more(y, len(texts), "y"))
+        else:
+            labels = check_labels(y, len(texts))
+            target = Target(labels, check_known(labels, classes, getattr(self, "classes_", None)))
+        lesson = make_lesson(texts, target, sample_weight)
         seed = self._draw_seed()
         if is_first:
-            return self._fit(lesson, None, Target(labels, known), seed)
-        return self._go_on(weigh_classes(lesson, self.class_weight, known), seed)
-
-    def _partial_fit_sets(
-        self, texts: list[str], y: Any, sample_weight: Any, is_first: bool
-    ) -> TransformerStudent:
-        if is_first:
-            return self.fit(texts, y, sample_weight)
-        target = Target(np.empty(0), self.classes_, self._target_kind)
-        labels = target.check_more(y, len(texts), "y")
-        targets = indicate(labels, self.classes_).astype(float)
-        lesson = Lesson(texts, targets, _check_weights(sample_weight, labels), multilabel=True)
-        return self._go_on(lesson, self._draw_seed())
-
-    def _go_on(self, lesson: Lesson, seed: int) -> TransformerStudent:
+            return self._fit(lesson, None, target, seed)
+        if not target.multilabel:
+            lesson = weigh_classes(lesson, self.class_weight, target.classes)
         with preserve_globals():
             self._train(self.model_, self._reader, lesson, None, self.n_epochs_partial, seed)
         self.validation_loss_ = []
@@ -344,13 +326,6 @@ class TransformerStudent(TextClassifier):
         seed: int,
     ) -> list[float]:
         """Train `model` in place, and return the validation losses."""
-        weights = lesson.weights / lesson.weights.mean()  # so that they keep the learning rate
-        rows = [
-            {**tokens, "labels": target, "weight": weight}
-            for tokens, target, weight in zip(
-                reader.read(lesson.texts), lesson.targets.tolist(), weights.tolist()
-            )
-        ]
 
         def validation_loss(model: Any) -> float:
             assert validation is not None
@@ -360,7 +335,7 @@ class TransformerStudent(TextClassifier):
         return fine_tune(
             model,
             reader.tokenizer,
-            rows,
+            lesson.make_rows(reader.read(lesson.texts)),
             n_epochs=n_epochs,
             learning_rate=self.learning_rate,
             batch_size=self.batch_size,
@@ -416,22 +391,3 @@ class TransformerStudent(TextClassifier):
 
 def _logits(model: Any, batch: Any) -> Any:
     return model(**batch).logits
-
-
-def _check_weights(sample_weight: Any, labels: LabelArray) -> FloatArray:
-    weights: FloatArray = _check_sample_weight(
-        sample_weight, labels, dtype=np.float64, ensure_non_negative=True
-    )
-    if not weights.any():
-        raise InvalidInputError("sample_weight is 0 for every text: give some text a weight.")
-    return weights
-
-
-def _hold_out(
-    lesson: Lesson, labels: LabelArray, fraction: float, seed: int
-) -> tuple[Lesson, Lesson]:
-    """Split off texts for the validation loss, of those that weigh anything."""
-    rows = np.flatnonzero(lesson.weights)
-    texts = [lesson.texts[i] for i in rows]
-    held_out = rows[hold_out(texts, labels[rows], fraction, np.random.RandomState(seed))[1]]
-    return lesson.take(np.setdiff1d(np.arange(len(labels)), held_out)), lesson.take(held_out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -31,7 +32,7 @@ from pgkd.records import (
     Refusal,
     Usage,
 )
-from pgkd.teachers.prompts import labelling, options, sets, writing
+from pgkd.teachers.prompts import labelling, options, writing
 from pgkd.teachers.prompts.parsing import parse
 from pgkd.teachers.waiting import Limits, run_concurrently, with_retries
 
@@ -258,7 +259,7 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         """Render a request as chat messages; override it for prompts of your own."""
         if isinstance(request, AnnotationRequest):
             return labelling.render(request)
-        return sets.render(request) if request.choices else writing.render(request)
+        return writing.render(request)
 
     def generate(self, requests: Sequence[GenerationRequest]) -> Iterator[Generation]:
         """Yield a generation for each request, as the answers come in.
@@ -334,12 +335,15 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         )
 
 
+def make_seed(of: Any) -> int:
+    """Make a seed for an answer, so that the same request gets the same answer again."""
+    return zlib.crc32(repr(of).encode()) >> 1
+
+
 def answer_schema(request: Request) -> dict[str, Any]:
     """JSON schema of the answer to a request."""
     if isinstance(request, AnnotationRequest):
         return labelling.answer_schema(request)
-    if request.choices:
-        return sets.answer_schema(request)
     return writing.answer_schema(request)
 
 
@@ -347,16 +351,21 @@ def parse_answer(answer: str, request: Request) -> tuple[tuple[Example, ...], tu
     """Read the labelled texts out of the answer to a request, and what cannot be used."""
     if isinstance(request, AnnotationRequest):
         return options.parse(answer, request)
-    if request.choices:
-        return sets.parse(answer, request)
-    return parse(answer, writing.answer_names(request))
+    asked = writing.single_out(request)
+    names = writing.answer_names(asked)
+    several, may_be_empty = bool(asked.choices), () in asked.counts
+    examples, refused = parse(answer, names, several=several, may_be_empty=may_be_empty)
+    if asked is not request:
+        examples = tuple(replace(example, label=(example.label,)) for example in examples)
+    return examples, refused
 
 
 def find_missing(request: Request, examples: Sequence[Example], number: int) -> Request | None:
     """Make the follow-up for what `examples` lack, if they lack anything."""
     if isinstance(request, AnnotationRequest):
         return None  # a text that stays without a label is no loss: the pool has others
-    counts = Counter(request.counts) - Counter(example.label for example in examples)
-    if request.choices:
-        counts = sets.find_missing_sets(request, examples)
-    return replace(request, id=f"{request.id}-{number}", counts=counts) if counts else None
+    missing = Counter(request.counts) - Counter(example.label for example in examples)
+    if request.choices:  # a text with other labels than were asked for counts as one
+        short = max(request.n_texts - len(examples), 0)
+        missing = Counter(list(missing.elements())[:short])
+    return replace(request, id=f"{request.id}-{number}", counts=missing) if missing else None

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from pgkd.evaluation.scoring import make_predictions, make_report
-from pgkd.inputs.label_sets import indicate, to_array
+from pgkd.evaluation.report import make_predictions, make_report
+from pgkd.inputs.labels import indicate, to_array
 from pgkd.records import (
     AnnotationRequest,
     Example,
@@ -22,7 +22,7 @@ from pgkd.records import (
     Prediction,
     State,
 )
-from pgkd.students.base import (
+from pgkd.students.any_student import (
     predict_label_proba,
     predict_proba,
     set_random_states,

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pgkd.exceptions import InvalidInputError, TeacherError
-from pgkd.inputs.label_sets import has_sets
+from pgkd.inputs.labels import has_sets
 from pgkd.records import (
     AnnotationRequest,
     Completion,

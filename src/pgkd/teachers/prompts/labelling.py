@@ -10,8 +10,7 @@ from typing import Any
 
 from pgkd.inputs.text import fold_name
 from pgkd.records import AnnotationRequest, Label, Message, labels_of
-from pgkd.teachers.prompts.sets import name
-from pgkd.teachers.prompts.writing import quote
+from pgkd.teachers.prompts.parts import TASK, object_schema, quote, quote_all
 
 SYSTEM = (
     "You label texts for a text classifier. Give each text the one option that fits it best, by "
@@ -58,12 +57,7 @@ def answer_schema(request: AnnotationRequest) -> dict[str, Any]:
     for i, shortlist in enumerate(request.shortlists, start=1):
         rule = {"type": "string", "enum": [*name_options(shortlist, request.multilabel)]}
         properties[str(i)] = {"type": "array", "items": rule} if request.multilabel else rule
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
+    return object_schema(properties)
 
 
 def is_choice(schema: Mapping[str, Any]) -> bool:
@@ -76,7 +70,7 @@ def render(request: AnnotationRequest) -> list[Message]:
     """Render a request as chat messages."""
     parts = []
     if request.task_description:
-        parts.append(f"Task of the classifier: {request.task_description}")
+        parts.append(f"{TASK}{request.task_description}")
     # Texts with the same list share it: among hundreds of classes it is most of the prompt.
     shared = len(set(request.shortlists)) == 1
     if shared:
@@ -119,8 +113,7 @@ def _label(heading: str, label: Label, request: AnnotationRequest) -> str:
     description = request.class_descriptions.get(label)
     lines = [heading + (f": {description}" if description else "")]
     own = [e for e in request.examples if label in labels_of(e.label)]
-    if request.multilabel:
-        lines += [f"- {quote(e.text)} (labels: {name(e.labels)})" for e in own]
-    else:
-        lines += [f"- {quote(e.text)}" for e in own]
+    for e in own:
+        note = f" (labels: {quote_all(e.labels)})" if request.multilabel else ""
+        lines.append(f"- {quote(e.text)}{note}")
     return "\n".join(lines)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import httpx
 
 from pgkd.exceptions import TeacherError
 from pgkd.records import Completion, Message
-from pgkd.system.secret import Secret
 from pgkd.teachers.prompts.writing import split_static
-from pgkd.teachers.transport.batch import BatchTeacher
-from pgkd.teachers.transport.batch_api import AnthropicBatches
+from pgkd.teachers.transport.batch import Answer, Answers, BatchAPI, BatchTeacher, called_off
 from pgkd.teachers.transport.structured import (
     TOOL_DESCRIPTION,
     TOOL_NAME,
+    TRUNCATED,
     StructuredTeacher,
     dump_input,
     loosen,
 )
 
 API_VERSION = "2023-06-01"
-TRUNCATED = frozenset({"max_tokens", "model_context_window_exceeded"})
 #: What a model may refuse, and what the error then says. Claude 4.5 and later have structured
 #: outputs; those before can be forced to use a tool, which Opus 5.5 and Fable 5.1 refuse.
 REFUSABLE: Mapping[str, Sequence[str]] = {
@@ -39,6 +38,58 @@ COUNTS = (
 CACHE = {"cache_control": {"type": "ephemeral"}}
 
 
+class AnthropicBatches(BatchAPI):
+    """Anthropic's Message Batches.
+
+    References
+    ----------
+    https://platform.claude.com/docs/en/build-with-claude/batch-processing
+    https://platform.claude.com/docs/en/api/messages/batches
+    https://platform.claude.com/docs/en/api/errors
+    """
+
+    path = "v1/messages/batches"
+    #: Status of an error outside a batch, by its type in a batch.
+    statuses: ClassVar[Mapping[str, int]] = {
+        "authentication_error": 401,
+        "billing_error": 402,
+        "permission_error": 403,
+        "not_found_error": 404,
+        "request_too_large": 413,
+        "rate_limit_error": 429,
+        "api_error": 500,
+        "timeout_error": 504,
+        "overloaded_error": 529,
+    }
+
+    async def submit(self, bodies: Mapping[str, Any]) -> str:
+        """Begin a batch."""
+        requests = [{"custom_id": key, "params": body} for key, body in bodies.items()]
+        return str((await self._create(self.path, json={"requests": requests}))["id"])
+
+    async def poll(self, batch: str, keys: Collection[str]) -> Answers | None:
+        """Fetch the results when the batch has ended."""
+        response = await self._send("GET", f"{self.path}/{batch}")
+        if response is None:
+            return {}
+        if response.json()["processing_status"] != "ended":
+            return None
+        answers = {}
+        for line in await self._read_lines(f"{self.path}/{batch}/results"):
+            if (answer := self._read(line["result"], batch)) is not None:
+                answers[line["custom_id"]] = answer
+        return answers
+
+    def _read(self, result: Mapping[str, Any], batch: str) -> Answer | None:
+        if result["type"] == "succeeded":
+            return 200, result["message"]
+        if result["type"] == "errored":
+            kind = result["error"].get("error", result["error"])["type"]
+            return self.statuses.get(kind, 400), result["error"]
+        return called_off(batch) if result["type"] == "canceled" else None
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
 class AnthropicTeacher(BatchTeacher, StructuredTeacher):
     """Claude, by Anthropic's Messages API.
 
@@ -108,40 +159,9 @@ class AnthropicTeacher(BatchTeacher, StructuredTeacher):
 
     _without_effect = BatchTeacher._without_effect | {"prompt_caching"}
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        base_url: str | None = None,
-        api_key: str | Secret | None = None,
-        temperature: float | None = None,
-        max_tokens: int = 8192,
-        prompt_caching: bool = True,
-        timeout: float = 300.0,
-        max_concurrency: int = 8,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | tuple[int, int] | None = None,
-        max_retries: int = 5,
-        price: tuple[float, ...] | None = None,
-        extra_body: dict[str, Any] | None = None,
-        batch: bool = False,
-        poll_interval: float = 60.0,
-    ) -> None:
-        self.model = model
-        self.base_url = base_url
-        self.api_key = Secret.wrap(api_key)
-        self.temperature = temperature
-        self.max_tokens = max_tokens
-        self.prompt_caching = prompt_caching
-        self.timeout = timeout
-        self.max_concurrency = max_concurrency
-        self.requests_per_minute = requests_per_minute
-        self.tokens_per_minute = tokens_per_minute
-        self.max_retries = max_retries
-        self.price = price
-        self.extra_body = extra_body
-        self.batch = batch
-        self.poll_interval = poll_interval
+    max_tokens: int = 8192
+    prompt_caching: bool = True
+    timeout: float = 300.0
 
     def _url(self) -> str:
         return super()._url().rstrip("/").removesuffix("/v1")

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -19,16 +20,15 @@ from pgkd.exceptions import (
     TeacherUnavailableError,
 )
 from pgkd.records import Completion, Message
-from pgkd.system.secret import Secret
 from pgkd.teachers.transport.structured import (
     TOOL_DESCRIPTION,
     TOOL_NAME,
+    TRUNCATED,
     StructuredTeacher,
     dump_input,
     loosen,
 )
 
-TRUNCATED = frozenset({"max_tokens", "model_context_window_exceeded"})
 COUNTS = ("inputTokens", "cacheWriteInputTokens", "cacheReadInputTokens", "outputTokens")
 REFUSALS = frozenset({"guardrail_intervened", "content_filtered", "refusal"})
 #: What a model may refuse, and what the error then says. Fewer models have structured outputs here
@@ -45,6 +45,7 @@ REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 WRONG_MODEL = ("model identifier is invalid", "on-demand throughput", "inference profile")
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class BedrockTeacher(StructuredTeacher):
     """An LLM on Amazon Bedrock, by the Converse API.
 
@@ -110,38 +111,9 @@ class BedrockTeacher(StructuredTeacher):
 
     _without_effect = StructuredTeacher._without_effect | {"region", "profile"}
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        region: str | None = None,
-        profile: str | None = None,
-        base_url: str | None = None,
-        api_key: str | Secret | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        timeout: float = 300.0,
-        max_concurrency: int = 8,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | tuple[int, int] | None = None,
-        max_retries: int = 5,
-        price: tuple[float, ...] | None = None,
-        extra_body: dict[str, Any] | None = None,
-    ) -> None:
-        self.model = model
-        self.region = region
-        self.profile = profile
-        self.base_url = base_url
-        self.api_key = Secret.wrap(api_key)
-        self.temperature = temperature
-        self.max_tokens = max_tokens
-        self.timeout = timeout
-        self.max_concurrency = max_concurrency
-        self.requests_per_minute = requests_per_minute
-        self.tokens_per_minute = tokens_per_minute
-        self.max_retries = max_retries
-        self.price = price
-        self.extra_body = extra_body
+    region: str | None = None
+    profile: str | None = None
+    timeout: float = 300.0
 
     @property
     def default_base_url(self) -> str:  # type: ignore[override]
@@ -180,9 +152,6 @@ class BedrockTeacher(StructuredTeacher):
         if credentials is None:
             raise _no_credentials("there are none")
         return _SigV4(credentials, self._region())
-
-    def _headers(self, key: str | None) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key}"} if key else {}
 
     def _path(self) -> str:
         return f"model/{quote(self.model, safe='')}/converse"

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
 from pgkd.exceptions import TeacherError
 from pgkd.records import Completion, Message, Usage
-from pgkd.system.secret import Secret
-from pgkd.teachers.base import LLMTeacher
-from pgkd.teachers.providers.openai import answer_format, read_answer
-from pgkd.teachers.transport.http import check_allowed, make_error
+from pgkd.teachers.base import make_seed
+from pgkd.teachers.transport.chat_completions import answer_format, read_chat_completion
 from pgkd.teachers.transport.pricing import look_up_cost
+from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed
 
 
-class LiteLLMTeacher(LLMTeacher):
+@dataclass(eq=False, repr=False, kw_only=True)
+class LiteLLMTeacher(RemoteTeacher):
     """An LLM by way of litellm, for providers that have no teacher of their own here.
 
     litellm is imported when it is first needed: ``pip install "pgkd[litellm]"``. Its retries are
@@ -65,34 +65,10 @@ class LiteLLMTeacher(LLMTeacher):
     LiteLLMTeacher(api_key=Secret('***'), model='mistral/mistral-small-latest')
     """
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        base_url: str | None = None,
-        api_key: str | Secret | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        timeout: float = 120.0,
-        max_concurrency: int = 8,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | tuple[int, int] | None = None,
-        max_retries: int = 5,
-        price: tuple[float, ...] | None = None,
-        options: dict[str, Any] | None = None,
-    ) -> None:
-        self.model = model
-        self.base_url = base_url
-        self.api_key = Secret.wrap(api_key)
-        self.temperature = temperature
-        self.max_tokens = max_tokens
-        self.timeout = timeout
-        self.max_concurrency = max_concurrency
-        self.requests_per_minute = requests_per_minute
-        self.tokens_per_minute = tokens_per_minute
-        self.max_retries = max_retries
-        self.price = price
-        self.options = options
+    key_variable = "the provider's environment variable"
+    answer_name = "chat completion"
+
+    options: dict[str, Any] | None = None
 
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if litellm is missing, or the price is needed and not known."""
@@ -100,23 +76,17 @@ class LiteLLMTeacher(LLMTeacher):
         _import_litellm()
         super().check_ready(max_cost)
 
-    def knows_price(self) -> bool:
-        """Whether the cost of an answer can be told."""
-        return self.cost(Usage(1, 1, 1, cost=None)) is not None
+    def _is_default(self) -> bool:
+        return self.base_url is None
 
-    def cost(self, usage: Usage) -> float | None:
-        """US dollars for `usage`, ``None`` if the price is not known."""
-        known = super().cost(usage)
-        if known is None and self.base_url is None:
-            provider, slash, model = self.model.partition("/")
-            return look_up_cost(model if slash else self.model, usage, provider if slash else None)
-        return known
+    def _look_up_cost(self, usage: Usage) -> float | None:
+        provider, slash, model = self.model.partition("/")
+        return look_up_cost(model if slash else self.model, usage, provider if slash else None)
 
     def complete(self, messages: Sequence[Message], *, schema: dict[str, Any]) -> Completion:
         """Ask litellm."""
         check_allowed(self.base_url)
         litellm = _import_litellm()
-        key = self.api_key.reveal() if isinstance(self.api_key, Secret) else self.api_key
         try:
             answer = litellm.completion(
                 model=self.model,
@@ -124,9 +94,9 @@ class LiteLLMTeacher(LLMTeacher):
                 response_format=answer_format(schema),
                 temperature=self.temperature,
                 max_tokens=self.max_tokens,
-                seed=zlib.crc32(repr(messages).encode()) >> 1,
+                seed=make_seed(messages),
                 base_url=self.base_url,
-                api_key=key,
+                api_key=self._key(),
                 timeout=self.timeout,
                 num_retries=0,
                 max_retries=0,
@@ -135,19 +105,20 @@ class LiteLLMTeacher(LLMTeacher):
             )
         except Exception as error:
             # Without its cause, which may quote the key.
-            raise self._translate(error, key) from None
-        return read_answer(httpx.Response(200, text=answer.model_dump_json()), self.cost)
+            raise self._translate(error) from None
+        return self._read_answer(httpx.Response(200, text=answer.model_dump_json()))
 
-    def _translate(self, error: Exception, key: str | None) -> TeacherError:
+    def _read(self, body: Any) -> tuple[Completion, str | None]:
+        return read_chat_completion(body)
+
+    def _translate(self, error: Exception) -> TeacherError:
         """Map litellm's errors, which have the status of the provider's answer."""
-        text = str(error).replace(key, "***") if key else str(error)
-        what = f"litellm raised {type(error).__name__}: {text[:300]!r}."
+        what = f"litellm raised {type(error).__name__}: {self._quote(str(error))}."
         status = getattr(error, "status_code", None)
         if status is None:
             return TeacherError(what)
         headers = getattr(getattr(error, "response", None), "headers", {})
-        status = 402 if "insufficient_quota" in str(getattr(error, "body", None)) else status
-        return make_error(status, what, headers, self.model, "the provider's environment variable")
+        return self._make_error(status, what, headers, str(getattr(error, "body", None)))
 
 
 def _import_litellm() -> Any:

@@ -9,7 +9,7 @@ from joblib import cpu_count  # type: ignore[import-untyped]
 
 from pgkd.exceptions import TeacherError, TeacherRequestError
 from pgkd.records import Completion, Message, Usage
-from pgkd.teachers.providers.openai import answer_format
+from pgkd.teachers.transport.chat_completions import answer_format
 
 try:
     import xllamacpp  # type: ignore[import-untyped]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,7 +14,7 @@ import anyio.to_thread
 
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.records import Completion, Message
-from pgkd.teachers.base import AsyncComplete, LLMTeacher
+from pgkd.teachers.base import AsyncComplete, LLMTeacher, make_seed
 from pgkd.teachers.transport.gathering import Gatherer
 
 #: Seconds in which a further request may come to be served with the others.
@@ -149,7 +148,7 @@ class LocalTeacher(LLMTeacher):
         return {"temperature": self.temperature, "max_tokens": self.max_tokens}
 
     def _seed(self, messages: Sequence[Message]) -> int:
-        return zlib.crc32(repr((messages, self.random_state)).encode()) >> 1
+        return make_seed((messages, self.random_state))
 
     def _load(self) -> Any:
         """Return the model that all teachers like this one share."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import httpx
-
-from pgkd.exceptions import TeacherRequestError
-from pgkd.inputs.text import make_valid
-from pgkd.records import Completion, Message, Usage
-from pgkd.system.secret import Secret
+from pgkd.records import Completion, Message
+from pgkd.teachers.base import make_seed
 from pgkd.teachers.prompts.labelling import is_choice
-from pgkd.teachers.transport.batch import BatchTeacher
-from pgkd.teachers.transport.batch_api import OpenAIBatches
-from pgkd.teachers.transport.http import unreadable
+from pgkd.teachers.transport.batch import (
+    Answer,
+    Answers,
+    BatchAPI,
+    BatchTeacher,
+    FailedBatchError,
+    called_off,
+)
+from pgkd.teachers.transport.chat_completions import answer_format, read_chat_completion
 
 #: What to send instead of a parameter that a server refuses; ``None``: leave it out.
 FALL_BACKS: Mapping[str, str | None] = {
@@ -29,6 +30,61 @@ FALL_BACKS: Mapping[str, str | None] = {
 }
 #: Asked for with a choice among options: they say how sure the LLM is of each.
 LOGPROBS: Mapping[str, Any] = {"logprobs": True, "top_logprobs": 20}
+
+
+class OpenAIBatches(BatchAPI):
+    """OpenAI's Batch API.
+
+    References
+    ----------
+    https://platform.openai.com/docs/guides/batch
+    https://platform.openai.com/docs/api-reference/batch
+    """
+
+    endpoint = "/v1/chat/completions"
+
+    async def submit(self, bodies: Mapping[str, Any]) -> str:
+        """Upload a file of requests, and begin a batch with it."""
+        lines = (
+            {"custom_id": key, "method": "POST", "url": self.endpoint, "body": body}
+            for key, body in bodies.items()
+        )
+        content = "\n".join(map(json.dumps, lines)).encode()
+        file = {"file": ("requests.jsonl", content, "application/jsonl")}
+        uploaded = await self._create("files", data={"purpose": "batch"}, files=file)
+        begin = {
+            "input_file_id": uploaded["id"],
+            "endpoint": self.endpoint,
+            "completion_window": "24h",
+        }
+        return str((await self._create("batches", json=begin))["id"])
+
+    async def poll(self, batch: str, keys: Collection[str]) -> Answers | None:
+        """Fetch the file of answers and that of errors when the batch is finished."""
+        response = await self._send("GET", f"batches/{batch}")
+        if response is None:
+            return {}
+        document = response.json()
+        status = document["status"]
+        if status == "failed":
+            problems = (document.get("errors") or {}).get("data") or []
+            messages = [str(problem.get("message")) for problem in problems]
+            raise FailedBatchError(f"OpenAI refused the batch {batch!r}: {messages[:3]}.")
+        if status not in ("completed", "expired", "cancelled"):
+            return None
+        answers = dict.fromkeys(keys, called_off(batch)) if status == "cancelled" else {}
+        for name in ("output_file_id", "error_file_id"):
+            file = document.get(name)
+            for line in await self._read_lines(file and f"files/{file}/content"):
+                if (answer := self._read(line)) is not None:
+                    answers[line["custom_id"]] = answer
+        return answers
+
+    def _read(self, line: Mapping[str, Any]) -> Answer | None:
+        if response := line.get("response"):
+            return response["status_code"], response["body"]
+        error = line.get("error") or {}
+        return None if error.get("code") == "batch_expired" else (400, {"error": error})
 
 
 class OpenAITeacher(BatchTeacher):
@@ -88,46 +144,11 @@ class OpenAITeacher(BatchTeacher):
     default_base_url = "https://api.openai.com/v1"
     key_variable = "OPENAI_API_KEY"
     url_variable = "OPENAI_BASE_URL"
+    answer_name = "chat completion"
     batches = OpenAIBatches
 
     #: 403: "You are not allowed to request logprobs from this model", of OpenAI's that reason.
     refusal_statuses = BatchTeacher.refusal_statuses | {403}
-
-    def __init__(
-        self,
-        model: str,
-        *,
-        base_url: str | None = None,
-        api_key: str | Secret | None = None,
-        temperature: float | None = None,
-        max_tokens: int | None = None,
-        timeout: float = 120.0,
-        max_concurrency: int = 8,
-        requests_per_minute: int | None = None,
-        tokens_per_minute: int | tuple[int, int] | None = None,
-        max_retries: int = 5,
-        price: tuple[float, ...] | None = None,
-        extra_body: dict[str, Any] | None = None,
-        batch: bool = False,
-        poll_interval: float = 60.0,
-    ) -> None:
-        self.model = model
-        self.base_url = base_url
-        self.api_key = Secret.wrap(api_key)
-        self.temperature = temperature
-        self.max_tokens = max_tokens
-        self.timeout = timeout
-        self.max_concurrency = max_concurrency
-        self.requests_per_minute = requests_per_minute
-        self.tokens_per_minute = tokens_per_minute
-        self.max_retries = max_retries
-        self.price = price
-        self.extra_body = extra_body
-        self.batch = batch
-        self.poll_interval = poll_interval
-
-    def _headers(self, key: str | None) -> dict[str, str]:
-        return {"Authorization": f"Bearer {key}"} if key else {}
 
     def _path(self) -> str:
         return "chat/completions"
@@ -142,7 +163,7 @@ class OpenAITeacher(BatchTeacher):
             "temperature": self.temperature,
             "max_completion_tokens": self.max_tokens,
             # The same request gets the same answer again, where the server can do so.
-            "seed": zlib.crc32(repr(messages).encode()) >> 1,
+            "seed": make_seed(messages),
             **(self.extra_body or {}),
         }
         if is_choice(schema) and left_out.isdisjoint(LOGPROBS):
@@ -159,76 +180,5 @@ class OpenAITeacher(BatchTeacher):
         text = text.lower()  # Gemini writes "Logprobs"
         return next((name for name in FALL_BACKS if name in body and name in text), None)
 
-    def _read_answer(self, response: httpx.Response) -> Completion:
-        return read_answer(response, self.cost)
-
-
-def answer_format(schema: dict[str, Any]) -> dict[str, Any]:
-    """Demand an answer that keeps to a JSON schema."""
-    named = {"name": "texts", "schema": schema, "strict": True}
-    return {"type": "json_schema", "json_schema": named}
-
-
-def read_answer(response: httpx.Response, cost: Callable[[Usage], float | None]) -> Completion:
-    """Read a chat completion."""
-    try:
-        body = response.json()
-        choice = body["choices"][0]
-        message = choice["message"]
-        text = message.get("content") or ""
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise unreadable("chat completion", response) from error
-    counts = body.get("usage") or {}
-    details = counts.get("prompt_tokens_details") or {}
-    usage = Usage(
-        1,
-        _read_count(counts.get("prompt_tokens")),
-        _read_count(counts.get("completion_tokens")),
-        cost=None,
-        cached_tokens=_read_count(details.get("cached_tokens")),
-    )
-    if message.get("refusal"):
-        refused = TeacherRequestError(f"The model refused: {message['refusal'][:200]!r}")
-        refused.usage = replace(usage, cost=cost(usage))
-        raise refused
-    truncated = choice.get("finish_reason") == "length"
-    return Completion(text, usage, truncated, logprobs=read_logprobs(choice.get("logprobs")))
-
-
-def read_logprobs(value: Any) -> tuple[dict[str, float], ...]:
-    """Read the candidates of each token; what is missing or broken is no reason to lose an answer.
-
-    Examples
-    --------
-    >>> from pgkd.teachers.providers.openai import read_logprobs
-    >>> read_logprobs({"content": [{"token": "A", "logprob": -0.1, "top_logprobs": None}]})
-    ({'A': -0.1},)
-    >>> read_logprobs(None)
-    ()
-    """
-    tokens = value.get("content") if isinstance(value, dict) else None
-    return tuple(map(_read_candidates, tokens)) if isinstance(tokens, list) else ()
-
-
-def _read_candidates(token: Any) -> dict[str, float]:
-    """Read a token's candidates, the chosen one first; none if it is not known which was chosen."""
-    if not isinstance(token, dict):
-        return {}
-    others = token.get("top_logprobs")
-    found: dict[str, float] = {}
-    for candidate in (token, *(others if isinstance(others, list) else ())):
-        text = candidate.get("token") if isinstance(candidate, dict) else None
-        logprob = candidate.get("logprob") if isinstance(candidate, dict) else None
-        # NaN is in no range; llama.cpp has the lowest float for what is impossible.
-        if isinstance(text, str) and isinstance(logprob, (int, float)) and -1e9 < logprob < 1:
-            found.setdefault(make_valid(text), round(float(logprob), 4))
-    chosen = token.get("token")
-    chosen = make_valid(chosen) if isinstance(chosen, str) else None
-    if chosen not in found:
-        return {}
-    return {chosen: found[chosen], **found}
-
-
-def _read_count(value: Any) -> int:
-    """Read a number of tokens, which some servers leave out or get wrong."""
-    return value if isinstance(value, int) and value > 0 else 0
+    def _read(self, body: Any) -> tuple[Completion, str | None]:
+        return read_chat_completion(body)

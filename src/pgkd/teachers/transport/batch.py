@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import anyio
 import httpx
@@ -17,9 +19,9 @@ from pgkd.exceptions import TeacherError, TeacherUnavailableError
 from pgkd.records import Usage
 from pgkd.system.store import ACTIVE_STORE, RunStore
 from pgkd.teachers.base import AsyncComplete
-from pgkd.teachers.transport.batch_api import Answer, Answers, BatchAPI, FailedBatchError
 from pgkd.teachers.transport.gathering import Gatherer
-from pgkd.teachers.transport.http import RETRY_STATUSES, HTTPTeacher, check_allowed
+from pgkd.teachers.transport.http import HTTPTeacher
+from pgkd.teachers.transport.remote import RETRY_STATUSES, check_allowed
 from pgkd.teachers.waiting import Limits, retry
 
 #: What both providers charge, of the price outside a batch.
@@ -33,21 +35,76 @@ MAX_ROUNDS = 3
 #: Seconds for which the server may be out of reach while a batch is under way.
 PATIENCE = 3600.0
 
+#: ``await send(method, path, **options)``: a good response, or ``None`` where nothing was found.
+Send: TypeAlias = Callable[..., Awaitable[httpx.Response | None]]
+#: Status and document of a response.
+Answer: TypeAlias = tuple[int, Any]
+#: By the key of the request; without those that the provider did not get round to.
+Answers: TypeAlias = dict[str, Answer]
+
 _log = logging.getLogger(__name__)
 
 
-class BatchTeacher(HTTPTeacher):
-    """Base of teachers behind an HTTP API that also takes batches.
+class FailedBatchError(TeacherError):
+    """A batch failed as a whole."""
 
-    A subclass has the parameters `batch` and `poll_interval` besides those of `HTTPTeacher`.
+
+class BatchAPI(ABC):
+    """How a provider takes batches.
+
+    Parameters
+    ----------
+    send : coroutine function
     """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    @abstractmethod
+    async def submit(self, bodies: Mapping[str, Any]) -> str:
+        """Submit requests, each with a key of its own, and return the batch's id."""
+
+    @abstractmethod
+    async def poll(self, batch: str, keys: Collection[str]) -> Answers | None:
+        """Return the answers to the requests of a batch, ``None`` while it is under way.
+
+        There are none if the provider does not know the batch, or has deleted its answers.
+
+        Raises
+        ------
+        FailedBatchError
+        """
+
+    async def _create(self, path: str, **options: Any) -> Any:
+        response = await self._send("POST", path, **options)
+        if response is None:
+            raise TeacherError(
+                f"The server has no {path!r}, so it takes no batches: check `base_url`, or leave "
+                "`batch` out."
+            )
+        return response.json()
+
+    async def _read_lines(self, path: str | None) -> list[Any]:
+        response = await self._send("GET", path) if path else None
+        lines = response.text.split("\n") if response else []
+        return [json.loads(line) for line in lines if line.strip()]
+
+
+def called_off(batch: str) -> Answer:
+    """Answer of a request in a batch that was cancelled."""
+    return 400, {"error": {"message": f"The batch {batch!r} was cancelled."}}
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class BatchTeacher(HTTPTeacher):
+    """Base of teachers behind an HTTP API that also takes batches."""
 
     batches: ClassVar[type[BatchAPI]]
 
     _without_effect = HTTPTeacher._without_effect | {"batch", "poll_interval"}
 
-    batch: bool
-    poll_interval: float
+    batch: bool = False
+    poll_interval: float = 60.0
 
     @property
     def n_workers(self) -> int:

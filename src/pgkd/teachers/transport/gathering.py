@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 @dataclass
-class _Batch(Generic[T, R]):
+class _Group(Generic[T, R]):
     items: list[T] = field(default_factory=list)
     results: Sequence[R | TeacherError] = ()
     served: anyio.Event = field(default_factory=anyio.Event)
@@ -61,32 +61,32 @@ class Gatherer(Generic[T, R]):
         self._serve = serve
         self._max_size = max_size
         self._moment = moment
-        self._open: _Batch[T, R] | None = None
+        self._open: _Group[T, R] | None = None
 
     async def ask(self, item: T) -> R:
-        """Return the item's result when its batch has been served."""
-        batch = self._open = self._open or _Batch()
-        number = len(batch.items)
-        batch.items.append(item)
-        if len(batch.items) == self._max_size:
+        """Return the item's result when its group has been served."""
+        group = self._open = self._open or _Group()
+        number = len(group.items)
+        group.items.append(item)
+        if len(group.items) == self._max_size:
             self._open = None
-        if number == 0:  # whoever opens a batch takes care of it
-            await self._wait_for_more(batch)
+        if number == 0:  # whoever opens a group takes care of it
+            await self._wait_for_more(group)
             try:
-                batch.results = await self._serve(batch.items)
+                group.results = await self._serve(group.items)
             except TeacherError as error:
-                batch.results = [error] * len(batch.items)
-            batch.served.set()
-        await batch.served.wait()
-        result = batch.results[number]
+                group.results = [error] * len(group.items)
+            group.served.set()
+        await group.served.wait()
+        result = group.results[number]
         if isinstance(result, TeacherError):
             raise copy.copy(result) from result  # each caller writes into it what its tries took
         return result
 
-    async def _wait_for_more(self, batch: _Batch[T, R]) -> None:
+    async def _wait_for_more(self, group: _Group[T, R]) -> None:
         n_before = 0
-        while self._open is batch and len(batch.items) > n_before:
-            n_before = len(batch.items)
+        while self._open is group and len(group.items) > n_before:
+            n_before = len(group.items)
             await anyio.sleep(self._moment)
-        if self._open is batch:
+        if self._open is group:
             self._open = None

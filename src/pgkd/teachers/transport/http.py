@@ -1,61 +1,42 @@
-"""What teachers behind an HTTP API share: connections, errors, keys."""
+"""What teachers behind an HTTP API share: connections, and what is left out of refused requests."""
 
 from __future__ import annotations
 
 import os
-import re
 import ssl
-import time
 import warnings
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import anyio
 import httpx
 
-from pgkd.exceptions import (
-    TeacherAuthenticationError,
-    TeacherError,
-    TeacherRequestError,
-    TeacherUnavailableError,
-)
+from pgkd.exceptions import TeacherAuthenticationError, TeacherError, TeacherUnavailableError
 from pgkd.records import Completion, Message, Usage
-from pgkd.system.secret import Secret
-from pgkd.teachers.base import AsyncComplete, LLMTeacher
+from pgkd.teachers.base import AsyncComplete
 from pgkd.teachers.transport.pricing import look_up_cost
-
-#: The kill switch: with it set, only servers on this machine are asked.
-BLOCK_VARIABLE = "PGKD_BLOCK_PAID_CALLS"
-#: Statuses that say "later": time-out, conflict, too early, rate limit. 5xx are added.
-RETRY_STATUSES = frozenset({408, 409, 425, 429})
-#: Those that say "fewer at once": rate limit, and Anthropic's "overloaded".
-OVERLOAD_STATUSES = frozenset({429, 529})
+from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed
 
 
-class HTTPTeacher(LLMTeacher):
+@dataclass(eq=False, repr=False, kw_only=True)
+class HTTPTeacher(RemoteTeacher):
     """Base of teachers behind an HTTP API.
 
-    A subclass has the parameters `model`, `base_url`, `api_key`, `timeout` and those of
-    :class:`LLMTeacher`. What a server refuses in a request is left out of it, which is then sent
-    again, and out of the following ones.
+    What a server refuses in a request is left out of it, which is then sent again, and out of the
+    following ones.
     """
 
-    default_base_url: str
-    key_variable: str
-    url_variable: str
+    default_base_url: ClassVar[str]
+    url_variable: ClassVar[str]
     #: The provider's name in genai-prices; ``None``: told by the model's name.
-    price_provider: str | None = None
+    price_provider: ClassVar[str | None] = None
     #: Statuses with which a server refuses a part of a request.
     refusal_statuses: ClassVar[frozenset[int]] = frozenset({400, 422})
 
-    model: str
-    base_url: str | None
-    api_key: str | Secret | None
-    timeout: float
+    extra_body: dict[str, Any] | None = None
 
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if the key is missing, or the price is needed and not known."""
@@ -76,16 +57,8 @@ class HTTPTeacher(LLMTeacher):
                 "`api_key=...`, or pass `base_url=...` of a server that needs none."
             )
 
-    def knows_price(self) -> bool:
-        """Whether the cost of an answer can be told."""
-        return self.cost(Usage(1, 1, 1, cost=None)) is not None
-
-    def cost(self, usage: Usage) -> float | None:
-        """US dollars for `usage`, ``None`` if the price is not known."""
-        known = super().cost(usage)
-        if known is None and self._is_default():
-            return look_up_cost(self.model, usage, self.price_provider)
-        return known
+    def _look_up_cost(self, usage: Usage) -> float | None:
+        return look_up_cost(self.model, usage, self.price_provider)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncComplete]:
@@ -122,9 +95,9 @@ class HTTPTeacher(LLMTeacher):
             verify=certificates,
         )
 
-    @abstractmethod
     def _headers(self, key: str | None) -> dict[str, str]:
         """Headers of every request, the key among them."""
+        return {"Authorization": f"Bearer {key}"} if key else {}
 
     def _auth(self) -> httpx.Auth | None:
         """What signs the requests, for providers that a key is not enough for."""
@@ -145,10 +118,6 @@ class HTTPTeacher(LLMTeacher):
         self, text: str, body: Mapping[str, Any], left_out: frozenset[str]
     ) -> str | None:
         """Name the feature that the text of a "bad request" is about, if it can be left out."""
-
-    @abstractmethod
-    def _read_answer(self, response: httpx.Response) -> Completion:
-        """Read a good answer."""
 
     async def _complete(
         self,
@@ -203,14 +172,9 @@ class HTTPTeacher(LLMTeacher):
 
     def _error(self, response: httpx.Response) -> TeacherError:
         """Tell what an answer with an error status means for the request and for the others."""
-        status = response.status_code
-        message = self._message(response)
-        if key := self._key():  # servers like to quote the key that they refuse
-            message = message.replace(key, "***")
-        message = message[:300]
-        what = f"{self._url()} answered {status} {response.reason_phrase}: {message!r}."
-        status = 402 if "insufficient_quota" in response.text else status
-        return make_error(status, what, response.headers, self.model, self.key_variable)
+        status = f"{response.status_code} {response.reason_phrase}"
+        what = f"{self._url()} answered {status}: {self._quote(self._message(response))}."
+        return self._make_error(response.status_code, what, response.headers, response.text)
 
     def _message(self, response: httpx.Response) -> str:
         """What is shown of an answer with an error status."""
@@ -223,87 +187,4 @@ class HTTPTeacher(LLMTeacher):
         return self.base_url or os.environ.get(self.url_variable) or self.default_base_url
 
     def _key(self) -> str | None:
-        given = self.api_key.reveal() if isinstance(self.api_key, Secret) else self.api_key
-        return given or os.environ.get(self.key_variable)
-
-
-def check_allowed(url: str | None) -> None:
-    """Raise if the kill switch is set and `url` is not on this machine; ``None`` is not."""
-    host = httpx.URL(url).host if url else "a provider"
-    if os.environ.get(BLOCK_VARIABLE, "0") not in ("", "0") and not _is_loopback(host):
-        raise TeacherError(
-            f"A call to {host} was blocked, because {BLOCK_VARIABLE} is set: unset it to spend "
-            "money, or use RecordedTeacher, ScriptedTeacher or a server on this machine."
-        )
-
-
-def make_error(
-    status: int, what: str, headers: Mapping[str, str], model: str, key_variable: str
-) -> TeacherError:
-    """Say whether to try again, to fix something first, or to give up on this request."""
-    if status in (401, 403):
-        return TeacherAuthenticationError(f"{what} Check {key_variable} or `api_key`.")
-    if status == 404:
-        return TeacherError(f"{what} Check the model {model!r} and `base_url`.")
-    if status == 402:
-        return TeacherError(f"{what} The account has no credit left: top it up.")
-    if status in RETRY_STATUSES or status >= 500:
-        return TeacherUnavailableError(
-            what,
-            retry_after=read_retry_after(headers),
-            overloaded=status in OVERLOAD_STATUSES,
-        )
-    return TeacherRequestError(what)
-
-
-def unreadable(what: str, response: httpx.Response) -> TeacherUnavailableError:
-    """Error for an answer that is not of the provider's shape; another try may help."""
-    return TeacherUnavailableError(f"The server's answer is no {what}: {response.text[:200]!r}")
-
-
-def read_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds the server asks to wait, ``None`` if it does not say.
-
-    Reads ``retry-after-ms``, Retry-After as seconds or as a date, and the reset times of rate
-    limits that are used up (OpenAI's ``x-ratelimit-*``, Anthropic's ``anthropic-ratelimit-*``).
-
-    References
-    ----------
-    https://platform.openai.com/docs/guides/rate-limits
-    https://docs.anthropic.com/en/api/rate-limits
-    """
-    try:
-        return float(headers["retry-after-ms"]) / 1000
-    except (KeyError, ValueError):
-        pass
-    waits = [headers.get("retry-after")]
-    for name, left in headers.items():
-        if re.fullmatch(r"(x|anthropic)-ratelimit-(.*)remaining(.*)", name) and left == "0":
-            waits.append(headers.get(name.replace("remaining", "reset")))
-    seconds = [s for s in map(_read_time, filter(None, waits)) if s is not None]
-    if headers.get("retry-after") and seconds:
-        return seconds[0]
-    return max(seconds, default=None)
-
-
-def _read_time(value: str) -> float | None:
-    """Seconds from now: "1.5", "6m0s", "120ms", an HTTP date or an ISO 8601 one."""
-    parts = re.findall(r"([\d.]+)(ms|s|m|h|d)", value)
-    if parts and "".join(map("".join, parts)) == value:
-        unit = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-        return sum(float(number) * unit[name] for number, name in parts)
-    readers: list[Callable[[str], float]] = [
-        float,
-        lambda v: parsedate_to_datetime(v).timestamp() - time.time(),
-        lambda v: datetime.fromisoformat(v.replace("Z", "+00:00")).timestamp() - time.time(),
-    ]
-    for read in readers:
-        try:
-            return max(read(value), 0.0)
-        except ValueError:
-            continue
-    return None
-
-
-def _is_loopback(host: str) -> bool:
-    return host in ("localhost", "::1") or host.startswith("127.")
+        return super()._key() or os.environ.get(self.key_variable)

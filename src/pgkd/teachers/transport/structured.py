@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
-import httpx
-
-from pgkd.exceptions import TeacherRequestError
-from pgkd.records import Completion, Usage
-from pgkd.teachers.transport.http import HTTPTeacher, unreadable
+from pgkd.records import Usage
+from pgkd.teachers.transport.http import HTTPTeacher
+from pgkd.teachers.transport.remote import read_count
 
 #: The tool whose input is the answer.
 TOOL_NAME = "answer"
 TOOL_DESCRIPTION = "Give the answer that was asked for, as a whole."
+#: Why an answer ended, if it was cut off.
+TRUNCATED = frozenset({"max_tokens", "model_context_window_exceeded"})
 #: A token that is written to the prompt cache costs this much more than one that is not.
 #: https://platform.claude.com/docs/en/build-with-claude/prompt-caching
 CACHE_WRITE_SURCHARGE = 0.25
@@ -26,7 +25,7 @@ class StructuredTeacher(HTTPTeacher):
     """Base of :class:`AnthropicTeacher` and :class:`BedrockTeacher`."""
 
     #: What a model may refuse, and what the error then says.
-    refusable: Mapping[str, Sequence[str]]
+    refusable: ClassVar[Mapping[str, Sequence[str]]]
 
     def _find_refused(
         self, text: str, body: Mapping[str, Any], left_out: frozenset[str]
@@ -36,17 +35,6 @@ class StructuredTeacher(HTTPTeacher):
             if name not in left_out and any(word in text for word in words):
                 return name
         return None
-
-    def _read_answer(self, response: httpx.Response) -> Completion:
-        try:
-            completion, refusal = self._read(response.json())
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise unreadable("message", response) from error
-        if refusal is None:
-            return completion
-        refused = TeacherRequestError(f"The model refused: {refusal[:200]!r}")
-        refused.usage = completion.usage
-        raise refused
 
     def _count(self, counts: Any, names: Sequence[str]) -> Usage:
         """Count what was written to the prompt cache, and read from it, as input.
@@ -59,16 +47,11 @@ class StructuredTeacher(HTTPTeacher):
             Its names for the tokens of the input, those written to the cache, those read from it
             (the provider counts all three apart), and those of the output.
         """
-        given = [(counts or {}).get(name) for name in names]
-        fresh, written, cached, output = (max(n, 0) if isinstance(n, int) else 0 for n in given)
+        fresh, written, cached, output = (read_count((counts or {}).get(name)) for name in names)
         usage = Usage(1, fresh + written + cached, output, cost=None, cached_tokens=cached)
         surcharge = Usage(0, round(written * CACHE_WRITE_SURCHARGE), cost=None)
         cost = replace(usage, cost=self.cost(usage)) + replace(surcharge, cost=self.cost(surcharge))
         return replace(usage, cost=cost.cost)
-
-    @abstractmethod
-    def _read(self, body: Any) -> tuple[Completion, str | None]:
-        """Read an answer, and why the model refused if it did."""
 
 
 def loosen(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""From the end of a run to the classifier: the student and how its probabilities are read."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pgkd.evaluation.calibration import Calibration, calibrate
+from pgkd.evaluation.label_thresholds import choose_label_thresholds
+from pgkd.evaluation.scoring import TextScorer
+from pgkd.inputs.labelled import LabelledTexts
+from pgkd.inputs.labels import THRESHOLD
+from pgkd.loop.distillation import Distillation
+from pgkd.records import FloatArray
+from pgkd.system.ranks import check_shared
+
+
+class Result(NamedTuple):
+    """What a run comes to.
+
+    Attributes
+    ----------
+    student : classifier
+        Trained on all labelled texts and on what was found to help.
+    judged : (LabelledTexts, array of shape (n_texts, n_classes)) or None
+        The texts that decide, and their probabilities out of fold.
+    calibration : Calibration or None
+    label_thresholds : array of shape (n_classes,) or None
+        With several labels a text.
+    """
+
+    student: Any
+    judged: tuple[LabelledTexts, FloatArray] | None
+    calibration: Calibration | None
+    label_thresholds: FloatArray | None
+
+
+def finish(run: Distillation) -> Result:
+    """Train the student on all that a run has found, and find out how its answers are read."""
+    judged = run.predict_judges()
+    if run.task.multilabel:
+        return Result(_train(run), judged, None, _choose_thresholds(run, judged))
+    calibration = None
+    if judged is not None and run.evidence.calibrate:
+        calibration = calibrate(*judged, run.classes, run.seed)
+    return Result(_train(run), judged, calibration, None)
+
+
+def _train(run: Distillation) -> Any:
+    try:
+        return run.fit_student()
+    except (Exception, KeyboardInterrupt) as error:
+        if not run.choice.current.parts:
+            raise
+        check_shared(error)
+        warnings.warn(
+            f"Training the student on what was found to help failed ({error!r}); `student_` "
+            "has learnt the labelled texts alone. `refit` tries again.",
+            stacklevel=4,
+        )
+        return run.fit_student(run.choice.baseline)
+
+
+def _choose_thresholds(
+    run: Distillation, judged: tuple[LabelledTexts, FloatArray] | None
+) -> FloatArray:
+    if run.evidence.label_threshold != "auto":
+        return np.full(len(run.classes), float(run.evidence.label_threshold))
+    default = np.full(len(run.classes), THRESHOLD)
+    if judged is None:
+        return default
+    judges, probabilities = judged
+    try:
+        scorer = TextScorer(run.settings.scoring, run.classes, judges.texts, judges.y)
+        return choose_label_thresholds(scorer, probabilities, run.seed)
+    except (Exception, KeyboardInterrupt) as error:  # what was bought must not be lost to it
+        check_shared(error)
+        warnings.warn(f"No thresholds were chosen ({error!r}): all are 0.5.", stacklevel=4)
+        return default

@@ -1,0 +1,82 @@
+"""Whether a training set is better than another."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+#: Of a gain in score before any text is seen; what a nat of the log loss is worth in score. Found
+#: by simulation, which hardly depends on them: benchmarks/deciders.py.
+PRIOR_SPREAD, POINTS_PER_NAT = 0.03, 0.25
+#: No difference is known better than that, and no smaller one is a difference.
+MIN_ERROR, ROUNDING = 1e-4, 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two training sets, compared text by text on labelled texts that neither student has learnt.
+
+    Attributes
+    ----------
+    scoring : str
+        Name of the score; greater is better.
+    before, after : float
+    standard_error : float
+        Of ``after - before``, over the texts.
+    log_loss_gain, log_loss_error : float
+        By how much the log loss falls, in nats a text, after temperature scaling; and its standard
+        error.
+    correlation : float
+        Of the two gains, text by text.
+    n_texts : int
+    """
+
+    scoring: str
+    before: float
+    after: float
+    standard_error: float
+    log_loss_gain: float
+    log_loss_error: float
+    correlation: float
+    n_texts: int
+
+    @property
+    def gain(self) -> float:
+        """The gain in score that is to be expected: both measures together, shrunk towards none.
+
+        A gain is thought to be normally distributed around 0 before any text is seen. The score and
+        the log loss are two looks at it: the score is what is wanted, and few texts change sides
+        in it; in the log loss every text has a part. They are weighed by their precision.
+        """
+        return self._posterior[0]
+
+    @property
+    def gain_error(self) -> float:
+        """The standard deviation of that."""
+        return self._posterior[1]
+
+    @property
+    def taken(self) -> bool:
+        """Whether the second is to be preferred: it is expected to be better."""
+        return self.gain > ROUNDING
+
+    @property
+    def _posterior(self) -> tuple[float, float]:
+        is_log_loss = self.scoring == "neg_log_loss"
+        slope = 1.0 if is_log_loss else POINTS_PER_NAT
+        spread = PRIOR_SPREAD / POINTS_PER_NAT if is_log_loss else PRIOR_SPREAD
+        # Where no text changes sides, one might have.
+        looks = [(self.after - self.before, max(self.standard_error, 1 / self.n_texts))]
+        looks += [(slope * self.log_loss_gain, max(slope * self.log_loss_error, MIN_ERROR))]
+        precision = [1 / error**2 for _, error in looks]
+        mean = sum(p * value for p, (value, _) in zip(precision, looks)) / sum(precision)
+        # The looks are at the same texts, so that together they tell less than two would.
+        total = sum(precision) / (1 + max(self.correlation, 0.0))
+        prior = 1 / spread**2
+        return mean * total / (total + prior), 1 / math.sqrt(total + prior)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of ``after - before``."""
+        difference = self.after - self.before
+        return difference - 1.96 * self.standard_error, difference + 1.96 * self.standard_error

@@ -1,0 +1,134 @@
+"""What teachers that ask a service share: parameters, key, price, and what errors mean."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import httpx
+
+from pgkd.exceptions import (
+    TeacherAuthenticationError,
+    TeacherError,
+    TeacherRequestError,
+    TeacherUnavailableError,
+)
+from pgkd.records import Completion, Usage
+from pgkd.system.secret import Secret
+from pgkd.teachers.base import LLMTeacher
+from pgkd.teachers.transport.retry_after import read_retry_after
+
+#: The kill switch: with it set, only servers on this machine are asked.
+BLOCK_VARIABLE = "PGKD_BLOCK_PAID_CALLS"
+#: Statuses that say "later": time-out, conflict, too early, rate limit. 5xx are added.
+RETRY_STATUSES = frozenset({408, 409, 425, 429})
+#: Those that say "fewer at once": rate limit, and Anthropic's "overloaded".
+OVERLOAD_STATUSES = frozenset({429, 529})
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class RemoteTeacher(LLMTeacher):
+    """Base of teachers that ask a service, with the parameters that all of these have.
+
+    A subclass with further parameters, or other defaults, is a dataclass as well.
+    """
+
+    #: Where the key comes from, if it is no parameter.
+    key_variable: ClassVar[str]
+    #: What an answer is called in an error.
+    answer_name: ClassVar[str] = "message"
+
+    model: str = field(kw_only=False)
+    base_url: str | None = None
+    api_key: str | Secret | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    timeout: float = 120.0
+    max_concurrency: int = 8
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | tuple[int, int] | None = None
+    max_retries: int = 5
+    price: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        self.api_key = Secret.wrap(self.api_key)
+
+    def knows_price(self) -> bool:
+        """Whether the cost of an answer can be told."""
+        return self.cost(Usage(1, 1, 1, cost=None)) is not None
+
+    def cost(self, usage: Usage) -> float | None:
+        """US dollars for `usage`, ``None`` if the price is not known."""
+        known = super().cost(usage)
+        return self._look_up_cost(usage) if known is None and self._is_default() else known
+
+    @abstractmethod
+    def _look_up_cost(self, usage: Usage) -> float | None:
+        """What the provider charges for `usage`, if it is well known."""
+
+    @abstractmethod
+    def _is_default(self) -> bool:
+        """Whether the provider's own service is asked."""
+
+    @abstractmethod
+    def _read(self, body: Any) -> tuple[Completion, str | None]:
+        """Read an answer, and why the model refused if it did."""
+
+    def _key(self) -> str | None:
+        return self.api_key.reveal() if isinstance(self.api_key, Secret) else self.api_key
+
+    def _read_answer(self, response: httpx.Response) -> Completion:
+        """Read a good answer."""
+        try:
+            completion, refusal = self._read(response.json())
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise TeacherUnavailableError(  # another try may help
+                f"The server's answer is no {self.answer_name}: {response.text[:200]!r}"
+            ) from error
+        if refusal is None:
+            return completion
+        refused = TeacherRequestError(f"The model refused: {refusal[:200]!r}")
+        refused.usage = replace(completion.usage, cost=self.cost(completion.usage))
+        raise refused
+
+    def _quote(self, message: str) -> str:
+        """Quote an error, without the key: servers like to repeat the one that they refuse."""
+        key = self._key()
+        return repr((message.replace(key, "***") if key else message)[:300])
+
+    def _make_error(
+        self, status: int, what: str, headers: Mapping[str, str], body: str
+    ) -> TeacherError:
+        """Say whether to try again, to fix something first, or to give up on this request."""
+        if status == 402 or "insufficient_quota" in body:
+            return TeacherError(f"{what} The account has no credit left: top it up.")
+        if status in (401, 403):
+            return TeacherAuthenticationError(f"{what} Check {self.key_variable} or `api_key`.")
+        if status == 404:
+            return TeacherError(f"{what} Check the model {self.model!r} and `base_url`.")
+        if status in RETRY_STATUSES or status >= 500:
+            return TeacherUnavailableError(
+                what,
+                retry_after=read_retry_after(headers),
+                overloaded=status in OVERLOAD_STATUSES,
+            )
+        return TeacherRequestError(what)
+
+
+def check_allowed(url: str | None) -> None:
+    """Raise if the kill switch is set and `url` is not on this machine; ``None`` is not."""
+    host = httpx.URL(url).host if url else "a provider"
+    is_local = host in ("localhost", "::1") or host.startswith("127.")
+    if os.environ.get(BLOCK_VARIABLE, "0") not in ("", "0") and not is_local:
+        raise TeacherError(
+            f"A call to {host} was blocked, because {BLOCK_VARIABLE} is set: unset it to spend "
+            "money, or use RecordedTeacher, ScriptedTeacher or a server on this machine."
+        )
+
+
+def read_count(value: Any) -> int:
+    """Read a number of tokens, which some servers leave out or get wrong."""
+    return value if isinstance(value, int) and value > 0 else 0

@@ -1,0 +1,160 @@
+"""Ctrl-C, kill -9 and a spent budget: what was paid for is kept, and paid for once."""
+
+import json
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import WORDS, write_text
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from pgkd import Evidence, PGKDClassifier
+from pgkd.records import Completion, Usage
+from pgkd.samplers import UnguidedSampler
+from pgkd.teachers import LLMTeacher
+
+#: A fit whose teacher writes down, on disk, what it was asked and what it answered.
+SCRIPT = """
+import json, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+sys.path[:0] = {tests!r}
+from conftest import WORDS, write_text
+from test_nothing_lost import Writer, make_classifier
+
+X, y = zip(*[(write_text(label, i), label) for i in range(20) for label in WORDS])
+clf = make_classifier(Writer({log!r}, {seconds}), {run_dir!r}).fit(list(X), list(y))
+print(json.dumps([clf.stop_reason_, clf.usage_.n_requests, clf.n_cycles_,
+                  [t.verdict + " " + str(t.reason) for t in clf.synthetic_],
+                  clf.predict([X[0]]).tolist()]))
+"""
+
+
+class Writer(LLMTeacher):
+    """Takes its time, and logs the beginning and the end of each answer."""
+
+    max_concurrency = 4
+    price = (1.0, 1.0)
+
+    def __init__(self, log, seconds=0.0):
+        self.log = log
+        self.seconds = seconds
+
+    def complete(self, messages, *, schema):
+        with open(self.log, "a") as file:
+            file.write("asked\n")
+        time.sleep(self.seconds)
+        number = re.search(r"Request (\d+)-(\d+)", messages[1]["content"])
+        i = 100 * int(number[1]) + int(number[2])
+        answer = {name: [write_text(name, i)] for name in schema["properties"]}
+        with open(self.log, "a") as file:
+            file.write("answered\n")
+        return Completion(json.dumps(answer), Usage(1, 500, 100, cost=None))
+
+
+def make_classifier(teacher, run_dir, **params):
+    params = {"max_cycles": 2, "samples_per_cycle": 24, "random_state": 0} | params
+    params = {"routes": ("write",), "evidence": Evidence(probe_size=0)} | params
+    student = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    sampler = UnguidedSampler(texts_per_request=2, classes_per_request=1)
+    return PGKDClassifier(teacher, student, sampler, run_dir=run_dir, **params)
+
+
+def start(tmp_path, seconds):
+    script = SCRIPT.format(
+        tests=[str(Path(__file__).parent), str(Path(__file__).parents[1])],
+        log=str(tmp_path / "log"),
+        seconds=seconds,
+        run_dir=str(tmp_path / "run"),
+    )
+    command = [sys.executable, "-W", "always", "-c", script]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def count(tmp_path, what):
+    path = tmp_path / "log"
+    return path.read_text().split().count(what) if path.exists() else 0
+
+
+def count_kept(tmp_path):
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as connection:
+        return connection.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
+
+
+def wait_until_asked(process, tmp_path, n):
+    deadline = time.monotonic() + 120
+    while count(tmp_path, "asked") < n and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT to one process")
+def test_ctrl_c_keeps_the_answers_under_way(tmp_path):
+    process = start(tmp_path, seconds=2)
+    wait_until_asked(process, tmp_path, 4)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "waiting for the answers under way" in err
+    assert '"interrupted", ' in out
+    n = count(tmp_path, "asked")
+    assert n < 12  # the others were not begun
+    assert count(tmp_path, "answered") == count_kept(tmp_path) == n
+    assert out.count("dropped interrupted") >= n
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_kill_loses_nothing_that_was_answered(tmp_path):
+    process = start(tmp_path, seconds=0.3)
+    wait_until_asked(process, tmp_path, 9)
+    process.kill()
+    process.communicate()
+    kept = count_kept(tmp_path)
+    assert kept >= 4
+    (tmp_path / "log").unlink()
+    process = start(tmp_path, seconds=0)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    total = count_kept(tmp_path)
+    assert count(tmp_path, "asked") == total - kept
+
+
+def test_the_budget_ends_fit_well(tmp_path, data):
+    # A request may take 4,096 tokens of output, and takes 600 in all.
+    clf = make_classifier(Writer(tmp_path / "log"), None, max_tokens=8_000, max_cycles=9)
+    clf.fit(*data)
+    assert clf.stop_reason_ == "budget"
+    assert 3_000 < clf.usage_.input_tokens + clf.usage_.output_tokens <= 8_000
+    assert clf.score(*data) > 0.5
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_search_shares_the_budget_of_its_run_dir(tmp_path, data, n_jobs):
+    clf = make_classifier(Writer(tmp_path / "log"), tmp_path / "run", max_tokens=12_000)
+    grid = {"random_state": [0, 1, 2, 3]}
+    search = GridSearchCV(clf, grid, cv=2, n_jobs=n_jobs, refit=False, error_score="raise")
+    search.fit(*data)
+    # Without the ledger, 8 fits would take up to 12,000 tokens each.
+    assert 7_000 < count(tmp_path, "asked") * 600 <= 12_000
+
+
+def test_a_run_that_goes_on_decides_as_one_that_was_never_stopped(tmp_path):
+    X, y = zip(*[(write_text(label, i), label) for i in range(20) for label in WORDS])
+    clfs = [
+        make_classifier(Writer(str(tmp_path / "log")), tmp_path, max_cycles=3).fit(X, y)
+        for _ in range(2)
+    ]
+    assert clfs[0].stop_reason_ == clfs[1].stop_reason_
+    assert clfs[1].usage_ == Usage()
+    assert [s.saved for s in clfs[1].history_] == [s.usage for s in clfs[0].history_]
+    assert clfs[1].synthetic_ == clfs[0].synthetic_
+    assert all(text.cost > 0 for text in clfs[1].synthetic_)
+    assert "answers more had been kept in `run_dir`" in str(clfs[1].report())
+    assert "answers more" not in str(clfs[0].report())
