@@ -187,7 +187,13 @@ class NumericSets(NumericPGKD):
         return PGKDClassifier.fit(self, write_rows(X), y, sample_weight)
 
 
-@parametrize_with_checks([NumericPGKD()])
+EXPECTED = {
+    "check_sample_weight_equivalence_on_dense_data": "repeated texts decide in their fold as often "
+    "as they stand there, weighted ones once: what is taken may differ",
+}
+
+
+@parametrize_with_checks([NumericPGKD()], expected_failed_checks=lambda estimator: EXPECTED)
 def test_check_estimator(estimator, check):
     check(estimator)
 
