@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test test-slow lint docs clean
+.PHONY: quickstart test test-slow layout docs clean
 
 quickstart: $(VENV)/.examples
 	$(BIN)/python examples/quickstart.py
@@ -21,6 +21,9 @@ test: $(VENV)/.test
 test-slow: $(VENV)/.test-slow
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m pytest tests/students/test_setfit.py
+
+layout: $(VENV)/.test
+	$(BIN)/python tests/layout.py
 
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
