@@ -199,6 +199,7 @@ def test_gguf_that_is_not_there(tmp_path, monkeypatch):
     (tmp_path / "model.gguf").touch()
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     monkeypatch.delitem(sys.modules, "pgkd.teachers.providers.llama_cpp", raising=False)
+    monkeypatch.delattr("pgkd.teachers.providers.llama_cpp", raising=False)
     with pytest.raises(TeacherError, match=r'pip install "pgkd\[llama\]"'):
         LocalTeacher(str(tmp_path / "model.gguf")).check_ready()
 
