@@ -93,4 +93,5 @@ class BudgetedTeacher(WrapperTeacher):
                 finally:
                     n_open -= 1
 
-            yield complete
+            with store.lease():
+                yield complete
