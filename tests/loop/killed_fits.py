@@ -55,7 +55,7 @@ class Counted(LogisticRegression):
 class Speaker(LLMTeacher):
     """Writes, describes and labels, each answer by its request alone, and not always rightly."""
 
-    max_concurrency = 1
+    max_concurrency = n_workers = 1  # one after the other, so that a budget ends it at one place
     price = (1.0, 1.0)
 
     def complete(self, messages, *, schema):

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from pgkd import Evidence, Logs
 from pgkd.loop import checkpoint
-from pgkd.records import Usage
+from pgkd.records import Example, Generation, Usage
 from pgkd.system.store import RunStore
 
 X, Y = (list(column) for column in zip(*LABELLED))
@@ -46,10 +46,10 @@ def check_as_whole(found):
     extra = {}
     for case, (log, resumed) in found.items():
         assert {name: resumed[name] for name in OUTCOME} == {name: whole[name] for name in OUTCOME}
-        assert resumed["warnings"] == [], case
+        assert not [w for w in resumed["warnings"] if "run_dir" in w or "checkpoint" in w], case
         answered = log.count("answered") + resumed["log"].count("answered")
         # What an LLM has answered is kept a moment later.
-        assert 0 <= answered - whole["log"].count("answered") <= 2, case
+        assert answered - whole["log"].count("answered") in (0, 1), case
         assert resumed["n_requests"] == resumed["log"].count("answered"), case
         done = log.count("step")
         left = whole["log"][ends[done - 1] if done else 0 :].count("training")
@@ -267,21 +267,28 @@ def test_a_folder_that_cannot_be_written_ends_nothing(fit, tmp_path):
     assert "cannot be written" in warning
 
 
+def write(request, number):
+    examples = tuple(Example(write_text(label, number + i), label) for i, label in enumerate(WORDS))
+    return Generation(request, examples, usage=Usage(1, 10, 10, cost=0.1))
+
+
 class Counter:
     """A stranger's teacher, which numbers its texts."""
 
-    def __init__(self):
-        self.n_written = 0
+    n_written = 0
 
     def generate(self, requests):
-        from pgkd.records import Example, Generation
-
         for request in requests:
-            examples = []
-            for label in request.counts:
-                self.n_written += 1
-                examples.append(Example(write_text(label, self.n_written), label))
-            yield Generation(request, tuple(examples), usage=Usage(1, 10, 10, cost=0.1))
+            self.n_written += 3
+            yield write(request, self.n_written)
+
+
+class Service:
+    """One that remembers nothing."""
+
+    def generate(self, requests):
+        for request in requests:
+            yield write(request, sum(map(ord, request.id)))
 
 
 def test_a_teacher_that_remembers_is_asked_anew(tmp_path):
@@ -293,16 +300,6 @@ def test_a_teacher_that_remembers_is_asked_anew(tmp_path):
         clfs.append(clf.fit(X, Y))
     assert clfs[0].usage_.n_requests == clfs[1].usage_.n_requests > 0
     assert clfs[0].synthetic_ == clfs[1].synthetic_
-
-
-class Service(Counter):
-    """One that does not."""
-
-    def generate(self, requests):
-        for request in requests:
-            self.n_written = sum(map(ord, request.id))
-            yield from super().generate([request])
-            self.n_written = 0
 
 
 def test_a_strangers_teacher_is_not_asked_again(tmp_path):

@@ -43,6 +43,7 @@ def pack(snapshot: Snapshot) -> tuple[dict[str, Any], dict[str, FloatArray]]:
         "probe": snapshot.probe and asdict(snapshot.probe),
         "is_probed": snapshot.is_probed,
         "shown": {
+            "cycle": shown.cycle,
             "batches": [_batch_to_json(batch) for batch in shown.batches],
             "descriptions": list(shown.descriptions.items()),
             "asked": packer.strings.put_all(sorted(shown.asked)),
@@ -71,6 +72,7 @@ def unpack(document: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> Sna
         probe=probe_from_json(document["probe"]),
         is_probed=document["is_probed"],
         shown=Shown(
+            cycle=shown["cycle"],
             batches=tuple(map(_batch_from_json, shown["batches"])),
             descriptions=dict(shown["descriptions"]),
             asked=frozenset(reader.strings[i] for i in shown["asked"]),

@@ -32,6 +32,8 @@ class Shown:
 
     Attributes
     ----------
+    cycle : int
+        Of the last request; it is in the prompts of the probe.
     batches : tuple of Batch
     descriptions : mapping of label to str
     asked : frozenset of str
@@ -42,6 +44,7 @@ class Shown:
         Of the feedback, if there was any.
     """
 
+    cycle: int
     batches: tuple[Batch, ...]
     descriptions: Mapping[Label, str]
     asked: frozenset[str]
@@ -136,7 +139,7 @@ def restore(run: Run, snapshot: Snapshot) -> None:
     state = run.briefing.state
     run.briefing.state = replace(
         state,
-        cycle=len(run.history) - 1,
+        cycle=shown.cycle,
         batches=shown.batches,
         class_descriptions=shown.descriptions,
         pool=tuple(text for text in state.pool if text not in shown.asked),
@@ -157,6 +160,7 @@ def _note_shown(briefing: Briefing) -> Shown:
     state, feedback = briefing.state, briefing.state.feedback
     left = set(state.pool)
     return Shown(
+        cycle=state.cycle,
         batches=state.batches,
         descriptions=state.class_descriptions,
         asked=frozenset(text for text in briefing.pool if text not in left),
