@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from pgkd.callbacks import notify
 from pgkd.inputs.targets import find_kind
+from pgkd.inputs.validation import check_writable
 from pgkd.loop.distillation import Distillation
 from pgkd.loop.evidence import Evidence
 from pgkd.loop.finish import finish
@@ -297,6 +298,8 @@ class PGKDClassifier(DistilledClassifier):
         return self
 
     def _prepare(self, data: Mapping[str, Any], random_state: Any, scratch: str) -> Distillation:
+        expected = "The `task_description` parameter of PGKDClassifier must be a str that is valid"
+        check_writable(self.task_description or "", expected)
         return prepare(
             Settings.of(self),
             data,

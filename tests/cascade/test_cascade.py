@@ -450,6 +450,35 @@ def test_threads_share_the_budget():
     assert 0.0025 < cascade.usage_.cost <= 0.003
 
 
+@pytest.mark.parametrize("has_run_dir", [False, True])
+def test_a_budget_holds_where_the_cost_is_not_known(has_run_dir, tmp_path):
+    """Of a function that returns a str: what is reserved for an answer stays spent."""
+    from pgkd.teachers import FunctionTeacher
+
+    X, y = make_texts(120)
+    calls, answer = [], Priced()
+
+    def tell(messages):
+        calls.append(1)
+        return answer(messages).text
+
+    params = {"max_cost": 0.2, "run_dir": tmp_path if has_run_dir else None}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        cascade = fit(FunctionTeacher(tell, price=(1.0, 2.0)), (X, y), **params)
+        cascade.predict(X[10:60])
+    assert sum("how many tokens" in str(w.message) for w in caught) == 1
+    assert cascade.report().cost_per_1000 is None
+    assert cascade.usage_.cost is None
+    assert "| US dollars for 1,000 texts | unknown |" in str(cascade.report())
+    assert len(calls) > 12  # predictions are bought as well
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(9):
+            cascade.predict([f"{text} again {len(calls)}" for text in X])
+    assert len(calls) <= 0.2 / (4096 * 2e-6)
+
+
 def test_a_budget_too_small_for_fit(priced):
     with pytest.warns(UserWarning, match="answered about [12]. of the 60 texts"):
         fit(priced, max_cost=0.0006)

@@ -1,5 +1,7 @@
 """What y may be, and how labels with several classes are written inside."""
 
+from enum import Enum
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -80,6 +82,8 @@ def test_one_label_a_text(y):
         (Y[:2], "3 texts and 2 rows of labels"),
         ([["a"], ["b"]], "3 texts and 2 rows of labels"),
         ([["a"], "b", ["c"]], r"list, tuple or set of labels.*'b' at position 1: pass \['b'\]"),
+        ([["a"], None, ["c"]], r"Got None at position 1: pass \[\] for a text without a label"),
+        ([["a"], [b"b"], ["c"]], r"Got b'b' among the labels at position 1: pass label\.decode"),
         ([["a"], [None], ["c"]], "None among the labels at position 1"),
         ([["a"], [["b"]], ["c"]], r"\['b'\] among the labels at position 1"),
         ([["a"], [float("nan")], ["c"]], "nan among the labels at position 1"),
@@ -108,6 +112,27 @@ def test_what_y_cannot_be(y, message):
 def test_class_names_are_checked(names, message):
     with pytest.raises(InvalidInputError, match=message):
         check_target(Y, 3, class_names=names)
+
+
+def test_columns_with_two_rows_of_names():
+    columns = pd.MultiIndex.from_tuples([("topic", "a"), ("topic", "b"), ("topic", "c")])
+    y = pd.DataFrame(Y, columns=columns)
+    with pytest.raises(InvalidInputError, match=r"one row of column names. Got 2 rows.*droplevel"):
+        check_target(y, 3)
+    assert check_target(y.droplevel(0, axis=1), 3).classes.tolist() == ["a", "b", "c"]
+    assert check_target(y, 3, class_names=NAMES).classes.tolist() == NAMES
+
+
+def test_of_an_enum_the_values_are_taken():
+    intent = Enum("Intent", {"CARD_LATE": "card late", "PIN": "pin"}, type=str)
+    sets = check_target([list(intent), [intent.PIN], []], 3)
+    matrix = check_target(pd.DataFrame([[1, 1], [0, 1], [0, 0]], columns=list(intent)), 3)
+    for target in (sets, matrix):
+        assert target.classes.tolist() == ["card late", "pin"]
+        assert target.y.tolist() == [("card late", "pin"), ("pin",), ()]
+        assert target.check_more([[intent.PIN]], 1, "y_val").tolist() == [("pin",)]
+    more = pd.DataFrame([[1, 0]], columns=list(intent)[::-1])
+    assert matrix.check_more(more, 1, "y_val").tolist() == [("pin",)]
 
 
 @pytest.mark.parametrize("y", [["b", "a", "b"], [["b"], ["a"], ["b", "a"]]])

@@ -1,5 +1,7 @@
 """Bad input gets a clear error before the teacher is asked."""
 
+from enum import Enum, IntEnum
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +18,21 @@ from pgkd.teachers import FunctionTeacher, OpenAITeacher
 
 X = ["aa bb", "aa cc", "dd ee", "dd ff"] * 3
 Y = ["x", "x", "y", "y"] * 3
+
+
+class Intent(str, Enum):
+    CARD_LATE = "card late"
+    PIN = "pin"
+
+
+class Number(IntEnum):
+    THREE = 3
+    SEVEN = 7
+
+
+class Plain(Enum):
+    A = "a b"
+    B = "b"
 
 
 class Untouchable(BaseEstimator):
@@ -39,6 +56,8 @@ def classifier(**params):
         ([*X[:-1], None], "Got None at position 11 instead: drop the missing texts"),
         ([*X[:-1], pd.NA], "Got <NA> at position 11 instead: drop the missing texts"),
         ([*X[:-1], float("nan")], "Got nan at position 11 instead: drop the missing texts"),
+        ([text.encode() for text in X], r"Got b'aa bb' at position 0 instead: decode.*\.decode"),
+        (np.array([text.encode() for text in X]), r"decode the texts"),
         ([X], r"Got \['aa bb'.*at position 0"),
         ([], "Got no text"),
         (iter(X), "pass list"),
@@ -64,6 +83,21 @@ def test_texts(X, message):
         (np.eye(12), "12 columns have no names.*class_names"),
         (2 * np.eye(12), "12 columns, so it must be an indicator matrix.*Got 2.0"),
         ([*Y[:-1], 3], "labels of one type"),
+        ([True] * 6 + [2] * 6, "labels of one type. Got bool and number"),
+        ([b"x", b"y"] * 6, r"Got b'x' at position 0 instead: pass label\.decode\(\)"),
+        (np.array([b"x", b"y"] * 6), r"pass label\.decode\(\)"),
+        ([Plain.A, Plain.B] * 6, r"Got <Plain.A: 'a b'> at position 0 instead: pass label\.value"),
+        (["a\0", "a"] * 6, r"Got 'a\\x00': strip the NUL"),
+        (["a\0", "b"] * 6, r"Got 'a\\x00': strip the NUL"),
+        ([2**70, 1] * 6, "Got 1180591620717411303424: pass such numbers as str"),
+        (["a\ud83d", "b"] * 6, r"Got 'a\\ud83d' instead: drop its surrogates"),
+        ([["a\ud83d"], ["b"]] * 6, r"Got 'a\\ud83d' instead: drop its surrogates"),
+        (["card", "card "] * 6, r"more than white space\. Got 'card' and 'card '.*strip"),
+        (["a b", "a\n b"] * 6, "more than white space"),
+        ([["card"], ["card "]] * 6, "more than white space"),
+        ("xy" * 6, "Got str instead: pass a list"),
+        ({"x": 1}, "Got dict instead: pass a list"),
+        (iter(Y), "Got list_iterator instead: pass a list"),
         (np.repeat(["2026-01-01", "2026-01-02"], 6).astype("M8[D]"), "pass str"),
     ],
 )
@@ -92,6 +126,10 @@ def test_labels(y, message):
             "keys of the type of the labels, str",
         ),
         ({"class_descriptions": ["a", "b"]}, "'class_descriptions'"),
+        ({"class_descriptions": {"x": "a", "y": "\ud83d"}}, "description of 'y'.*surrogates"),
+        ({"class_descriptions": {"x": "a", "y": "b", "y ": "c"}}, "more than white space"),
+        ({"class_names": ["x", "y", "z\0"]}, "class_names.*strip the NUL"),
+        ({"task_description": "to sort \ud83d"}, "`task_description` parameter.*surrogates"),
         ({"routes": "write"}, "`routes` parameter of PGKDClassifier must be a sequence"),
         ({"routes": ["writing"]}, "`routes` parameter of PGKDClassifier must be a sequence"),
         ({"evidence": "oof"}, "`evidence` parameter of PGKDClassifier must be an Evidence"),
@@ -176,3 +214,44 @@ def test_predict_checks_its_texts_too():
         clf.predict("a b")
     assert clf.predict([]).shape == (0,)
     assert clf.predict_proba([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize("members", [list(Intent), list(Number)])
+@pytest.mark.parametrize("wrap", [list, lambda y: np.array(y, dtype=object), pd.Series])
+def test_of_an_enum_the_values_are_taken(members, wrap):
+    first, second = members
+    y = wrap([first, first, second, second] * 3)
+    descriptions = dict.fromkeys(members, "all about it")
+    clf = classifier(max_cycles=0, class_descriptions=descriptions, class_names=members).fit(X, y)
+    assert clf.classes_.tolist() == [member.value for member in members]
+    assert list(map(type, clf.classes_.tolist())) == [type(first.value)] * 2
+    assert clf.predict(X[:3]).tolist() == [first, first, second]
+    assert clf.score(X, y) == 1
+    clf = classifier(max_cycles=0).fit(X, y, X_val=["aa", "dd"], y_val=members)
+    assert clf.classes_.tolist() == [member.value for member in members]
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([1, 1, 2, 2] * 3, dtype=object),
+        pd.Series([1, 1, 2, 2] * 3, dtype=object),
+        [np.int8(1), np.int8(1), np.int8(2), np.int8(2)] * 3,
+        np.array([True, True, False, False] * 3, dtype=object),
+        np.array(Y, dtype=np.dtypes.StringDType()),
+        pd.Series(Y, dtype="string"),
+        pd.Series(Y, dtype="category"),
+        pd.Series([1, 1, 0, 0] * 3, dtype="Int64"),
+        pd.Series([True, True, False, False] * 3, dtype="boolean"),
+    ],
+)
+def test_what_equals_a_list_is_taken_as_one(y):
+    clf = classifier(max_cycles=0).fit(X, y)
+    same = classifier(max_cycles=0).fit(X, y.tolist() if hasattr(y, "tolist") else list(y))
+    assert list(map(type, clf.classes_.tolist())) == list(map(type, same.classes_.tolist()))
+    assert clf.predict(X).tolist() == same.predict(X).tolist() == list(y)
+
+
+def test_copies_of_one_text_leave_nothing_to_hold_out():
+    with pytest.raises(InvalidInputError, match="60 training texts are copies.*'same'.*different"):
+        classifier(validation_fraction=0.2).fit(["same"] * 60, ["x", "y"] * 30)

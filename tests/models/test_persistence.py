@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import make_classifier
+from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from students.tiny_bert import write_tiny_bert
 
@@ -463,3 +466,64 @@ def test_directories_of_an_earlier_format(fitted, data, tmp_path, number):
     loaded.save(tmp_path / "model")
     again = PGKDClassifier.load(tmp_path / "model")
     assert (again.comparison_, again.synthetic_) == (None, loaded.synthetic_)
+
+
+SEVERAL = {
+    "on every text": ([["a", "z"], ["b", "z"], ["a", "b", "z"], ["z"]] * 3, None),
+    "on none": (np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]] * 3), ["a", "b", "z"]),
+}
+
+
+def fit_and_reload(directory, student, y, sample_weight=None, **params):
+    X = ["aa bb", "aa cc", "dd ee", "dd ff"] * 3
+    clf = PGKDClassifier(student=student, routes=(), random_state=0, **params)
+    clf.fit(X, y, sample_weight=sample_weight).save(directory / "model")
+    loaded = PGKDClassifier.load(directory / "model")
+    np.testing.assert_allclose(loaded.predict_proba(X), clf.predict_proba(X), atol=1e-6)
+    return clf
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+@pytest.mark.parametrize("weights", [None, [1.0, 0.5] * 6])
+def test_a_label_on_every_text_or_on_none(tmp_path, tiny_bert, kind, weights):
+    y, names = SEVERAL[kind]
+    for i, student in enumerate(
+        [
+            EmbeddingStudent(tiny_bert),
+            make_pipeline(TfidfVectorizer(), OneVsRestClassifier(LogisticRegression())),
+        ]
+    ):
+        fit_and_reload(tmp_path / str(i), student, y, weights, class_names=names)
+
+
+def test_requests_for_metadata_are_not_saved(tmp_path):
+    with config_context(enable_metadata_routing=True):
+        head = LogisticRegression().set_fit_request(sample_weight=True)
+    clf = fit_and_reload(tmp_path, make_pipeline(TfidfVectorizer(), head), ["x", "x", "y", "y"] * 3)
+    assert "_metadata_request" in vars(clf.student_[-1])  # and the user's own are let alone
+
+
+def split(text):
+    return text.split()
+
+
+@pytest.mark.parametrize(
+    "tokenizer", [lambda text: text.split(), str.split, re.compile(r"\w+").findall, "local"]
+)
+def test_a_part_that_could_never_be_loaded_is_not_saved(tmp_path, tokenizer):
+    if tokenizer == "local":
+
+        def split(text):  # by its name, the other one would be found
+            return list(text)
+
+        tokenizer = split
+    student = make_pipeline(TfidfVectorizer(tokenizer=tokenizer), LogisticRegression())
+    X, y = ["aa bb", "aa cc", "dd ee", "dd ff"] * 3, ["x", "x", "y", "y"] * 3
+    clf = PGKDClassifier(student=student, routes=(), random_state=0).fit(X, y)
+    with pytest.raises(PersistenceError, match=r"`tfidfvectorizer__tokenizer` of Pipeline.*`def`"):
+        clf.save(tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+    clf.student_.set_params(tfidfvectorizer__tokenizer=globals()["split"])
+    clf.save(tmp_path / "model")
+    loaded = PGKDClassifier.load(tmp_path / "model", trusted=[f"{__name__}.split"])
+    np.testing.assert_array_equal(loaded.predict_proba(X), clf.predict_proba(X))

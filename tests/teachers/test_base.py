@@ -3,21 +3,24 @@
 import asyncio
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 import warnings
 
+import numpy as np
 import pytest
 
 from pgkd.exceptions import (
+    InvalidInputError,
     TeacherAuthenticationError,
     TeacherError,
     TeacherRequestError,
     TeacherUnavailableError,
 )
-from pgkd.records import Completion, Example, GenerationRequest, Usage
+from pgkd.records import AnnotationRequest, Completion, Example, GenerationRequest, Usage
 from pgkd.teachers import FunctionTeacher, LLMTeacher
 from pgkd.testing import ScriptedTeacher
 
@@ -204,3 +207,107 @@ def test_after_a_fork():
         process.start()
     process.join(60)
     assert process.exitcode == 8
+
+
+# What is no text
+
+TEXT = {"type": "text", "text": ANSWER}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [TEXT],
+        TEXT,
+        [{"type": "thinking", "thinking": [{"type": "text", "text": "draft"}]}, TEXT],
+        [{"type": "reasoning", "text": '{"a": ["draft"]}'}, {"text": ANSWER}],
+        [ANSWER[:9], {"type": "output_text", "text": ANSWER[9:]}, None, {"type": "image_url"}],
+        {"a": ["one"], "b": ["two"]},
+    ],
+)
+def test_the_parts_of_an_answer_are_joined(content):
+    for answer in (lambda messages: Completion(content), lambda messages: content):
+        if not isinstance(content, list):
+            answer = lambda messages: Completion(content)  # noqa: E731
+        [generation] = FunctionTeacher(answer).generate(REQUESTS[:1])
+        assert generation.examples == (Example("one", "a"), Example("two", "b"))
+
+
+@pytest.mark.parametrize("content", [None, [], [None], 7, object(), [object()], b"bytes"])
+def test_an_answer_without_a_text_is_unreadable(content):
+    teacher = FunctionTeacher(lambda messages: Completion(content))
+    [generation] = teacher.generate(REQUESTS[:1])
+    assert generation.examples == ()
+    assert generation.error is None
+    assert generation.rejected
+    labelling = AnnotationRequest("1-a1", ("x",), (("a", "b"),))
+    [generation] = teacher.annotate([labelling])
+    assert generation.rejected
+
+
+def test_a_function_may_return_none_as_sdks_do_after_a_refusal():
+    [generation] = FunctionTeacher(lambda messages: None).generate(REQUESTS[:1])
+    assert generation.rejected == {"unreadable answer": 2}
+
+
+@pytest.mark.parametrize("asked", [float("nan"), float("inf"), -1.0, -float("inf"), "5"])
+def test_what_is_no_time_to_wait_is_the_usual_back_off(asked):
+    teacher = Flaky([TeacherUnavailableError("busy", retry_after=asked), ANSWER])
+    assert next(teacher.generate(REQUESTS[:1])).examples
+
+
+# Parameters
+
+WRONG = {
+    "max_concurrency": [0, -1, 1.5, "8", None, True, np.int64(2)],
+    "requests_per_minute": [0, -1, "60", float("nan"), True],
+    "tokens_per_minute": [0, -1, [100, 100], (100,), (0, 100), (100, -1), "1000"],
+    "max_retries": [-1, 1.5, None],
+    "deadline": [0, -1.0, None],
+    "max_followups": [-1, None],
+    "max_tokens": [0, -5, 1.5, "9"],
+    "price": [3.0, (-1, -2), (1,), (1, 2, 3, 4), (1, None), ("1", "2"), (float("nan"), 1), "12"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in WRONG.items() for value in values]
+)
+def test_a_parameter_that_cannot_work_is_refused(name, value):
+    class Mine(LLMTeacher):
+        def complete(self, messages, *, schema):
+            raise AssertionError("asked")
+
+    teacher = Mine()
+    setattr(teacher, name, value)
+    match = f"`{name}` parameter of Mine must be .* Got {re.escape(repr(value))} instead"
+    for refuse in (teacher.check_ready, lambda: next(teacher.generate(REQUESTS))):
+        with pytest.raises(InvalidInputError, match=match):
+            refuse()
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        {"tokens_per_minute": (1e6, None)},
+        {"tokens_per_minute": 1e6, "requests_per_minute": np.float64(6000)},
+        {"max_concurrency": 2, "price": [1, 2.5, 0], "max_tokens": 9},
+        {"max_retries": 0, "max_followups": 0, "deadline": 1},
+    ],
+)
+def test_parameters_that_can_work(good):
+    teacher = FunctionTeacher(lambda messages: ANSWER)
+    for name, value in good.items():
+        setattr(teacher, name, value)
+    assert next(teacher.generate(REQUESTS[:1])).examples
+
+
+@pytest.mark.parametrize("limit", [60_000, 60_000.0, (60_000.0, None)])
+def test_tokens_that_are_not_counted_count_against_the_limit(limit):
+    teacher = FunctionTeacher(lambda messages: ANSWER)
+    teacher.tokens_per_minute = limit
+    teacher.max_tokens = 9
+    start = time.perf_counter()
+    with pytest.warns(UserWarning, match="does not tell"):
+        list(teacher.generate(REQUESTS[:3]))
+    assert time.perf_counter() - start > 0.3  # some 250 tokens each, 1,000 a second

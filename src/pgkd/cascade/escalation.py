@@ -16,6 +16,7 @@ from pgkd.exceptions import TeacherBudgetError, TeacherError
 from pgkd.loop.buyer import Buyer, wrap_teacher
 from pgkd.records import AnnotationRequest, FloatArray, Generation, State, Usage
 from pgkd.samplers.shortlists import make_requests
+from pgkd.system.store import FILE_NAME, RunStore
 
 #: A teacher that fails so many requests in a row is down: a text that nobody labels has the
 #: student's label, so there is no reason to wait for the others to fail.
@@ -64,6 +65,7 @@ class Escalator:
         self.run_dir = run_dir
         self.seed = seed
         self.usage = Usage()
+        self._spent = 0.0  # of `max_cost`, by the ledgers of calls without a `run_dir`
         self._lock = threading.RLock()
         self._down_until = 0.0  # by the monotonic clock
 
@@ -145,18 +147,25 @@ class Escalator:
             finally:
                 with self._lock:
                     self.usage += buyer.usage
+                    if left is not None and self.run_dir is None and self._is_llm():
+                        self._spent += RunStore(Path(scratch) / FILE_NAME).total_cost()
                     if buyer.is_down:
                         self._down_until = time.monotonic() + COOL_DOWN
 
+    def _is_llm(self) -> bool:
+        return hasattr(self.teacher, "session")
+
     def _has_ledger(self) -> bool:
-        return self.run_dir is not None and hasattr(self.teacher, "session")
+        return self.run_dir is not None and self._is_llm()
 
     def _find_budget(self) -> float | None:
         """Return what may still be spent; a ledger in the run directory knows that by itself."""
         if self.max_cost is None or self._has_ledger():
             return self.max_cost
-        # A teacher that does not tell its cost cannot be held to more than one answer.
-        left = 0.0 if self.usage.cost is None else self.max_cost - self.usage.cost
+        # A teacher without a ledger that does not tell its cost cannot be held to more than one
+        # answer.
+        spent = self._spent if self._is_llm() else self.usage.cost
+        left = 0.0 if spent is None else self.max_cost - spent
         if left <= 0:
             raise TeacherBudgetError(
                 f"The budget (max_cost={self.max_cost!r}) is spent: raise it to go on."

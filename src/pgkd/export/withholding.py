@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgkd.exceptions import InvalidInputError
+from pgkd.inputs.labels import to_plain
 
 
 def find_unsure(probabilities: NDArray[np.float64], threshold: float | None) -> NDArray[np.bool_]:
@@ -57,7 +58,7 @@ def withhold(labels: NDArray[Any], unsure: NDArray[np.bool_], label: Any) -> NDA
     >>> withhold(np.array([3, 4]), np.array([False, True]), "unsure").tolist()
     [3, 'unsure']
     """
-    given = np.array(label)
+    given = np.array(to_plain(label))
     if given.dtype.kind != labels.dtype.kind:
         labels, given = labels.astype(object), given.astype(object)
     return np.where(unsure, given, labels)

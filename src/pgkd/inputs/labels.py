@@ -20,6 +20,26 @@ THRESHOLD = 0.5
 AGREEMENT = 0.5
 
 
+def to_plain(label: Any) -> Any:
+    """Return a label of a type of NumPy's or of one's own, such as an Enum, as Python's.
+
+    Examples
+    --------
+    >>> from enum import Enum
+    >>> from pgkd.inputs.labels import to_plain
+    >>> Intent = Enum("Intent", {"CARD_LATE": "card late"}, type=str)
+    >>> to_plain(Intent.CARD_LATE)
+    'card late'
+    """
+    if getattr(label, "ndim", 1) == 0:  # a scalar of NumPy's or torch's
+        label = label.item()
+    if isinstance(label, str):
+        return str.__str__(label)  # whatever its own `__str__` says, which NumPy would ask
+    if isinstance(label, int) and not isinstance(label, bool):
+        return int.__int__(label)
+    return label
+
+
 def has_sets(y: Sequence[Label] | LabelArray) -> bool:
     """Whether the labels are tuples of classes."""
     return len(y) > 0 and isinstance(y[0], tuple)

@@ -38,6 +38,7 @@ def hold_out(
         If no class can spare a text.
     """
     first, group = _group_copies(texts)
+    _check_copies(texts, first)
     if has_sets(y):
         return _hold_out_sets(first, group, y, fraction, rng)
     codes = np.unique(y[first], return_inverse=True)[1]
@@ -52,8 +53,8 @@ def hold_out(
         take[code] += 1
     if take.sum() == 0:
         raise InvalidInputError(
-            f"The {len(y)} labelled texts of {len(sizes)} classes leave none to hold out: "
-            f"validation_fraction={fraction!r}, and the largest class has {sizes.max()} text(s). "
+            f"The {len(first)} different texts of {len(sizes)} classes leave none to hold out: "
+            f"validation_fraction={fraction!r}, and the largest class has {sizes.max()} of them. "
             "Label more texts, raise `validation_fraction`, or pass `X_val` and `y_val`."
         )
     held_out = np.concatenate(
@@ -74,11 +75,7 @@ def make_folds(
     predicted by a student that has not seen the class, which is what "out of fold" says about it.
     """
     first, group = _group_copies(texts)
-    if len(first) < 2:
-        raise InvalidInputError(
-            f"The {len(texts)} training texts are copies of one another: label at least two "
-            "different ones."
-        )
+    _check_copies(texts, first)
     y = y[first]
     if has_sets(y):
         n_folds = min(n_folds, len(first))
@@ -159,7 +156,7 @@ def _hold_out_sets(
     kept, held_out = _divide(group, part == 1)
     if not len(kept) or not len(held_out):
         raise InvalidInputError(
-            f"The {len(y)} labelled texts leave none to hold out, or none to learn: "
+            f"The {len(first)} different texts leave none to hold out, or none to learn: "
             f"validation_fraction={fraction!r}. Label more texts, change `validation_fraction`, or "
             "pass `X_val` and `y_val`."
         )
@@ -170,6 +167,14 @@ def _divide(group: Indices, is_chosen: NDArray[np.bool_]) -> tuple[Indices, Indi
     """Return the texts of the other groups, and those of the chosen ones."""
     mask = is_chosen[group]
     return np.flatnonzero(~mask), np.flatnonzero(mask)
+
+
+def _check_copies(texts: Sequence[str], first: Indices) -> None:
+    if len(first) < 2:
+        raise InvalidInputError(
+            f"The {len(texts)} training texts are copies of one another, e.g. {texts[0]!r}: label "
+            "at least two different ones."
+        )
 
 
 def _group_copies(texts: Sequence[str]) -> tuple[Indices, Indices]:

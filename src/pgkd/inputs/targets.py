@@ -19,9 +19,17 @@ from pgkd.inputs.labels import (
     has_sets,
     indicate,
     to_array,
+    to_plain,
     to_sets,
 )
-from pgkd.inputs.validation import check_classes, check_labels, check_texts, is_missing
+from pgkd.inputs.validation import (
+    check_classes,
+    check_labels,
+    check_spelling,
+    check_texts,
+    find_fix,
+    is_missing,
+)
 from pgkd.records import FloatArray, Label, LabelArray
 
 
@@ -133,7 +141,7 @@ class Target:
 
     def _sort_columns(self, y: Any, name: str) -> Any:
         names = self.classes.tolist()
-        if sorted(y.columns.tolist()) != sorted(names):
+        if sorted(map(to_plain, y.columns), key=repr) != sorted(names, key=repr):
             raise InvalidInputError(
                 f"{name} must have the columns of y, {names}. Got {y.columns.tolist()}."
             )
@@ -277,14 +285,16 @@ def _check_sets(y: Any, n_texts: int, name: str) -> list[set[Any]]:
     sets = []
     for i, row in enumerate(rows):
         if not _is_collection(row):
-            raise InvalidInputError(f"{expected}. Got {row!r} at position {i}: pass [{row!r}].")
+            instead = "[] for a text without a label" if is_missing(row) else f"[{row!r}]"
+            raise InvalidInputError(f"{expected}. Got {row!r} at position {i}: pass {instead}.")
         own = row.tolist() if hasattr(row, "tolist") else list(row)
+        own = [to_plain(label) for label in own]
         for label in own:
-            if is_missing(label) or _is_collection(label):
+            if fix := find_fix(label):
                 raise InvalidInputError(
-                    f"{expected}. Got {label!r} among the labels at position {i}: leave it out."
+                    f"{expected}. Got {label!r} among the labels at position {i}: {fix}."
                 )
-        sets.append({value.item() if isinstance(value, np.generic) else value for value in own})
+        sets.append(set(own))
     if len({isinstance(label, str) for own in sets for label in own}) > 1:
         raise InvalidInputError(f"{name} must be labels of one type. Got str and others.")
     return sets
@@ -314,10 +324,16 @@ def _column_names(y: Any) -> list[Any] | None:
 
 def _name_columns(y: Any, n_columns: int, class_names: Any) -> tuple[LabelArray, bool]:
     names: Sequence[Any] | None = _column_names(y)
+    if names and class_names is None and isinstance(names[0], tuple):
+        raise InvalidInputError(
+            f"y must have one row of column names. Got {len(names[0])} rows, as in {names[0]!r}: "
+            "keep one of them, e.g. y.droplevel(0, axis=1), or pass `class_names`."
+        )
     if class_names is not None:
         names = list(class_names)
     elif names is None or names == list(range(n_columns)):  # no names, as a DataFrame has it
         return np.arange(n_columns), False
+    names = [to_plain(label) for label in names]
     if len(names) != n_columns or len(set(names)) < n_columns:
         raise InvalidInputError(
             f"The {n_columns} columns of y must have as many different names. Got {list(names)!r}."
@@ -326,4 +342,5 @@ def _name_columns(y: Any, n_columns: int, class_names: Any) -> tuple[LabelArray,
         raise InvalidInputError(
             f"The names of the columns of y must be labels of one type. Got {list(names)!r}."
         )
-    return np.array(names), True
+    check_spelling(names)
+    return check_labels(names, n_columns, "The names of the columns of y"), True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
 from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.inputs.labels import to_plain
 from pgkd.inputs.text import is_valid
 from pgkd.records import (
     AnnotationRequest,
@@ -59,6 +61,8 @@ def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[s
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             fix = "drop the missing texts" if is_missing(text) else f"convert {name} with str"
+            if isinstance(text, bytes):  # str(b"a") is "b'a'"
+                fix = "decode the texts, e.g. text.decode()"
             raise InvalidInputError(f"{expected}. Got {text!r} at position {i} instead: {fix}.")
         if not is_valid(text):
             raise InvalidInputError(
@@ -67,7 +71,7 @@ def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[s
             )
     if not texts and not allow_empty:
         raise InvalidInputError(f"{expected}. Got no text (0 samples): pass at least one.")
-    return [str(text) for text in texts]
+    return [str.__str__(text) for text in texts]  # of an Enum, the value
 
 
 def check_labels(y: Any, n_texts: int, name: str = "y") -> LabelArray:
@@ -80,41 +84,89 @@ def check_labels(y: Any, n_texts: int, name: str = "y") -> LabelArray:
     """
     if y is None:
         raise InvalidInputError(f"{name} is None: pass a label for each text.")
-    try:
-        # Before numpy makes them all str: it turns a missing label into the class "nan".
-        given = y.tolist() if hasattr(y, "tolist") else list(y)
-        missing = [i for i, label in enumerate(given) if is_missing(label)]
-        if missing:
-            raise InvalidInputError(
-                f"{name} has {len(missing)} missing label(s), the first at position {missing[0]}: "
-                "drop these texts."
-            )
-        if len({isinstance(label, str) for label in given}) > 1:
-            raise InvalidInputError(f"{name} must be labels of one type. Got str and others.")
-        if not isinstance(getattr(y, "dtype", np.dtype(object)), np.dtype):
-            y = given  # pandas' own types, such as "boolean", would become float
-        array: LabelArray = column_or_1d(y, warn=True)
-        kind = type_of_target(array, input_name=name)
-        np.unique(array)  # what cannot be sorted has no order of classes
-    except (TypeError, ValueError) as error:
-        if isinstance(error, InvalidInputError):
-            raise
-        raise InvalidInputError(f"{name} must be one class label a text. {error}") from error
-    if array.dtype.kind in "mM":  # times, which have no name in a prompt and none in JSON
+    if isinstance(y, (str, bytes, Mapping, Set)) or not hasattr(y, "__len__"):
         raise InvalidInputError(
-            f"{name} must be class labels (str, int or bool). Got {array.dtype}: pass str, e.g. "
-            f"{name}.astype(str)."
+            f"{name} must be a list, 1-D array or Series of labels. Got {type(y).__name__} "
+            "instead: pass a list of one label for each text."
         )
-    if len(array) != n_texts:
+    if getattr(y, "ndim", 1) != 1:
+        try:
+            y = column_or_1d(y, warn=True)
+        except ValueError as error:
+            raise InvalidInputError(f"{name} must be one class label a text. {error}") from error
+    # As Python's own: NumPy turns a missing label into the class "nan", and an Enum into its name.
+    plain = [to_plain(label) for label in (y.tolist() if hasattr(y, "tolist") else y)]
+    _check_each(plain, name)
+    if len(plain) != n_texts:
         raise InvalidInputError(
-            f"{name} must have a label for each text. Got {n_texts} texts and {len(array)} labels."
+            f"{name} must have a label for each text. Got {n_texts} texts and {len(plain)} labels."
         )
+    dtype = getattr(y, "dtype", None)
+    given = dtype.kind if isinstance(dtype, np.dtype) else ""
+    array: LabelArray = np.asarray(y) if given and given in "biufU" else np.array(plain)
+    changed = [own for own, kept in zip(plain, array.tolist()) if own != kept]
+    if changed or array.dtype == object:
+        own = (changed or plain)[0]
+        fix = "strip the NUL at its end" if isinstance(own, str) else "pass such numbers as str"
+        raise InvalidInputError(f"{name} must be labels that NumPy can hold. Got {own!r}: {fix}.")
+    if given == "O" and array.dtype.kind == "U":  # `classes_` keep what was given
+        array = np.array(plain, dtype=object)
+    kind = type_of_target(array, input_name=name)
     if kind not in ("binary", "multiclass"):
         raise InvalidInputError(
             f"Unknown label type: {name} must be class labels (str, int or bool). Got {kind!r} "
             "values instead."
         )
     return array
+
+
+def _check_each(labels: Sequence[Any], name: str) -> None:
+    missing = [i for i, label in enumerate(labels) if is_missing(label)]
+    if missing:
+        raise InvalidInputError(
+            f"{name} has {len(missing)} missing label(s), the first at position {missing[0]}: "
+            "drop these texts."
+        )
+    for i, label in enumerate(labels):
+        if fix := find_fix(label):
+            raise InvalidInputError(
+                f"{name} must be class labels (str, int or bool). Got {label!r} at position {i} "
+                f"instead: {fix}."
+            )
+        if isinstance(label, str):
+            check_writable(label, f"{name} must be class labels that can be written")
+    kinds = {t.__name__ if (t := type(label)) in (str, bool) else "number" for label in labels}
+    if len(kinds) > 1:
+        raise InvalidInputError(
+            f"{name} must be labels of one type. Got {' and '.join(sorted(kinds))}: convert them, "
+            "e.g. with str."
+        )
+
+
+def find_fix(label: Any) -> str | None:
+    """Say what to do about what is no label, ``None`` if it is one."""
+    if isinstance(label, (str, int, float)):
+        return "leave it out" if is_missing(label) else None
+    if isinstance(label, bytes):  # str(b"a") is "b'a'"
+        return "pass label.decode()"
+    if isinstance(label, Enum):
+        return "pass label.value"
+    is_none = is_missing(label) or isinstance(label, (list, tuple, Set)) or hasattr(label, "shape")
+    return "leave it out" if is_none else "pass str, e.g. str(label)"
+
+
+def check_writable(text: str, expected: str) -> None:
+    """Refuse half of a surrogate pair, which neither a request nor a file can hold.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    if not is_valid(text):
+        raise InvalidInputError(
+            f"{expected}. Got {text!r} instead: drop its surrogates, e.g. "
+            "text.encode(errors='ignore').decode()."
+        )
 
 
 def is_missing(value: Any) -> bool:
@@ -132,7 +184,25 @@ def check_classes(y: LabelArray) -> LabelArray:
             f"y must have at least two classes. Got one class, {classes.tolist()[0]!r}: add "
             "labelled texts of another one."
         )
+    check_spelling(classes.tolist())
     return classes
+
+
+def check_spelling(classes: Sequence[Label]) -> None:
+    """Refuse classes that an answer of the teacher could not tell apart.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    known: dict[str, Label] = {}
+    for label in classes:
+        other = known.setdefault(" ".join(str(label).split()), label)
+        if other != label:
+            raise InvalidInputError(
+                f"Classes must differ in more than white space. Got {other!r} and {label!r}: strip "
+                "the labels, e.g. [label.strip() for label in y]."
+            )
 
 
 def check_descriptions(
@@ -152,6 +222,7 @@ def check_descriptions(
             f"The `class_descriptions` parameter of {owner} must be a dict of label to str "
             f"or None. Got {descriptions!r} instead."
         )
+    descriptions = {to_plain(label): text for label, text in descriptions.items()}
     wanted = classes.tolist()
     new = [label for label in descriptions if label not in set(wanted)]
     lacking = [label for label in wanted + new if not isinstance(descriptions.get(label), str)]
@@ -167,7 +238,12 @@ def check_descriptions(
             f"The `class_descriptions` parameter of {owner} must have keys of the type of "
             f"the labels, {type(wanted[0]).__name__}. Got {foreign[0]!r} instead."
         )
-    every = np.unique(np.array(wanted + new)) if new else classes
+    for label, text in descriptions.items():
+        check_writable(text, f"The description of {label!r} must be a str that can be written")
+    if not new:
+        return classes, {label: descriptions[label] for label in wanted}
+    keys = "The keys of `class_descriptions`"
+    every = check_classes(check_labels(wanted + new, len(wanted + new), keys))
     return every, {label: descriptions[label] for label in every.tolist()}
 
 

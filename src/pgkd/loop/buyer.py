@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,14 @@ from sklearn.base import clone
 from pgkd.exceptions import AnnotatorError, TeacherBudgetError, TeacherError
 from pgkd.inputs.validation import check_generation
 from pgkd.protocols import Teacher
-from pgkd.records import AnnotationRequest, Event, Generation, GenerationRequest, Usage
+from pgkd.records import (
+    NO_LABEL,
+    AnnotationRequest,
+    Event,
+    Generation,
+    GenerationRequest,
+    Usage,
+)
 from pgkd.system.ranks import share
 
 Request: TypeAlias = GenerationRequest | AnnotationRequest
@@ -91,6 +99,7 @@ class Buyer:
         self.is_down = False  # whether `give_up_after` ended the last call
         self.pending: list[Generation] = []
         self._is_refused = False  # whether the budget did not allow a request
+        self._is_warned = False  # that answers cannot be read
 
     @property
     def can_annotate(self) -> bool:
@@ -117,7 +126,15 @@ class Buyer:
         n_tokens = usage.input_tokens + usage.output_tokens
         if self._is_refused or (self.max_tokens is not None and n_tokens >= self.max_tokens):
             return True
-        return self.max_cost is not None and (usage.cost is None or usage.cost >= self.max_cost)
+        if self.max_cost is None:
+            return False
+        return self.is_cost_hidden or (usage.cost is not None and usage.cost >= self.max_cost)
+
+    @property
+    def is_cost_hidden(self) -> bool:
+        """Whether no budget in US dollars can be held; that of an LLM is held by a ledger."""
+        cost = (self.paid_before + self.usage).cost
+        return cost is None and not hasattr(self.teacher, "session")
 
     def afford(self, requests: Sequence[AnnotationRequest], limit: float) -> Any:
         """Return the first requests for labels, as many as cost no more than `limit` US dollars.
@@ -210,8 +227,24 @@ class Buyer:
                 f"{len(failed)} of {len(bought)} requests failed, the first one because: "
                 f"{failed[0].error}"
             )
+        if brings_texts:
+            self._warn_of_unreadable(bought)
         order = {request.id: i for i, request in enumerate(requests)}
         return sorted(bought, key=lambda g: order.get(g.request.id, len(order)))
+
+    def _warn_of_unreadable(self, bought: Sequence[Generation]) -> None:
+        """Say once that answers are paid for and none of them can be used."""
+        answered = [g for g in bought if not g.error]
+        reasons = sum((Counter(g.rejected) for g in answered), Counter[str]())
+        is_read = any(g.examples for g in answered) or NO_LABEL in reasons
+        if self._is_warned or is_read or not reasons:
+            return
+        self._is_warned = True
+        told = ", ".join(f"{n} times {reason}" for reason, n in reasons.most_common(3))
+        _warn(
+            f"None of {len(answered)} answers of the teacher could be used: {told}. Look at one, "
+            "and try another model, or a higher `max_tokens` if they are cut off"
+        )
 
     def _serve(self, requests: Sequence[Request]) -> Generator[Generation]:
         annotation = [r for r in requests if isinstance(r, AnnotationRequest)]

@@ -252,7 +252,7 @@ class Distillation:
 
     def _find_reason_to_stop(self, buyer: Buyer) -> str | None:
         if buyer.is_budget_spent():
-            if buyer.max_cost is not None and buyer.usage.cost is None:
+            if buyer.max_cost is not None and buyer.is_cost_hidden:
                 self._warn(
                     "The teacher does not say what its answers cost, so `max_cost` cannot be held "
                     "and no more are bought."

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.dummy import DummyClassifier
 
-from pgkd.exceptions import StudentError
+from pgkd.exceptions import InvalidInputError, StudentError
 from pgkd.inputs.labelled import LabelledTexts
 from pgkd.inputs.labels import to_array
 from pgkd.inputs.splitting import make_folds
@@ -61,6 +61,8 @@ class Learner:
         try:
             labels = Target.of(y, self.classes).for_fit
             return train(self.student, texts, labels, weights, self.seed)
+        except InvalidInputError:
+            raise
         except ValueError as error:
             self._explain(y, error)
             raise

@@ -143,7 +143,7 @@ def _check_target(settings: Settings, data: Mapping[str, Any], logs: Logs | None
             "`class_descriptions={'label': 'what belongs to it', ...}`, or `class_names=[...]`, or "
             "labelled texts as `X` and `y`."
         )
-    classes = check_classes(np.array(list(names)))
+    classes = check_classes(check_labels(list(names), len(names), "class_names"))
     return Target(np.array([], dtype=classes.dtype), classes)
 
 

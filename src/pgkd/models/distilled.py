@@ -118,7 +118,7 @@ class DistilledClassifier(AbstainingClassifier):
         sklearn.exceptions.NotFittedError
         PersistenceError
             If the directory holds anything else or cannot be replaced, or the student cannot be
-            saved without pickle; nothing is changed then.
+            saved without pickle, or never loaded; nothing is changed then.
         """
         check_is_fitted(self)
         persistence.save(self, Path(directory))
@@ -133,7 +133,7 @@ class DistilledClassifier(AbstainingClassifier):
         ----------
         directory : str or path
         trusted : sequence of str, default=()
-            Types of a scikit-learn student that skops does not trust by itself, or the class
+            Types of a scikit-learn student that are not scikit-learn's own, or the class
             ``"module:Name"`` of a student with a `save` of its own.
 
         Returns

@@ -201,9 +201,9 @@ def _save_student(student: Any, directory: Path) -> str | None:
         if own:
             student.save(directory)
         else:
-            import skops.io
+            from pgkd.students import _skops  # not needed to predict
 
-            skops.io.dump(student, directory / "student.skops")
+            _skops.dump(student, directory / "student.skops")
     except (PersistenceError, OSError):
         raise
     except Exception as error:
@@ -221,17 +221,10 @@ def _save_student(student: Any, directory: Path) -> str | None:
 
 
 def _load_student(name: str | None, directory: Path, trusted: Sequence[str]) -> Any:
-    import skops.io
-
     if name is None:
-        file = directory / "student.skops"
-        unknown = set(skops.io.get_untrusted_types(file=file)) - set(trusted)
-        if unknown:
-            raise PersistenceError(
-                f"The student has types that are not trusted by default: {sorted(unknown)}. If you "
-                "know where the directory comes from, pass them as `trusted=[...]`."
-            )
-        return skops.io.load(file, trusted=list(trusted))
+        from pgkd.students import _skops
+
+        return _skops.load(directory / "student.skops", trusted)
     module, _, attribute = name.partition(":")
     # The directory names the class: importing just anything would be a pickle by another name.
     if module.split(".")[0] != "pgkd" and name not in trusted:

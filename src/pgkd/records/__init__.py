@@ -3,7 +3,14 @@
 They may import one another and nothing else of pgkd: everything may import them, from here.
 """
 
-from pgkd.records.answers import NO_ANSWER, Completion, Generation, Refusal, Usage
+from pgkd.records.answers import (
+    NO_ANSWER,
+    NO_LABEL,
+    Completion,
+    Generation,
+    Refusal,
+    Usage,
+)
 from pgkd.records.comparison import Comparison
 from pgkd.records.diversity import ClassDiversity, Diversity
 from pgkd.records.performance import ClassScore, Feedback, Prediction, StudentReport
@@ -15,6 +22,7 @@ from pgkd.records.texts import Example, FloatArray, Label, LabelArray, Unlabeled
 
 __all__ = [
     "NO_ANSWER",
+    "NO_LABEL",
     "AnnotationRequest",
     "Batch",
     "ClassDiversity",

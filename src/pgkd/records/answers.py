@@ -18,9 +18,10 @@ class Usage:
     n_requests : int
         Requests sent, failed attempts included.
     input_tokens, output_tokens : int
-        Tokens read and written by the teacher, as its server counted them.
+        Tokens read and written by the teacher, as its server counted them. Where it does not, they
+        are estimated by the length of the texts, and a warning says so.
     cost : float or None
-        US dollars. ``None`` when a price is not known, never 0 for want of one.
+        US dollars. ``None`` when a price or a count is not known, never 0 for want of one.
     cached_tokens : int
         Those of the input tokens that the server had in its prompt cache, at a lower price.
 
@@ -73,6 +74,8 @@ class Completion:
     logprobs : tuple of mappings of str to float
         For each token of the text, where the server tells, its natural log probability and those
         of the tokens that it might have been; the token itself first.
+    filtered : bool
+        Whether a filter of the provider ended the answer.
     """
 
     text: str
@@ -80,10 +83,18 @@ class Completion:
     truncated: bool = False
     saved: Usage = field(default_factory=Usage)
     logprobs: tuple[Mapping[str, float], ...] = field(default=(), repr=False)
+    filtered: bool = field(default=False, repr=False)
+
+    @property
+    def is_worth_keeping(self) -> bool:
+        """Whether a cache may keep it: asked again, a failure may become an answer."""
+        return not self.filtered and (self.truncated or bool(self.text.strip()))
 
 
 #: Reason why a text has no label: the answer does not mention it.
 NO_ANSWER = "no answer"
+#: Reason why a text has no label: the teacher says that it has none.
+NO_LABEL = "no label fits"
 
 
 @dataclass(frozen=True, slots=True)

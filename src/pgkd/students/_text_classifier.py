@@ -19,7 +19,7 @@ from pgkd.exceptions import PersistenceError
 from pgkd.inputs.labels import THRESHOLD, indicate, to_sets
 from pgkd.inputs.targets import Target
 from pgkd.inputs.text import check_stream
-from pgkd.inputs.validation import check_texts
+from pgkd.inputs.validation import check_labels, check_texts
 from pgkd.records import FloatArray, Label, LabelArray
 from pgkd.system.files import jsonable
 
@@ -95,7 +95,9 @@ class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         score : float
         """
         if not self.multilabel_:
-            return float(super().score(X, y, sample_weight))
+            given = self.predict(X)
+            true = check_labels(y, len(given))
+            return float(accuracy_score(true, given, sample_weight=sample_weight))
         texts = check_texts(X)
         true = indicate(self._target.check_more(y, len(texts), "y"), self.classes_)
         given = self._decide(self.predict_proba(texts))

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
+from sklearn.dummy import DummyClassifier
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from pgkd.exceptions import InvalidInputError, StudentError
@@ -53,6 +56,27 @@ def check_takes_weights(student: Any) -> None:
         )
 
 
+def check_takes_several(student: Any) -> None:
+    """Refuse a student of scikit-learn's that learns one label a text, where texts have several.
+
+    Raises
+    ------
+    InvalidInputError
+    """
+    last = student
+    while isinstance(last, Pipeline):
+        last = last[-1]
+    # These do, and their tags do not say so.
+    knows = isinstance(last, (OneVsRestClassifier, MultiOutputClassifier, ClassifierChain))
+    knows = knows or isinstance(last, DummyClassifier)
+    is_own = type(last).__module__.startswith("sklearn.")
+    if is_own and not knows and not get_tags(last).classifier_tags.multi_label:
+        raise InvalidInputError(
+            "Where texts have several labels, a classifier must take an indicator matrix. Got "
+            f"{last!r}, which learns one label a text: pass OneVsRestClassifier({last!r}) instead."
+        )
+
+
 def train(
     student: Any,
     texts: Sequence[str],
@@ -65,6 +89,8 @@ def train(
 
     Weights are passed only when there are some.
     """
+    if np.ndim(y) == 2:
+        check_takes_several(student)
     fresh = clone(student) if start is None else copy.deepcopy(start)
     if start is None:
         set_random_states(fresh, seed)
@@ -78,20 +104,40 @@ def train(
 def fit_quietly(estimator: Any, X: Any, y: Any, params: Mapping[str, Any]) -> Any:
     """Fit an estimator with weights, whether or not a user's metadata routing is on.
 
-    OneVsRestClassifier takes weights only by routing, in which each step must have declared them.
+    OneVsRestClassifier hands weights on only by routing, in which each step must have declared
+    them. So its classifier holds the weights while it is trained, and nothing of that is left.
     """
-    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-    by_routing = bool(params) and isinstance(last, OneVsRestClassifier)
-    if not by_routing:
-        # The weights' way is known here; routing would ask for it to be declared.
-        with _quiet(), config_context(enable_metadata_routing=False):
+    last = estimator
+    while isinstance(last, Pipeline):
+        last = last[-1]
+    # The weights' way is known here; routing would ask for it to be declared.
+    with _quiet(), config_context(enable_metadata_routing=False):
+        if not params or not isinstance(last, OneVsRestClassifier):
             return estimator.fit(X, y, **params)
-    with _quiet(), config_context(enable_metadata_routing=True):
-        last.estimator = clone(last.estimator).set_fit_request(sample_weight=True)
-        estimator.fit(X, y, sample_weight=next(iter(params.values())))
-    for own in (last.estimator, *last.estimators_):
-        own.__dict__.pop("_metadata_request", None)  # it holds its owner, and skops never ends
+        own = last.estimator
+        last.estimator = _Weighted(own, next(iter(params.values())))
+        try:
+            estimator.fit(X, y)
+        finally:
+            last.estimator = own
+    last.estimators_ = [getattr(each, "fitted_", each) for each in last.estimators_]
     return estimator
+
+
+class _Weighted(BaseEstimator):  # type: ignore[misc]
+    """A classifier that is trained with weights that it was made with."""
+
+    def __init__(self, estimator: Any, weights: Any) -> None:
+        self.estimator = estimator
+        self.weights = weights
+
+    def fit(self, X: Any, y: Any) -> _Weighted:
+        params = {str(weight_parameter(self.estimator)): self.weights}
+        self.fitted_ = fit_quietly(clone(self.estimator), X, y, params)
+        for name in ("n_features_in_", "feature_names_in_"):  # which OneVsRestClassifier asks for
+            if hasattr(self.fitted_, name):
+                setattr(self, name, getattr(self.fitted_, name))
+        return self
 
 
 @contextmanager

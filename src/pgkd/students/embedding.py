@@ -23,6 +23,7 @@ from pgkd.records import FloatArray, LabelArray
 from pgkd.students._encoder import Encoder, get_encoder, make_encoder, pool
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students.any_student import (
+    check_takes_several,
     check_takes_weights,
     fit_quietly,
     predict_label_proba,
@@ -129,6 +130,8 @@ class EmbeddingStudent(TextClassifier):
             head = OneVsRestClassifier(head)
         if self.head is not None:
             head = clone(self.head)
+        if target.multilabel:
+            check_takes_several(head)
         params = {}
         if sample_weight is not None:
             check_takes_weights(head)
@@ -204,23 +207,22 @@ class EmbeddingStudent(TextClassifier):
         return weights.astype(np.float32), bias.astype(np.float32)
 
     def _save(self, directory: Path) -> None:
-        import skops.io
+        from pgkd.students import _skops
 
-        skops.io.dump(self.head_, directory / "head.skops")
-        unknown = skops.io.get_untrusted_types(file=directory / "head.skops")
+        unknown = _skops.dump(self.head_, directory / "head.skops")
         if unknown:
             (directory / "head.skops").unlink()
             raise PersistenceError(
-                f"The head {self.head_!r} has types that skops does not trust by default: "
+                f"The head {self.head_!r} has types that are not trusted by default: "
                 f"{unknown}. Use a head of scikit-learn's own, e.g. LogisticRegression(), or "
                 "pickle the student."
             )
         self.encoder_.save(directory / "encoder")
 
     def _load(self, directory: Path, document: dict[str, Any]) -> None:
-        import skops.io
+        from pgkd.students import _skops
 
-        self.head_ = skops.io.load(directory / "head.skops")
+        self.head_ = _skops.load(directory / "head.skops")
         if "head" not in document["params"]:  # it was not the default
             self.head = clone(self.head_)
         self.encoder_ = self._make_encoder(directory / "encoder", self.max_length)

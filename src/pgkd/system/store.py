@@ -136,13 +136,19 @@ class RunStore:
             return entry.lastrowid
 
     def settle(self, entry: int, usage: Usage) -> None:
-        """Replace a reservation by what the request took."""
+        """Replace a reservation by what the request took; it stays if the cost is not known."""
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE spending SET cost = ?, tokens = ? WHERE id = ?",
-                [usage.cost or 0.0, _tokens(usage), entry],
+                "UPDATE spending SET cost = COALESCE(?, cost), tokens = ? WHERE id = ?",
+                [usage.cost, _tokens(usage), entry],
             )
             connection.execute("DELETE FROM reservations WHERE entry = ?", [entry])
+
+    def total_cost(self) -> float:
+        """US dollars on the ledger, reserved ones included."""
+        with self._transaction("DEFERRED") as connection:
+            cost: float = connection.execute("SELECT TOTAL(cost) FROM spending").fetchone()[0]
+        return cost
 
     @contextmanager
     def activate(self) -> Iterator[None]:

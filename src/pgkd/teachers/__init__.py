@@ -1,7 +1,7 @@
 """Teachers write the texts that the student learns from.
 
-From the bottom up, none importing one above it: `prompts` and `waiting`; `base`, which makes a
-teacher of them; `transport`; and side by side `providers` and `wrappers`.
+From the bottom up, none importing one above it: `prompts`, `waiting`, `parameters` and `reading`;
+`base`, which makes a teacher of them; `transport`; and side by side `providers` and `wrappers`.
 """
 
 from pgkd.teachers.base import LLMTeacher

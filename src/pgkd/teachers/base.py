@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import anyio.to_thread
 from sklearn.base import BaseEstimator
@@ -32,8 +33,11 @@ from pgkd.records import (
     Refusal,
     Usage,
 )
+from pgkd.system.secret import redact
+from pgkd.teachers.parameters import RULES, Rule, check_parameters
 from pgkd.teachers.prompts import labelling, options, writing
-from pgkd.teachers.prompts.parsing import parse
+from pgkd.teachers.prompts.replies import find_missing, parse_answer
+from pgkd.teachers.reading import estimate_tokens, read_text
 from pgkd.teachers.waiting import Limits, run_concurrently, with_retries
 
 #: ``await complete(messages, schema)``
@@ -41,8 +45,6 @@ AsyncComplete: TypeAlias = Callable[[Sequence[Message], dict[str, Any]], Awaitab
 
 Request: TypeAlias = GenerationRequest | AnnotationRequest
 
-#: Characters of English in a token, about; to expect tokens, never to count what was paid for.
-CHARACTERS_PER_TOKEN = 4
 #: Output tokens that are reserved for an answer without a limit of its own.
 MAX_OUTPUT_TOKENS = 4096
 
@@ -96,6 +98,9 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
     max_tokens: int | None = None
     price: tuple[float, ...] | None = None
 
+    #: What the parameters may be.
+    _rules: ClassVar[dict[str, Rule]] = RULES
+    _is_warned = False  # that its server does not count tokens
     #: Parameters that do not change a whole answer, and so are no part of a cache's key.
     _without_effect: frozenset[str] = frozenset(
         {
@@ -165,13 +170,13 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
 
             async def complete(messages: Sequence[Message], schema: dict[str, Any]) -> Completion:
                 expected = self.expect(messages, schema)
-                completion = await with_retries(
-                    lambda: limits.call(lambda: self._ask(connected, messages, schema), expected),
-                    self.max_retries,
-                    self.deadline,
+
+                async def ask() -> Completion:
+                    return await self._ask(connected, messages, schema, expected)
+
+                return await with_retries(
+                    lambda: limits.call(ask, expected), self.max_retries, self.deadline
                 )
-                usage = completion.usage
-                return replace(completion, usage=replace(usage, cost=self.cost(usage)))
 
             yield complete
 
@@ -190,21 +195,52 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         return Limits(self.max_concurrency, self.requests_per_minute, self.tokens_per_minute)
 
     async def _ask(
-        self, complete: AsyncComplete, messages: Sequence[Message], schema: dict[str, Any]
+        self,
+        complete: AsyncComplete,
+        messages: Sequence[Message],
+        schema: dict[str, Any],
+        expected: Usage,
     ) -> Completion:
-        """Map what a stranger's `complete` may do to our errors."""
+        """Ask once, map what a stranger's `complete` may do to our errors, and count the cost."""
         try:
             completion = await complete(messages, schema)
-        except TeacherError:
+        except TeacherError as error:
+            error.usage = self._settle(error.usage, "", expected)
             raise
         except Exception as error:
-            raise TeacherError(f"{type(self).__name__}.complete raised {error!r}.") from error
+            what = redact(f"{type(self).__name__}.complete raised {error!r}.")
+            raise TeacherError(what) from error
         if not isinstance(completion, Completion):
             raise TeacherError(
                 f"{type(self).__name__}.complete must return a Completion. Got "
                 f"{type(completion).__name__} instead: return Completion(text)."
             )
-        return completion
+        text = read_text(completion.text)
+        return replace(completion, text=text, usage=self._settle(completion.usage, text, expected))
+
+    def _settle(self, usage: Usage, text: str, expected: Usage) -> Usage:
+        """Add the cost of an answer, and estimate the tokens that its server did not count.
+
+        No request is without input. The cost is not known then, unless the teacher is free.
+        """
+        if usage.cost is not None:
+            return usage
+        if usage.input_tokens:
+            return replace(usage, cost=self.cost(usage))
+        n_output = usage.output_tokens or (estimate_tokens(text) if text else 0)
+        usage = replace(usage, input_tokens=expected.input_tokens, output_tokens=n_output)
+        if (cost := self.cost(usage)) == 0:
+            return replace(usage, cost=cost)
+        if not self._is_warned:
+            self._is_warned = True
+            warnings.warn(
+                f"{type(self).__name__} does not tell how many tokens its answers take: they are "
+                "estimated, their cost is None, and a budget counts the most that they may cost. "
+                "Have the server tell its `usage`; of a function or a `complete` of your own, "
+                "return Completion(text, Usage(1, n_input, n_output, cost=None)).",
+                stacklevel=2,
+            )
+        return usage
 
     def expect(self, messages: Sequence[Message], schema: dict[str, Any]) -> Usage:
         """Estimate the tokens of a request from its length, and the most that its answer may take.
@@ -214,14 +250,9 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         usage : Usage
             With the cost in US dollars, if the price is known.
         """
-        n_characters = sum(len(message["content"]) for message in messages)
-        n_characters += len(json.dumps(schema))
-        usage = Usage(
-            1,
-            n_characters // CHARACTERS_PER_TOKEN + 1,
-            self.max_tokens or MAX_OUTPUT_TOKENS,
-            cost=None,
-        )
+        prompt = "".join(message["content"] for message in messages) + json.dumps(schema)
+        n_output = self.max_tokens or MAX_OUTPUT_TOKENS
+        usage = Usage(1, estimate_tokens(prompt), n_output, cost=None)
         return replace(usage, cost=self.cost(usage))
 
     def check_ready(self, max_cost: float | None = None) -> None:
@@ -236,12 +267,17 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         ------
         InvalidInputError
         """
+        self.check_parameters()
         if max_cost is not None and not self.knows_price():
             raise InvalidInputError(
                 f"max_cost={max_cost!r} cannot be held: the price of {self!r} is not known. Pass "
                 "`price=(input, output)`, in US dollars for a million tokens. For OpenAI's own "
                 'models `pip install "pgkd[prices]"` will do.'
             )
+
+    def check_parameters(self) -> None:
+        """Raise InvalidInputError if a parameter cannot work."""
+        check_parameters(self, self._rules)
 
     def knows_price(self) -> bool:
         """Whether the cost of an answer can be told."""
@@ -283,6 +319,8 @@ class LLMTeacher(BaseEstimator):  # type: ignore[misc]
         return self._serve_all(requests)
 
     def _serve_all(self, requests: Sequence[Request]) -> Iterator[Generation]:
+        self.check_parameters()
+
         @asynccontextmanager
         async def connect() -> AsyncIterator[Callable[[Request], Awaitable[Generation]]]:
             async with self.session() as complete:
@@ -345,27 +383,3 @@ def answer_schema(request: Request) -> dict[str, Any]:
     if isinstance(request, AnnotationRequest):
         return labelling.answer_schema(request)
     return writing.answer_schema(request)
-
-
-def parse_answer(answer: str, request: Request) -> tuple[tuple[Example, ...], tuple[Refusal, ...]]:
-    """Read the labelled texts out of the answer to a request, and what cannot be used."""
-    if isinstance(request, AnnotationRequest):
-        return options.parse(answer, request)
-    asked = writing.single_out(request)
-    names = writing.answer_names(asked)
-    several, may_be_empty = bool(asked.choices), () in asked.counts
-    examples, refused = parse(answer, names, several=several, may_be_empty=may_be_empty)
-    if asked is not request:
-        examples = tuple(replace(example, label=(example.label,)) for example in examples)
-    return examples, refused
-
-
-def find_missing(request: Request, examples: Sequence[Example], number: int) -> Request | None:
-    """Make the follow-up for what `examples` lack, if they lack anything."""
-    if isinstance(request, AnnotationRequest):
-        return None  # a text that stays without a label is no loss: the pool has others
-    missing = Counter(request.counts) - Counter(example.label for example in examples)
-    if request.choices:  # a text with other labels than were asked for counts as one
-        short = max(request.n_texts - len(examples), 0)
-        missing = Counter(list(missing.elements())[:short])
-    return replace(request, id=f"{request.id}-{number}", counts=missing) if missing else None

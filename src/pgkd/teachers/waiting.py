@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import queue
 import threading
 import warnings
@@ -132,8 +133,9 @@ class Limits:
         self._max = max_concurrency
         self._limiter = anyio.CapacityLimiter(max_concurrency)
         self._requests = _Pace(requests_per_minute)
-        both = tokens_per_minute if isinstance(tokens_per_minute, int) else None
-        apart = tokens_per_minute if isinstance(tokens_per_minute, tuple) else (None, None)
+        is_apart = isinstance(tokens_per_minute, tuple)
+        both: Any = None if is_apart else tokens_per_minute
+        apart: Any = tokens_per_minute if is_apart else (None, None)
         self._tokens, self._input, self._output = _Pace(both), _Pace(apart[0]), _Pace(apart[1])
         self._n_answers = self._n_refused = 0
 
@@ -238,7 +240,9 @@ async def retry(function: Callable[[], Awaitable[R]], max_retries: int, deadline
     def wait(state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = getattr(error, "retry_after", None)
-        return float(backoff(state) if asked is None else asked)
+        if isinstance(asked, (int, float)) and 0 <= asked < math.inf:
+            return float(asked)
+        return backoff(state)
 
     async def call() -> R:  # tenacity awaits only what it knows to be a coroutine function
         return await function()

@@ -188,6 +188,25 @@ def test_nothing_is_invented(answer):
     assert refused
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"result": {"texts": [{"text": "a", "labels": ["card"]}]}}',
+        '{"texts": {"1": {"text": "a", "label": "card"}}}',
+        '<think>{"texts": [{"text": "draft", "labels": ["card"]}]}</think>'
+        '{"texts": [{"text": "a", "labels": ["card"]}]}',
+        '{"texts": [{"text": "a", "text": "a", "labels": ["card"], "labels": ["card"]}]}',
+    ],
+)
+def test_other_shapes(answer):
+    assert read(answer) == ([("a", ("card",))], ())
+
+
+def test_a_key_that_comes_twice_loses_nothing():
+    answer = '{"texts": [{"text": "a", "labels": ["card"], "labels": ["rate"]}], "texts": []}'
+    assert read(answer)[0] == [("a", ("card", "rate"))]
+
+
 def test_a_follow_up_asks_for_what_is_missing():
     teacher = ScriptedTeacher(
         [

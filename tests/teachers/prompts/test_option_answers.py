@@ -34,6 +34,32 @@ from pgkd.testing import ScriptedTeacher
         ('["A", "B", "pin"]', ["card", "card", "pin"], {}),
         ('{"answers": ["A", "B", "A"]}', ["card", "card", "pin"], {}),
         ('{"1": ["A", "B"], "2": "AB", "3": null}', [], {"unknown label": 2, "no answer": 1}),
+        ('[{"1": "A"}, {"2": "B"}, {"3": "A"}]', ["card", "card", "pin"], {}),
+        ('{"result": {"labels": {"1": "A", "2": "B", "3": "A"}}}', ["card", "card", "pin"], {}),
+        (
+            '[{"text": 1, "label": "A"}, {"text": "hello", "label": "A", "why": "x"}]',
+            ["card", "pin"],
+            {"no answer": 1},
+        ),
+        ('{"where is it": "A", "how many  yen": "B", "hello": "A"}', ["card", "card", "pin"], {}),
+        ('[{"label": "A"}, {"label": "B"}, {"option": "A"}]', ["card", "card", "pin"], {}),
+        (
+            '{"1": {"label": "A", "why": "B"}, "2": "B. card", "3": "A: pin"}',
+            ["card"] * 2 + ["pin"],
+            {},
+        ),
+        ('{"0": "A", "1": "B", "2": "A"}', ["card", "card", "pin"], {}),  # counted from 0
+        ('<think>{"1": "B"}</think>{"1": "A", "2": "B", "3": "A"}', ["card", "card", "pin"], {}),
+        ('{"1": "B"}</think>{"1": "A", "2": "B", "3": "A"}', ["card", "card", "pin"], {}),
+        ('{"1": "A", "1": "A", "2": "B", "3": "A"}', ["card", "card", "pin"], {}),
+        ('{"1": "A", "1": "B", "2": "B"}', ["card"], {"unknown label": 1, "no answer": 1}),
+        ('Well: {"1": "A", "1": "B", "2": "B"', ["card"], {"unknown label": 1, "no answer": 1}),
+        (
+            '{"1": "A. pin", "2": "None of these.", "3": "none"}',
+            [],
+            {"unknown label": 1, "no label fits": 2},
+        ),
+        ('<think>{"1": "A"}', [], {"unreadable answer": 1}),
         # Which texts are these?
         ('["A", "B"]', [], {"unreadable answer": 1}),
         ('["A", "B", "D"]', [], {"unreadable answer": 1}),
@@ -89,7 +115,10 @@ def test_labels_that_look_like_options(labels):
 def test_numbers_as_labels():
     request = AnnotationRequest("1-a1", ("x",), ((1, 2),))
     assert parse('{"1": "2"}', request)[0] == (Example("x", 2),)
-    assert parse('{"1": 2.0}', request)[0] == (Example("x", 2),)
+    for said in (2.0, "2.0", " 2 ", [2.0]):
+        assert parse(json.dumps({"1": said}), request)[0] == (Example("x", 2),), said
+    request = AnnotationRequest("1-a1", ("x",), ((0, 1),))
+    assert parse('{"1": 0.0}', request)[0] == (Example("x", 0),)
 
 
 SETS = replace(REQUEST, shortlists=(("card", "pin", "rate"),) * 3, multilabel=True)
@@ -114,6 +143,25 @@ def test_sets_of_one_text():
         assert parse(answer, request)[0] == (Example("where is it", ("card", "pin")),), answer
     assert parse("B", request)[0] == (Example("where is it", ("pin",)),)
     assert parse('["A", "Z"]', request)[0] == ()
+
+
+def test_none_of_these_among_several_labels():
+    request = replace(ALONE, multilabel=True)
+    for said in (NONE, "None", ["none of the above"], []):
+        answer = json.dumps({"1": said})
+        assert parse(answer, request) == (
+            (),
+            (
+                Refusal(
+                    "no label fits",
+                    "where is it",
+                    ", ".join([said] if isinstance(said, str) else said),
+                ),
+            ),
+        )
+        assert parse(answer, replace(request, may_be_empty=True))[0] == (
+            Example("where is it", ()),
+        )
 
 
 @given(st.text() | st.dictionaries(st.text(max_size=2), st.text()).map(json.dumps))

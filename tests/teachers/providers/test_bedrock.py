@@ -401,7 +401,8 @@ def test_cached_tokens_are_input_at_their_own_price(server):
 def test_an_answer_is_not_lost_to_a_wrong_usage(server, usage):
     [generation] = ask(server, [{**message(), "usage": usage}])
     assert generation.examples
-    assert generation.usage == Usage(1, 0, 0, cost=None)
+    assert generation.usage.cost is None
+    assert generation.usage.input_tokens > 100  # estimated
 
 
 def test_price_of_a_known_model():

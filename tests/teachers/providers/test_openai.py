@@ -197,11 +197,29 @@ def test_a_refusal_is_paid_for(server):
     assert usage.cost == pytest.approx((usage.input_tokens + 2 * usage.output_tokens) / 1e6)
 
 
-@pytest.mark.parametrize("usage", [None, {}, -1, {"prompt_tokens": "many"}])
-def test_wrong_usage_counts_as_nothing(server, usage):
-    [generation] = ask(server, [Fault.wrong_usage(usage)])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        [],
+        -1,
+        "none",
+        {"prompt_tokens": "many"},
+        {"prompt_tokens": 100},
+        {"completion_tokens": 20},
+        {"prompt_tokens": True, "completion_tokens": 20},
+        {"prompt_tokens": 10**30, "completion_tokens": 20},
+    ],
+)
+def test_tokens_that_are_not_counted_are_estimated_and_have_no_cost(server, usage):
+    with pytest.warns(UserWarning, match="does not tell how many tokens") as caught:
+        [generation] = ask(server, [Fault.wrong_usage(usage)], price=(1, 2))
+    assert len(caught) == 1
     assert generation.examples
-    assert generation.usage == Usage(1, 0, 0, cost=None)
+    assert generation.usage.cost is None
+    assert 100 < generation.usage.input_tokens < 500
+    assert 3 < generation.usage.output_tokens < 100
 
 
 def test_no_server():

@@ -6,7 +6,20 @@ import re
 import pytest
 from sklearn.base import clone
 
-from pgkd.teachers import AnthropicTeacher, BedrockTeacher, LiteLLMTeacher, OpenAITeacher
+from pgkd import CascadeClassifier, PGKDClassifier
+from pgkd.exceptions import InvalidInputError
+from pgkd.records import AnnotationRequest, GenerationRequest
+from pgkd.teachers import (
+    AnthropicTeacher,
+    BedrockTeacher,
+    BudgetedTeacher,
+    CachedTeacher,
+    FunctionTeacher,
+    LiteLLMTeacher,
+    LocalTeacher,
+    OpenAITeacher,
+    RecordedTeacher,
+)
 from pgkd.teachers.transport.remote import RemoteTeacher
 
 TEACHERS = [AnthropicTeacher, BedrockTeacher, LiteLLMTeacher, OpenAITeacher]
@@ -33,3 +46,103 @@ def test_all_but_the_model_are_given_by_name(teacher):
     assert clone(teacher("m", timeout=7.0)).timeout == 7.0
     with pytest.raises(TypeError, match="positional"):
         teacher("m", "http://127.0.0.1:9")
+
+
+URL = "http://127.0.0.1:9"
+WRONG = [
+    {"tokens_per_minute": 0},
+    {"tokens_per_minute": [100, 100]},
+    {"requests_per_minute": -1},
+    {"max_concurrency": 0},
+    {"max_retries": -1},
+    {"price": (-1, -2)},
+    {"price": 3.0},
+    {"max_tokens": -5},
+    {"temperature": -1},
+    {"temperature": "hot"},
+    {"timeout": 0},
+    {"timeout": None},
+    {"base_url": "127.0.0.1:9"},
+    {"base_url": 9},
+    {"model": ""},
+    {"model": None},
+]
+OWN = [
+    (OpenAITeacher, {"extra_body": "top_p"}),
+    (OpenAITeacher, {"batch": "yes"}),
+    (OpenAITeacher, {"poll_interval": 0}),
+    (AnthropicTeacher, {"max_tokens": None}),
+    (AnthropicTeacher, {"prompt_caching": 1}),
+    (AnthropicTeacher, {"extra_body": []}),
+    (AnthropicTeacher, {"poll_interval": -1}),
+    (BedrockTeacher, {"region": 1}),
+    (BedrockTeacher, {"profile": b"x"}),
+    (LiteLLMTeacher, {"options": []}),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong"), [*((make, wrong) for make in TEACHERS for wrong in WRONG), *OWN]
+)
+def test_a_parameter_that_cannot_work_is_refused_before_anything_is_trained(make, wrong, data):
+    [(name, value)] = wrong.items()
+    teacher = make(**{"model": "m", "base_url": URL, "api_key": "sk-1", **wrong})
+    match = f"`{name}` parameter of {make.__name__} must be .*{re.escape(repr(value))} instead"
+    with pytest.raises(InvalidInputError, match=match):
+        PGKDClassifier(teacher, Untrained()).fit(*data)
+    with pytest.raises(InvalidInputError, match=match):
+        CascadeClassifier(Untrained(), teacher).fit(*data)
+    with pytest.raises(InvalidInputError, match=match):
+        next(teacher.generate([GenerationRequest("1-1", {"card": 1})]))
+    with pytest.raises(InvalidInputError, match=match):
+        next(teacher.annotate([AnnotationRequest("1-1", ("x",), (("card", "pin"),))]))
+
+
+class Untrained:
+    """Must not be trained."""
+
+    def get_params(self, deep=True):
+        return {}
+
+    def fit(self, X, y):
+        raise AssertionError("trained")
+
+    predict_proba = fit
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"batch_size": 0},
+        {"context_length": -1},
+        {"n_threads": 0},
+        {"device": 1},
+        {"max_tokens": None},
+        {"random_state": None},
+        {"temperature": -0.5},
+    ],
+)
+def test_parameters_of_a_local_teacher(wrong, data):
+    [name] = wrong
+    with pytest.raises(InvalidInputError, match=f"`{name}` parameter of LocalTeacher must be"):
+        PGKDClassifier(LocalTeacher("m", **wrong), Untrained()).fit(*data)
+
+
+@pytest.mark.parametrize("function", [None, "text", {}])
+def test_a_function_that_is_none(function, data):
+    with pytest.raises(InvalidInputError, match="`function` parameter of FunctionTeacher must be"):
+        PGKDClassifier(FunctionTeacher(function), Untrained()).fit(*data)
+
+
+def test_parameters_of_a_wrapped_teacher(tmp_path, data):
+    wrong = FunctionTeacher(str, max_concurrency=0)
+    for teacher in (
+        CachedTeacher(wrong, tmp_path / "a"),
+        BudgetedTeacher(wrong, tmp_path / "a"),
+        RecordedTeacher(tmp_path / "a", wrong),
+        CachedTeacher(RecordedTeacher(tmp_path / "a", wrong), tmp_path / "a"),
+    ):
+        with pytest.raises(InvalidInputError, match="parameter of FunctionTeacher must be an int"):
+            PGKDClassifier(teacher, Untrained()).fit(*data)
+        with pytest.raises(InvalidInputError, match="parameter of FunctionTeacher must be an int"):
+            next(teacher.generate([GenerationRequest("1-1", {"card": 1})]))

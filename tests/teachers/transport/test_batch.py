@@ -425,3 +425,21 @@ def test_logprobs_in_batches(server):
     assert [g.error for g in generations] == [None] * 3
     assert all(g.examples and not g.probabilities for g in generations)
     assert [len(members) for members in server.batches] == [3, 3]
+
+
+@pytest.mark.parametrize("failure", ["empty", "error"])
+def test_a_failure_in_a_batch_is_not_collected_again(make, server, failure, tmp_path):
+    """A second run gets a new batch, not the answer that is nothing."""
+    choice = {"message": {"content": ""}, "finish_reason": "stop"}
+    if failure == "error":
+        choice |= {"finish_reason": "error", "error": {"code": 502}}
+    body = {"choices": [choice], "content": [], "stop_reason": "end_turn"}
+    server.play = lambda request, number: body
+    first = CachedTeacher(make(), tmp_path / FILE_NAME)
+    first.teacher.max_followups = 0
+    assert ask(first, make_requests(1))[0].examples == ()
+    n_batches = len(server.batches)
+    server.play = lambda request, number: None
+    again = CachedTeacher(make(), tmp_path / FILE_NAME)
+    assert ask(again, make_requests(1))[0].examples
+    assert len(server.batches) == n_batches + 1

@@ -1,9 +1,20 @@
 import threading
 
+import pytest
+
+from pgkd.exceptions import InvalidInputError
 from pgkd.records import Completion, GenerationRequest, Usage
 from pgkd.system.store import RunStore
-from pgkd.teachers import BudgetedTeacher, CachedTeacher, LLMTeacher
-from pgkd.testing import check_teacher
+from pgkd.teachers import (
+    AnthropicTeacher,
+    BudgetedTeacher,
+    CachedTeacher,
+    FunctionTeacher,
+    LLMTeacher,
+    OpenAITeacher,
+    RecordedTeacher,
+)
+from pgkd.testing import Fault, FaultServer, check_teacher
 
 ANSWER = '{"card": ["one"], "rate": ["two"], "pin": ["three"]}'
 REQUESTS = [GenerationRequest(f"1-{i}", {"card": 1}) for i in range(1, 51)]
@@ -78,3 +89,88 @@ def test_what_is_kept_costs_nothing(tmp_path):
 
 def test_conforms(tmp_path):
     check_teacher(BudgetedTeacher(Dear(), tmp_path / "a.sqlite", max_cost=100))
+
+
+# Servers and functions that do not count
+
+
+@pytest.mark.parametrize("make", [OpenAITeacher, AnthropicTeacher])
+@pytest.mark.parametrize("budget", [{"max_cost": 0.05}, {"max_tokens": 6_000}])
+@pytest.mark.parametrize("usage", [None, {}, -1])
+def test_a_budget_holds_where_tokens_are_not_counted(make, budget, usage, tmp_path):
+    """The cost of each answer is what was reserved for it; tokens are estimated."""
+    with FaultServer([Fault.wrong_usage(usage)]) as server:
+        teacher = make("m", base_url=server.base_url, price=(1.0, 2.0), max_tokens=4_000)
+        budgeted = BudgetedTeacher(teacher, tmp_path / "a.sqlite", **budget)
+        with pytest.warns(UserWarning, match="does not tell how many tokens") as caught:
+            generations = [g for _ in range(2) for g in budgeted.generate(REQUESTS)]
+    assert len(caught) == 1
+    assert 3 < server.n_requests < 15
+    served = [g for g in generations if not g.unsent]
+    assert len(served) == server.n_requests
+    assert all(g.usage.cost is None and g.usage.input_tokens for g in served)
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_a_budget_holds_for_a_function_that_returns_a_str(wrap, tmp_path):
+    n_calls = []
+    teacher = FunctionTeacher(lambda messages: n_calls.append(1) or ANSWER, price=(1.0, 2.0))
+    if wrap:
+        teacher = RecordedTeacher(tmp_path / "answers.jsonl", teacher)
+    with pytest.warns(UserWarning, match="FunctionTeacher does not tell how many tokens"):
+        list(BudgetedTeacher(teacher, tmp_path / "a.sqlite", max_cost=0.05).generate(REQUESTS))
+    assert len(n_calls) == 5  # 4,096 tokens may be written each time
+
+
+def test_whole_floats_and_digits_are_counts(tmp_path):
+    usage = {"prompt_tokens": 1000.0, "completion_tokens": "20", "total_tokens": "1020"}
+    with FaultServer([Fault.wrong_usage(usage)]) as server:
+        teacher = OpenAITeacher("m", base_url=server.base_url, price=(1.0, 2.0))
+        [generation] = teacher.generate(REQUESTS[:1])
+    assert generation.usage == Usage(1, 1000, 20, cost=pytest.approx(0.00104))
+
+
+def test_what_is_free_costs_nothing_without_counts(recwarn):
+    teacher = FunctionTeacher(lambda messages: ANSWER, price=(0.0, 0.0))
+    assert next(teacher.generate(REQUESTS)).usage.cost == 0
+    assert not recwarn
+
+
+def test_cached_tokens_never_cost_less_than_nothing():
+    body = {
+        "choices": [{"message": {"content": ANSWER}}],
+        "usage": {
+            "prompt_tokens": 10,
+            "completion_tokens": 5,
+            "prompt_tokens_details": {"cached_tokens": 10_000},
+        },
+    }
+    with FaultServer([body]) as server:
+        teacher = OpenAITeacher("m", base_url=server.base_url, price=(1.0, 1.0, 0.0))
+        [generation] = teacher.generate(REQUESTS[:1])
+    assert generation.usage.cost == pytest.approx(5e-6)
+
+
+def test_a_refusal_without_counts_keeps_its_reservation(tmp_path):
+    body = {"choices": [{"message": {"content": None, "refusal": "no"}}], "usage": None}
+    with FaultServer([body]) as server:
+        teacher = OpenAITeacher("m", base_url=server.base_url, price=(1.0, 2.0), max_tokens=4_000)
+        budgeted = BudgetedTeacher(teacher, tmp_path / "a.sqlite", max_cost=0.05)
+        with pytest.warns(UserWarning, match="does not tell"):
+            generations = list(budgeted.generate(REQUESTS))
+    assert server.n_requests < 10
+    assert generations[0].usage.cost is None
+
+
+@pytest.mark.parametrize("budget", [{"max_cost": 0}, {"max_cost": -1.0}, {"max_tokens": "9"}])
+def test_budgets_that_are_none(budget, tmp_path):
+    [name] = budget
+    with pytest.raises(InvalidInputError, match=f"`{name}` parameter of BudgetedTeacher must be"):
+        next(BudgetedTeacher(Dear(), tmp_path / "a.sqlite", **budget).generate(REQUESTS))
+
+
+def test_a_budget_in_dollars_needs_a_price(tmp_path):
+    teacher = FunctionTeacher(lambda messages: ANSWER)
+    budgeted = BudgetedTeacher(teacher, tmp_path / "a.sqlite", max_cost=1.0)
+    with pytest.raises(InvalidInputError, match="the price of FunctionTeacher.* is not known"):
+        next(budgeted.generate(REQUESTS))

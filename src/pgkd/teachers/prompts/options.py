@@ -10,9 +10,17 @@ from itertools import chain
 from typing import Any
 
 from pgkd.inputs.text import fold_name
-from pgkd.records import NO_ANSWER, AnnotationRequest, Completion, Example, Label, Refusal
+from pgkd.records import (
+    NO_ANSWER,
+    NO_LABEL,
+    AnnotationRequest,
+    Completion,
+    Example,
+    Label,
+    Refusal,
+)
 from pgkd.teachers.prompts.labelling import NONE, name_options
-from pgkd.teachers.prompts.parsing import find_label
+from pgkd.teachers.prompts.parsing import as_list, drop_thinking, find_label, join_pairs, load
 
 #: In an answer that is no JSON as a whole: the number of a text, and a label or the list of them.
 _PAIR = re.compile(r'"(?:text )?(\d+)"\s*:\s*("(?:[^"\\]|\\.)*")', re.IGNORECASE)
@@ -23,6 +31,15 @@ _LIST = re.compile(
 #: How an LLM may write the number of a text, and the letter of an option.
 _NUMBER = re.compile(r"\W*(?:text)?[\W_]*(\d{1,6})\W*", re.IGNORECASE)
 _LETTER = re.compile(r"\W*(?:option\s+)?([a-z]{1,3})\W*", re.IGNORECASE)
+_LETTER_AND_NAME = re.compile(r"\W*(?:option\s+)?([a-z]{1,3})\s*[.:)-]\s*(.+)", re.IGNORECASE)
+_PUNCTUATION = " .,;:!*'\"`()[]"
+#: What says that no option fits, unless a label is called so.
+_NONES = (NONE, "none", "none of the above", "none of them")
+#: How an LLM may call the number of a text and its label in an object.
+_NUMBERS = ("text", "number", "id", "index")
+_LABELS = ("label", "labels", "option", "options", "letter", "answer")
+#: Objects around an answer, as in {"result": {"labels": {"1": "B"}}}.
+_MAX_WRAPPERS = 3
 _FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
 #: What may surround a letter in a token; the last three are tokenizers' own marks for white space.
 _AROUND = " \"'`{}[]():,.\n\t\r\u0120\u010a\u2581"
@@ -63,8 +80,8 @@ def parse(
             examples.append(Example(text, labels[0]))
             continue
         is_none = not unknown and len(labels) < 2
-        reason = "no label fits" if is_none else "unknown label"
-        refused.append(Refusal(reason, text, ", ".join(map(str, _as_list(given)))))
+        reason = NO_LABEL if is_none else "unknown label"
+        refused.append(Refusal(reason, text, ", ".join(map(str, as_list(given)))))
     return tuple(examples), tuple(refused)
 
 
@@ -99,7 +116,7 @@ def read_probabilities(
     if any(len(letter) > 1 for letter in letters):  # more than a token
         return {}
     values = {i: v for i, v in _read(completion.text, request).items() if i in options}
-    answers = [_strip(str(v)).upper() for value in values.values() for v in _as_list(value)]
+    answers = [_strip(str(v)).upper() for value in values.values() for v in as_list(value)]
     tokens = [t for t in completion.logprobs if _strip(next(iter(t), "")).upper() in letters]
     if answers != [_strip(next(iter(token))).upper() for token in tokens]:
         return {}
@@ -128,45 +145,71 @@ def _strip(token: str) -> str:
     return token.strip(_AROUND)
 
 
-def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
 def _read(answer: str, request: AnnotationRequest) -> dict[int, Any]:
     """Read what is given to each text, by its number, in the order of the answer."""
+    answer = drop_thinking(answer)
     fenced = _FENCE.fullmatch(answer)
     answer = fenced[1] if fenced else answer
     try:
-        document = json.loads(answer)
+        document = load(answer)
     except (ValueError, RecursionError):
         pairs = (_LIST if request.multilabel else _PAIR).findall(answer)
         if pairs:
-            return {int(number): json.loads(value) for number, value in pairs}
+            return join_pairs((int(number), json.loads(value)) for number, value in pairs)
         document = answer.strip()
-    numbered = _by_number(document)
-    if not numbered and isinstance(document, dict) and len(document) == 1:
+    numbered = _by_number(document, request)
+    for _ in range(_MAX_WRAPPERS):
+        if numbered or not (isinstance(document, dict) and len(document) == 1):
+            break
         [document] = document.values()  # {"labels": {"1": "B"}}
-        numbered = _by_number(document)
+        numbered = _by_number(document, request)
     return numbered or _by_place(document, request)
 
 
-def _by_number(document: Any) -> dict[int, Any]:
-    found: dict[int, Any] = {}
-    for key, value in document.items() if isinstance(document, dict) else ():
-        if number := _NUMBER.fullmatch(key):
-            if isinstance(value, dict) and len(value) == 1:  # {"1": {"label": "B"}}
-                [value] = value.values()
-            found.setdefault(int(number[1]), value)
-    return found
+def _by_number(document: Any, request: AnnotationRequest) -> dict[int, Any]:
+    """Read ``{"1": "B"}``, a list of such, or a list of ``{"text": 1, "label": "B"}``."""
+    pairs: list[tuple[int, Any]] = []
+    for item in as_list(document):
+        if not isinstance(item, dict):
+            continue
+        own = next((item[name] for name in _NUMBERS if name in item), None)
+        number = _find_number(own, request)
+        if number is not None and any(name in item for name in _LABELS):
+            pairs.append((number, item))
+            continue
+        found = ((_find_number(key, request), value) for key, value in item.items())
+        pairs += [(number, value) for number, value in found if number is not None]
+    numbered = join_pairs((number, _find_given(value)) for number, value in pairs)
+    if set(numbered) == set(range(len(request.texts))):  # counted from 0
+        numbered = {number + 1: value for number, value in numbered.items()}
+    return numbered
+
+
+def _find_number(value: Any, request: AnnotationRequest) -> int | None:
+    """Read the number of a text, written as one or as the text itself."""
+    if number := _NUMBER.fullmatch(str(value)):
+        return int(number[1])
+    texts = [" ".join(text.split()) for text in request.texts]
+    own = " ".join(str(value).split())
+    return texts.index(own) + 1 if own in texts else None
+
+
+def _find_given(value: Any) -> Any:
+    """Find the label in ``{"label": "B"}`` or ``{"label": "B", "reason": "..."}``."""
+    if not isinstance(value, dict):
+        return value
+    if len(value) == 1:
+        return next(iter(value.values()))
+    return next((value[name] for name in _LABELS if name in value), value)
 
 
 def _by_place(document: Any, request: AnnotationRequest) -> dict[int, Any]:
     """Read an answer without numbers: of one text, or a list with an item for each text."""
     n = len(request.texts)
-    items = _as_list(document)
+    items = [_find_given(item) for item in as_list(document)]
     if request.multilabel and n == 1 and not any(isinstance(item, list) for item in items):
         items = [items]
-    if len(items) != n:
+    if len(items) != n or None in items:
         return {}
     # Any sentence would be taken for a label, did it not have to be one.
     for item, shortlist in zip(items, request.shortlists):
@@ -179,25 +222,35 @@ def _by_place(document: Any, request: AnnotationRequest) -> dict[int, Any]:
 def _find_options(
     given: Any, shortlist: Sequence[Label], multilabel: bool
 ) -> tuple[list[Label | None], list[str]]:
-    """Return the labels that are given, by letter or by name, and what is none of the options."""
+    """Return the labels that are given, by letter or by name, and what is none of the options.
+
+    Without several labels, ``None`` among them is "none of these".
+    """
     letters = name_options(shortlist, multilabel)
     # Each in a tuple: "none of these" is an option, of no label.
     names: dict[str, tuple[Label | None]] = {letter: (own,) for letter, own in letters.items()}
-    if not multilabel:
-        names[NONE] = (None,)
+    names |= dict.fromkeys(_NONES, (None,))
     own_names = {fold_name(str(label)) for label in shortlist}
     names = {name: own for name, own in names.items() if fold_name(name) not in own_names}
     names |= {str(label): (label,) for label in shortlist}
     labels: list[Label | None] = []
     unknown = []
-    for item in _as_list(given):
-        is_whole = isinstance(item, float) and item.is_integer()
-        name = str(int(item) if is_whole else item)
-        found = find_label(name, names)
-        if found is None and (letter := _LETTER.fullmatch(name)):  # "B." or "Option B"
-            found = find_label(letter[1].upper(), names)
+    for name in map(str, as_list(given)):
+        found = _find_option(name, names)
         if found is None:
             unknown.append(name)
-        elif found[0] not in labels:
+        elif found[0] not in labels and not (multilabel and found[0] is None):
             labels.append(found[0])
     return labels, unknown
+
+
+def _find_option(name: str, names: Mapping[str, Any]) -> Any:
+    for spelling in (name, name.strip(_PUNCTUATION)):
+        if (found := find_label(spelling, names)) is not None:
+            return found
+    if letter := _LETTER.fullmatch(name):  # "B." or "Option B"
+        return find_label(letter[1].upper(), names)
+    if both := _LETTER_AND_NAME.fullmatch(name):  # "B. card", if B is that
+        option = find_label(both[1].upper(), names)
+        return option if option == _find_option(both[2], names) else None
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,15 +11,26 @@ from typing import Any
 import json_repair
 
 from pgkd.inputs.text import fold_name, is_valid
-from pgkd.records import Example, Label, Refusal
+from pgkd.records import NO_LABEL, Example, Label, Refusal
 
-_DECODER = json.JSONDecoder()
+#: Where an LLM's thinking is, and where it ends if its beginning was in the prompt.
+_THINK = r"think(?:ing)?|thought|reasoning|reflection|scratchpad"
+_THINKING = re.compile(
+    rf"<({_THINK})>.*?</\1>|\[THINK\].*?\[/THINK\]|\A\s*(?:<(?:{_THINK})>|\[THINK\]).*\Z",
+    re.DOTALL | re.IGNORECASE,
+)
+_END_OF_THINKING = re.compile(
+    rf"</(?:{_THINK})>|\[/THINK\]|\u25c1/think\u25b7|<\|channel\|>final<\|message\|>"
+    r"|(?<=\S)assistantfinal(?=\s*[{\[])",
+    re.IGNORECASE,
+)
 #: A key, and the beginning of its list of texts.
 _LIST = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*\[')
 #: A text in such a list, after the comma if it is not the first.
 _ITEM = re.compile(r'\s*,?\s*(?=")')
+_WHOLE = re.compile(r"\A\s*(-?\d+)\.0+\s*\Z")
 #: The beginning of a text with its labels.
-_LABELLED = re.compile(r'\{\s*"(?:text|labels)"\s*:')
+_LABELLED = re.compile(r'\{\s*"(?:text|labels?)"\s*:')
 
 
 def parse(
@@ -61,7 +73,11 @@ def parse(
     """
     examples: list[Example] = []
     refused: list[Refusal] = []
-    for text, given in _read_items(answer, several):
+    try:
+        items = list(_read_items(answer, names, several))
+    except RecursionError:
+        items = []
+    for text, given in items:
         if not isinstance(text, str) or not isinstance(given, list):
             refused.append(Refusal("malformed"))
             continue
@@ -69,8 +85,10 @@ def parse(
         shown = ", ".join(map(str, given))
         if not is_valid(text):
             refused.append(Refusal("malformed", text, shown))
+        elif len(labels) > 1 and not several:
+            refused.append(Refusal("unknown label", text, shown))
         elif not labels and (unknown or not may_be_empty):
-            refused.append(Refusal("unknown label" if unknown else "no label fits", text, shown))
+            refused.append(Refusal("unknown label" if unknown else NO_LABEL, text, shown))
         else:
             examples.append(Example(text, labels if several else labels[0]))
             refused += [Refusal("unknown label", label=name) for name in unknown]
@@ -89,41 +107,147 @@ def _find_labels(
     return tuple(labels), [name for name, label in found if label is None]
 
 
-def _read_items(answer: str, several: bool) -> Iterator[tuple[Any, Any]]:
-    """Yield each text with the list of the names of its labels."""
+def load(text: str) -> Any:
+    """Read JSON as `json.loads` does, but lose nothing where a key comes twice.
+
+    Different values of one key are joined in a list.
+
+    Examples
+    --------
+    >>> from pgkd.teachers.prompts.parsing import load
+    >>> load('{"card": ["a"], "card": ["b", "c"], "rate": "d", "rate": "d"}')
+    {'card': ['a', 'b', 'c'], 'rate': 'd'}
+    """
+    return json.loads(text, object_pairs_hook=join_pairs)
+
+
+def join_pairs(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Make a dict in which a key that comes twice has both values."""
+    joined: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in joined and joined[key] != value:
+            value = [*as_list(joined[key]), *as_list(value)]
+        joined[key] = value
+    return joined
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=join_pairs)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list as it is, anything else in one."""
+    return value if isinstance(value, list) else [value]
+
+
+def drop_thinking(answer: str) -> str:
+    """Return what follows the thinking of an LLM, whose drafts are no answer.
+
+    Examples
+    --------
+    >>> from pgkd.teachers.prompts.parsing import drop_thinking
+    >>> drop_thinking('<think>{"1": "A"}? No.</think>{"1": "B"}')
+    '{"1": "B"}'
+    >>> drop_thinking("<think>cut off")
+    ''
+    """
+    if _is_json(answer):  # a text may speak of such a mark
+        return answer
+    answer = _THINKING.sub("", answer)
+    while (end := _END_OF_THINKING.search(answer)) and not _is_json(answer):
+        answer = answer[end.end() :]
+    return answer
+
+
+def _is_json(text: str) -> bool:
     try:
-        document = json.loads(answer)
-    except ValueError:
-        salvaged = list(_salvage_sets(answer) if several else _salvage_lists(answer))
-        # Whole but no JSON: single quotes, a comma too many. What was cut off must not be repaired,
-        # or its last text would be taken for whole.
-        is_whole = answer.rstrip("`\n ").endswith(("}", "]") if several else "}")
-        if salvaged or not is_whole:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _read_items(
+    answer: str, names: Mapping[str, Label], several: bool
+) -> Iterator[tuple[Any, Any]]:
+    """Yield each text with the list of the names of its labels."""
+    answer = drop_thinking(answer)
+    try:
+        document = load(answer)
+    except (ValueError, RecursionError):
+        if salvaged := _salvage(answer, names, several):
             yield from salvaged
             return
-        document = json_repair.loads(answer)
-    yield from _split_sets(document) if several else _split_lists(document)
+        document = _repair(answer, may_end=("}", "]") if several else ("}",))
+    # A bare list can only be of the one class that was asked for.
+    is_bare = isinstance(document, list) and all(isinstance(item, str) for item in document)
+    is_clear = is_bare and len(set(names.values())) == 1 and not several
+    yield from _split(document, names, several, next(iter(names)) if is_clear else None)
 
 
-def _split_lists(document: Any) -> Iterator[tuple[Any, list[str]]]:
-    """Yield each text of a document with a list of texts a class."""
-    for name, texts in document.items() if isinstance(document, dict) else ():
-        for text in texts if isinstance(texts, list) else [texts]:
-            yield text, [name]
+def _repair(answer: str, may_end: tuple[str, ...]) -> Any:
+    """Read what is whole but no JSON: single quotes, a comma too many; else an empty list."""
+    answer = answer.strip("`\n ")
+    try:
+        if "\\" not in answer:  # as Python writes it, where no key is lost that comes twice
+            return _evaluate(ast.parse(answer, mode="eval").body)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        pass
+    # What was cut off must not be repaired, or its last text would be taken for whole.
+    return json_repair.loads(answer) if answer.endswith(may_end) else []
 
 
-def _split_sets(document: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield each text of a document with a list of labels a text."""
-    if isinstance(document, dict):
-        document = document.get("texts", document)
-    for item in document if isinstance(document, list) else [document]:
-        if isinstance(item, dict):
-            names = item.get("labels")
-            yield item.get("text"), [names] if isinstance(names, str) else names
+def _evaluate(node: ast.expr) -> Any:
+    if isinstance(node, ast.Dict):
+        keys = [ast.literal_eval(key) for key in node.keys if key is not None]
+        return join_pairs(zip(keys, map(_evaluate, node.values), strict=True))
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return list(map(_evaluate, node.elts))
+    return ast.literal_eval(node)
+
+
+def _split(
+    document: Any, names: Mapping[str, Label], several: bool, name: str | None = None
+) -> Iterator[tuple[Any, Any]]:
+    """Yield each text of a document, however deep, with the names of its labels.
+
+    It is in a list under the name of its class or, of several labels, with the list of them. Other
+    keys say nothing; the one around a text is shown as its label where no class is.
+    """
+    if isinstance(document, list):
+        for item in document:
+            yield from _split(item, names, several, name)
+    elif isinstance(document, dict):
+        if _is_labelled(document, names, several):
+            around = None if several or name is None else [name]
+            given = document.get("labels", document.get("label", around))
+            yield document["text"], [given] if isinstance(given, (str, int)) else given
+            return
+        is_known = name is not None and find_label(name, names) is not None
+        for key, value in document.items():
+            own = find_label(str(key), names) is not None
+            if is_known and own and not str(key).isdigit():  # of which of the two classes?
+                yield None, None
+            else:
+                yield from _split(value, names, several, name if is_known else str(key))
+    elif several or name is None:
+        yield document, None
+    else:
+        yield document, [name]
+
+
+def _is_labelled(item: Mapping[str, Any], names: Mapping[str, Label], several: bool) -> bool:
+    """Whether it is a text with its labels; a class may be called "text"."""
+    return "text" in item and (several or (isinstance(item["text"], str) and "text" not in names))
+
+
+def _salvage(answer: str, names: Mapping[str, Label], several: bool) -> list[tuple[Any, Any]]:
+    """Find the whole texts, with their labels, in an answer that is no JSON as a whole."""
+    sets = list(_salvage_sets(answer, names, several))
+    return sets or ([] if several else list(_salvage_lists(answer)))
 
 
 def _salvage_lists(answer: str) -> Iterator[tuple[Any, list[str]]]:
-    """Find the lists of texts in an answer that is no JSON as a whole; take their whole texts."""
+    """Find the lists of texts; take their whole texts."""
     for start in _LIST.finditer(answer):
         name = json_repair.loads(f'"{start.group(1)}"')
         end = start.end()
@@ -135,18 +259,23 @@ def _salvage_lists(answer: str) -> Iterator[tuple[Any, list[str]]]:
             yield text, [str(name)]
 
 
-def _salvage_sets(answer: str) -> Iterator[tuple[Any, Any]]:
-    """Find the whole texts, each with its labels, in an answer that is no JSON as a whole."""
+def _salvage_sets(
+    answer: str, names: Mapping[str, Label], several: bool
+) -> Iterator[tuple[Any, Any]]:
+    """Find the whole texts, each with its labels."""
     for start in _LABELLED.finditer(answer):
         try:
             item, _ = _DECODER.raw_decode(answer, start.start())
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        yield from _split_sets([item])
+        if several or _is_labelled(item, names, several):
+            yield from _split(item, names, several)
 
 
 def find_label(name: str, names: Mapping[str, Label]) -> Label | None:
     """Find the class that `name` stands for; white space and case may differ if that is no guess.
+
+    A whole number may be written as 3.0.
 
     Examples
     --------
@@ -155,6 +284,7 @@ def find_label(name: str, names: Mapping[str, Label]) -> Label | None:
     >>> [find_label(name, names) for name in ("open", "OPEN", "closed")]
     [2, None, 3]
     """
+    name = name if name in names else _WHOLE.sub(r"\1", name)
     if name in names:
         return names[name]
     alike = [label for known, label in names.items() if fold_name(known) == fold_name(name)]

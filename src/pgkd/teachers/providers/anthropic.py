@@ -10,7 +10,9 @@ import httpx
 
 from pgkd.exceptions import TeacherError
 from pgkd.records import Completion, Message
+from pgkd.teachers.parameters import SWITCH, at_least
 from pgkd.teachers.prompts.writing import split_static
+from pgkd.teachers.reading import read_text
 from pgkd.teachers.transport.batch import Answer, Answers, BatchAPI, BatchTeacher, called_off
 from pgkd.teachers.transport.structured import (
     TOOL_DESCRIPTION,
@@ -158,6 +160,11 @@ class AnthropicTeacher(BatchTeacher, StructuredTeacher):
     batches = AnthropicBatches
 
     _without_effect = BatchTeacher._without_effect | {"prompt_caching"}
+    _rules = (
+        BatchTeacher._rules
+        | StructuredTeacher._rules
+        | {"max_tokens": at_least(1), "prompt_caching": SWITCH}
+    )
 
     max_tokens: int = 8192
     prompt_caching: bool = True
@@ -209,8 +216,11 @@ class AnthropicTeacher(BatchTeacher, StructuredTeacher):
     def _read(self, body: Any) -> tuple[Completion, str | None]:
         reason = body["stop_reason"]
         truncated = reason in TRUNCATED
-        text = "".join(_read_block(block, truncated) for block in body["content"])
-        usage = self._count(body.get("usage"), COUNTS)
+        blocks = body["content"]
+        if not isinstance(blocks, list):
+            blocks = [{"type": "text", "text": read_text(blocks)}]
+        text = "".join(_read_block(block, truncated) for block in blocks)
+        usage = self._count(body.get("usage"), COUNTS, text)
         refusal = None
         if reason == "refusal":
             refusal = str((body.get("stop_details") or {}).get("explanation") or text)
@@ -234,4 +244,4 @@ def _read_block(block: Mapping[str, Any], truncated: bool) -> str:
     """Text of a block; that of thinking is no part of the answer."""
     if block["type"] == "tool_use":
         return dump_input(block["input"], truncated)
-    return str(block["text"]) if block["type"] == "text" else ""
+    return read_text(block["text"]) if block["type"] == "text" else ""

@@ -20,6 +20,9 @@ from pgkd.exceptions import (
     TeacherUnavailableError,
 )
 from pgkd.records import Completion, Message
+from pgkd.system.secret import Secret, redact
+from pgkd.teachers.parameters import TEXT
+from pgkd.teachers.reading import read_text
 from pgkd.teachers.transport.structured import (
     TOOL_DESCRIPTION,
     TOOL_NAME,
@@ -110,6 +113,10 @@ class BedrockTeacher(StructuredTeacher):
     refusable = REFUSABLE
 
     _without_effect = StructuredTeacher._without_effect | {"region", "profile"}
+    _rules = StructuredTeacher._rules | {
+        "region": TEXT.or_none("that of the environment"),
+        "profile": TEXT.or_none("that of the environment"),
+    }
 
     region: str | None = None
     profile: str | None = None
@@ -145,12 +152,13 @@ class BedrockTeacher(StructuredTeacher):
     def _auth(self) -> httpx.Auth | None:
         if self._key():
             return None
+        why = "there are none"
         try:
             credentials = _open_session(self.profile).get_credentials()
         except _botocore_error() as error:
-            raise _no_credentials(str(error)) from error
+            credentials, why = None, redact(str(error))
         if credentials is None:
-            raise _no_credentials("there are none")
+            raise _no_credentials(why)
         return _SigV4(credentials, self._region())
 
     def _path(self) -> str:
@@ -190,8 +198,10 @@ class BedrockTeacher(StructuredTeacher):
         reason = body["stopReason"]
         truncated = reason in TRUNCATED
         blocks = body["output"]["message"]["content"]
+        if not isinstance(blocks, list):
+            blocks = [{"text": blocks}]
         text = "".join(_read_block(block, truncated) for block in blocks)
-        usage = self._count(body.get("usage"), COUNTS)
+        usage = self._count(body.get("usage"), COUNTS, text)
         refusal = f"{reason}: {text}" if reason in REFUSALS else None
         return Completion(text, usage, truncated), refusal
 
@@ -234,20 +244,28 @@ class _SigV4(httpx.Auth):
     ) -> AsyncGenerator[httpx.Request, httpx.Response]:
         from botocore.auth import SigV4Auth
         from botocore.awsrequest import AWSRequest
+        from botocore.credentials import Credentials
 
-        try:  # in a thread: those of a role are fetched anew before they expire
-            frozen = await anyio.to_thread.run_sync(self._credentials.get_frozen_credentials)
-        except _botocore_error() as error:
-            raise _no_credentials(str(error)) from error
+        keys = await self._find_keys()
+        credentials = Credentials(*(key.reveal("the AWS credentials") for key in keys))
         signed = AWSRequest(
             method=request.method,
             url=str(request.url),
             data=await request.aread(),
             headers={"Content-Type": request.headers["Content-Type"]},
         )
-        SigV4Auth(frozen, "bedrock", self._region).add_auth(signed)
+        SigV4Auth(credentials, "bedrock", self._region).add_auth(signed)
         request.headers.update(dict(signed.headers.items()))
         yield request
+
+    async def _find_keys(self) -> list[Secret]:
+        """Return the access key, the secret key and the session token, as they are now."""
+        try:  # in a thread: those of a role are fetched anew before they expire
+            now = await anyio.to_thread.run_sync(self._credentials.get_frozen_credentials)
+            return [Secret(now.access_key), Secret(now.secret_key), Secret(now.token)]
+        except _botocore_error() as error:
+            failure = _no_credentials(redact(str(error)))
+        raise failure
 
 
 def _hide_request(record: logging.LogRecord) -> bool:
@@ -298,4 +316,4 @@ def _read_block(block: Mapping[str, Any], truncated: bool) -> str:
     """Text of a block; that of reasoning is no part of the answer."""
     if "toolUse" in block:
         return dump_input(block["toolUse"]["input"], truncated)
-    return str(block.get("text", ""))
+    return read_text(block.get("text"))

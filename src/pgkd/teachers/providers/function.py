@@ -7,6 +7,8 @@ from typing import Any
 
 from pgkd.records import Completion, Message
 from pgkd.teachers.base import LLMTeacher
+from pgkd.teachers.parameters import Rule
+from pgkd.teachers.reading import read_text
 
 
 class FunctionTeacher(LLMTeacher):
@@ -16,7 +18,8 @@ class FunctionTeacher(LLMTeacher):
     ----------
     function : callable
         ``function(messages)`` gets chat messages and returns the LLM's answer, a str or, to have
-        the tokens counted, a :class:`~pgkd.records.Completion`.
+        the tokens counted, a :class:`~pgkd.records.Completion`. Without that, a budget counts for
+        each answer the most that it may take.
     max_concurrency : int, default=1
         Threads that call `function` at once.
     price : tuple of (float, float), default=None
@@ -33,6 +36,8 @@ class FunctionTeacher(LLMTeacher):
     (Example(text='See you at noon.', label='ham'),)
     """
 
+    _rules = LLMTeacher._rules | {"function": Rule(callable, "a function of the messages")}
+
     def __init__(
         self,
         function: Callable[[Sequence[Message]], str | Completion],
@@ -46,5 +51,8 @@ class FunctionTeacher(LLMTeacher):
 
     def complete(self, messages: Sequence[Message], *, schema: dict[str, Any]) -> Completion:
         """Call the function."""
-        answer = self.function(messages)
-        return Completion(answer) if isinstance(answer, str) else answer
+        answer: Any = self.function(messages)
+        # SDKs have None in the place of a text after a refusal, or a list of parts.
+        if answer is None or isinstance(answer, (str, list)):
+            answer = Completion(read_text(answer))
+        return answer  # type: ignore[no-any-return]

@@ -10,10 +10,12 @@ import httpx
 
 from pgkd.exceptions import TeacherError
 from pgkd.records import Completion, Message, Usage
+from pgkd.system.secret import remember_environment
 from pgkd.teachers.base import make_seed
+from pgkd.teachers.parameters import instance_of
 from pgkd.teachers.transport.chat_completions import answer_format, read_chat_completion
 from pgkd.teachers.transport.pricing import look_up_cost
-from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed
+from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -68,10 +70,14 @@ class LiteLLMTeacher(RemoteTeacher):
     key_variable = "the provider's environment variable"
     answer_name = "chat completion"
 
+    _rules = RemoteTeacher._rules | {"options": instance_of(dict, "a dict").or_none("nothing")}
+
     options: dict[str, Any] | None = None
 
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if litellm is missing, or the price is needed and not known."""
+        self.check_parameters()
+        self._key()  # one that cannot be sent is an error
         check_allowed(self.base_url)
         _import_litellm()
         super().check_ready(max_cost)
@@ -87,6 +93,7 @@ class LiteLLMTeacher(RemoteTeacher):
         """Ask litellm."""
         check_allowed(self.base_url)
         litellm = _import_litellm()
+        remember_environment()  # where litellm finds a key by itself
         try:
             answer = litellm.completion(
                 model=self.model,
@@ -103,10 +110,14 @@ class LiteLLMTeacher(RemoteTeacher):
                 drop_params=True,
                 **(self.options or {}),
             )
+            document = answer.model_dump_json()
         except Exception as error:
-            # Without its cause, which may quote the key.
-            raise self._translate(error) from None
-        return self._read_answer(httpx.Response(200, text=answer.model_dump_json()))
+            failure = self._translate(error)
+        else:
+            response = httpx.Response(200, text=document, request=httpx.Request("POST", "/"))
+            return self._read_answer(conceal(response, None))
+        # Not from litellm's error: its message and the variables in its traceback have the key.
+        raise failure
 
     def _read(self, body: Any) -> tuple[Completion, str | None]:
         return read_chat_completion(body)
@@ -115,9 +126,10 @@ class LiteLLMTeacher(RemoteTeacher):
         """Map litellm's errors, which have the status of the provider's answer."""
         what = f"litellm raised {type(error).__name__}: {self._quote(str(error))}."
         status = getattr(error, "status_code", None)
-        if status is None:
+        if not isinstance(status, int):
             return TeacherError(what)
-        headers = getattr(getattr(error, "response", None), "headers", {})
+        headers = getattr(getattr(error, "response", None), "headers", None) or {}
+        headers = {str(name).lower(): str(value) for name, value in headers.items()}
         return self._make_error(status, what, headers, str(getattr(error, "body", None)))
 
 

@@ -8,13 +8,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio.to_thread
 
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.records import Completion, Message
 from pgkd.teachers.base import AsyncComplete, LLMTeacher, make_seed
+from pgkd.teachers.parameters import MODEL, TEMPERATURE, TEXT, Rule, at_least
 from pgkd.teachers.transport.gathering import Gatherer
 
 #: Seconds in which a further request may come to be served with the others.
@@ -75,6 +76,18 @@ class LocalTeacher(LLMTeacher):
         "context_length",
         "device",
         "n_threads",
+    }
+
+    _rules: ClassVar[dict[str, Rule]] = {
+        "batch_size": at_least(1),
+        **LLMTeacher._rules,
+        "model": MODEL,
+        "temperature": TEMPERATURE,
+        "max_tokens": at_least(1),
+        "context_length": at_least(1),
+        "device": TEXT.or_none("the fastest there is"),
+        "n_threads": at_least(1).or_none("as many as there are CPUs"),
+        "random_state": at_least(0),
     }
 
     def __init__(

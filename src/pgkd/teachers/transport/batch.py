@@ -16,9 +16,10 @@ import anyio
 import httpx
 
 from pgkd.exceptions import TeacherError, TeacherUnavailableError
-from pgkd.records import Usage
+from pgkd.records import Completion, Usage
 from pgkd.system.store import ACTIVE_STORE, RunStore
 from pgkd.teachers.base import AsyncComplete
+from pgkd.teachers.parameters import ABOVE_ZERO, SWITCH
 from pgkd.teachers.transport.gathering import Gatherer
 from pgkd.teachers.transport.http import HTTPTeacher
 from pgkd.teachers.transport.remote import RETRY_STATUSES, check_allowed
@@ -102,6 +103,7 @@ class BatchTeacher(HTTPTeacher):
     batches: ClassVar[type[BatchAPI]]
 
     _without_effect = HTTPTeacher._without_effect | {"batch", "poll_interval"}
+    _rules = HTTPTeacher._rules | {"batch": SWITCH, "poll_interval": ABOVE_ZERO}
 
     batch: bool = False
     poll_interval: float = 60.0
@@ -157,6 +159,18 @@ class BatchTeacher(HTTPTeacher):
             return await client.post(path, json=body, **options)
         return await super()._post(client, path, body, **options)
 
+    def _read_answer(self, response: httpx.Response) -> Completion:
+        """Read a good answer; a failure is not collected from the same batch again."""
+        completion = None
+        try:
+            completion = super()._read_answer(response)
+            return completion
+        finally:
+            store = ACTIVE_STORE.get()
+            is_lost = completion is None or not completion.is_worth_keeping
+            if self.batch and is_lost and store is not None:
+                store.forget_batches([_make_key(response.request)])
+
 
 class _BatchTransport(httpx.AsyncBaseTransport):
     """Answers a request when the batch that it was put in is done.
@@ -176,7 +190,7 @@ class _BatchTransport(httpx.AsyncBaseTransport):
         return httpx.Response(status, json=document)
 
     async def _serve(self, requests: list[httpx.Request]) -> list[Answer | TeacherError]:
-        keys = [hashlib.sha256(str(r.url).encode() + r.content).hexdigest() for r in requests]
+        keys = list(map(_make_key, requests))
         bodies = {key: json.loads(r.content) for key, r in zip(keys, requests)}
         answers: Answers = {}
         for _ in range(MAX_ROUNDS):
@@ -241,6 +255,10 @@ class _BatchTransport(httpx.AsyncBaseTransport):
                     ) from error
             await anyio.sleep(interval)
             interval = min(2 * interval, self._poll_interval)
+
+
+def _make_key(request: httpx.Request) -> str:
+    return hashlib.sha256(str(request.url).encode() + request.content).hexdigest()
 
 
 def _is_missing(answer: Answer | None) -> bool:

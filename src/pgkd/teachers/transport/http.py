@@ -16,9 +16,11 @@ import httpx
 
 from pgkd.exceptions import TeacherAuthenticationError, TeacherError, TeacherUnavailableError
 from pgkd.records import Completion, Message, Usage
+from pgkd.system.secret import Secret, redact
 from pgkd.teachers.base import AsyncComplete
+from pgkd.teachers.parameters import instance_of
 from pgkd.teachers.transport.pricing import look_up_cost
-from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed
+from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -36,10 +38,13 @@ class HTTPTeacher(RemoteTeacher):
     #: Statuses with which a server refuses a part of a request.
     refusal_statuses: ClassVar[frozenset[int]] = frozenset({400, 422})
 
+    _rules = RemoteTeacher._rules | {"extra_body": instance_of(dict, "a dict").or_none("nothing")}
+
     extra_body: dict[str, Any] | None = None
 
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if the key is missing, or the price is needed and not known."""
+        self.check_parameters()
         self._check_key()
         check_allowed(self._url())
         super().check_ready(max_cost)
@@ -51,7 +56,7 @@ class HTTPTeacher(RemoteTeacher):
             )
 
     def _check_key(self) -> None:
-        if self._is_default() and not self._key():
+        if not self._key() and self._is_default():
             raise TeacherAuthenticationError(
                 f"No API key for {self.default_base_url}: set {self.key_variable}, pass "
                 "`api_key=...`, or pass `base_url=...` of a server that needs none."
@@ -86,14 +91,18 @@ class HTTPTeacher(RemoteTeacher):
             yield complete
 
     def _open(self, certificates: ssl.SSLContext, auth: httpx.Auth | None) -> httpx.AsyncClient:
-        return httpx.AsyncClient(
-            base_url=self._url().rstrip("/") + "/",
-            headers=self._headers(self._key()),
-            auth=auth,
-            timeout=httpx.Timeout(self.timeout, connect=10.0, pool=None),
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=None),
-            verify=certificates,
-        )
+        try:
+            return httpx.AsyncClient(
+                base_url=self._url().rstrip("/") + "/",
+                headers=self._headers(self._key()),
+                auth=auth,
+                timeout=httpx.Timeout(self.timeout, connect=10.0, pool=None),
+                limits=httpx.Limits(max_connections=1, max_keepalive_connections=None),
+                verify=certificates,
+            )
+        except Exception as error:
+            failure = self._explain(error)
+        raise failure
 
     def _headers(self, key: str | None) -> dict[str, str]:
         """Headers of every request, the key among them."""
@@ -153,22 +162,33 @@ class HTTPTeacher(RemoteTeacher):
         try:
             # httpx's time-outs are between two bytes: a body that trickles in would pass them.
             with anyio.fail_after(self.deadline):
-                return await client.request(method, url, **options)
-        except TimeoutError as error:
-            raise TeacherUnavailableError(
-                f"{self._url()} did not finish its answer in {self.deadline} s.", overloaded=True
-            ) from error
-        except httpx.ReadTimeout as error:  # a slow server is faster with fewer at once
-            raise TeacherUnavailableError(
-                f"No answer from {self._url()} in {self.timeout} s, the `timeout`: raise it if the "
-                "server is slow, or lower `max_concurrency`.",
+                return conceal(await client.request(method, url, **options), self._key())
+        except Exception as error:
+            failure = self._explain(error)
+        # Not from the error of httpx: the variables in its traceback are headers, with the key.
+        raise failure
+
+    def _explain(self, error: Exception) -> TeacherError:
+        """Tell what a request that was not answered means."""
+        if isinstance(error, TeacherError):
+            return error.with_traceback(None)
+        url = self._url()
+        if isinstance(error, TimeoutError):
+            return TeacherUnavailableError(
+                f"{url} did not finish its answer in {self.deadline} s.", overloaded=True
+            )
+        if isinstance(error, httpx.ReadTimeout):  # a slow server is faster with fewer at once
+            return TeacherUnavailableError(
+                f"No answer from {url} in {self.timeout} s, the `timeout`: raise it if the server "
+                "is slow, or lower `max_concurrency`.",
                 overloaded=True,
-            ) from error
-        except httpx.TransportError as error:
-            raise TeacherUnavailableError(
-                f"No answer from {self._url()}: {error!r}. Is the server up, and is `base_url` "
-                "right?"
-            ) from error
+            )
+        what = redact(repr(error), self._key())
+        if isinstance(error, httpx.RequestError):
+            return TeacherUnavailableError(
+                f"No answer from {url}: {what}. Is the server up, and is `base_url` right?"
+            )
+        return TeacherError(f"{url} cannot be asked: {what}. Is `base_url` right?")
 
     def _error(self, response: httpx.Response) -> TeacherError:
         """Tell what an answer with an error status means for the request and for the others."""
@@ -187,4 +207,5 @@ class HTTPTeacher(RemoteTeacher):
         return self.base_url or os.environ.get(self.url_variable) or self.default_base_url
 
     def _key(self) -> str | None:
-        return super()._key() or os.environ.get(self.key_variable)
+        own = Secret(os.environ.get(self.key_variable))
+        return super()._key() or own.reveal(self.key_variable)

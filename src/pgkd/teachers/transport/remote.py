@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, ClassVar
 
 import httpx
@@ -17,8 +18,9 @@ from pgkd.exceptions import (
     TeacherUnavailableError,
 )
 from pgkd.records import Completion, Usage
-from pgkd.system.secret import Secret
+from pgkd.system.secret import Secret, redact
 from pgkd.teachers.base import LLMTeacher
+from pgkd.teachers.parameters import ABOVE_ZERO, MODEL, TEMPERATURE, URL
 from pgkd.teachers.transport.retry_after import read_retry_after
 
 #: The kill switch: with it set, only servers on this machine are asked.
@@ -41,6 +43,13 @@ class RemoteTeacher(LLMTeacher):
     #: What an answer is called in an error.
     answer_name: ClassVar[str] = "message"
 
+    _rules = LLMTeacher._rules | {
+        "model": MODEL,
+        "base_url": URL.or_none("the default"),
+        "temperature": TEMPERATURE,
+        "timeout": ABOVE_ZERO,
+    }
+
     model: str = field(kw_only=False)
     base_url: str | None = None
     api_key: str | Secret | None = None
@@ -53,8 +62,8 @@ class RemoteTeacher(LLMTeacher):
     max_retries: int = 5
     price: tuple[float, ...] | None = None
 
-    def __post_init__(self) -> None:
-        self.api_key = Secret.wrap(self.api_key)
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, Secret.wrap(value) if name == "api_key" else value)
 
     def knows_price(self) -> bool:
         """Whether the cost of an answer can be told."""
@@ -78,31 +87,33 @@ class RemoteTeacher(LLMTeacher):
         """Read an answer, and why the model refused if it did."""
 
     def _key(self) -> str | None:
-        return self.api_key.reveal() if isinstance(self.api_key, Secret) else self.api_key
+        return self.api_key.reveal() if isinstance(self.api_key, Secret) else None
 
     def _read_answer(self, response: httpx.Response) -> Completion:
         """Read a good answer."""
+        failure: TeacherError
         try:
             completion, refusal = self._read(response.json())
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise TeacherUnavailableError(  # another try may help
-                f"The server's answer is no {self.answer_name}: {response.text[:200]!r}"
-            ) from error
-        if refusal is None:
-            return completion
-        refused = TeacherRequestError(f"The model refused: {refusal[:200]!r}")
-        refused.usage = replace(completion.usage, cost=self.cost(completion.usage))
-        raise refused
+            if refusal is None:
+                return completion
+            failure = TeacherRequestError(f"The model refused: {self._quote(refusal)}")
+            failure.usage = completion.usage
+        except (ValueError, LookupError, TypeError, AttributeError):
+            failure = TeacherUnavailableError(  # another try may help
+                f"The server's answer is no {self.answer_name}: {self._quote(response.text)}"
+            )
+        raise failure
 
     def _quote(self, message: str) -> str:
         """Quote an error, without the key: servers like to repeat the one that they refuse."""
-        key = self._key()
-        return repr((message.replace(key, "***") if key else message)[:300])
+        return repr(redact(message, self._key())[:300])
 
     def _make_error(
         self, status: int, what: str, headers: Mapping[str, str], body: str
     ) -> TeacherError:
         """Say whether to try again, to fix something first, or to give up on this request."""
+        if 300 <= status < 400:  # not followed: the key would go to whoever is there
+            return TeacherError(f"{what} It is a redirect: pass the final address as `base_url`.")
         if status == 402 or "insufficient_quota" in body:
             return TeacherError(f"{what} The account has no credit left: top it up.")
         if status in (401, 403):
@@ -129,6 +140,23 @@ def check_allowed(url: str | None) -> None:
         )
 
 
-def read_count(value: Any) -> int:
-    """Read a number of tokens, which some servers leave out or get wrong."""
-    return value if isinstance(value, int) and value > 0 else 0
+def conceal(response: httpx.Response, key: str | None) -> httpx.Response:
+    """Take keys out of a response that repeats them: of an answer, or of what is around an error.
+
+    So they are not in what is made of an answer, nor in the variables of a traceback. The body of
+    an error is shown by `_quote` alone. In an answer only long keys are looked for.
+    """
+    own = None if response.is_success else key
+    status, headers = response.reason_phrase, response.headers.multi_items()
+    content = response.text if response.is_success else ""
+    if all(redact(t, own) == t for t in (status, content, *chain.from_iterable(headers))):
+        return response
+    # The content is decoded already.
+    dropped = {"content-encoding", "content-length", "transfer-encoding"}
+    return httpx.Response(
+        response.status_code,
+        headers=[(name, redact(value, own)) for name, value in headers if name not in dropped],
+        content=redact(content).encode() if response.is_success else response.content,
+        extensions={"reason_phrase": redact(status, own).encode("ascii", "replace")},
+        request=response.request,
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -20,10 +21,8 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     https://platform.openai.com/docs/guides/rate-limits
     https://docs.anthropic.com/en/api/rate-limits
     """
-    try:
-        return float(headers["retry-after-ms"]) / 1000
-    except (KeyError, ValueError):
-        pass
+    if (seconds_asked := _read_time(f"{headers.get('retry-after-ms')}ms")) is not None:
+        return seconds_asked
     waits = [headers.get("retry-after")]
     for name, left in headers.items():
         if re.fullmatch(r"(x|anthropic)-ratelimit-(.*)remaining(.*)", name) and left == "0":
@@ -35,19 +34,26 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _read_time(value: str) -> float | None:
-    """Seconds from now: "1.5", "6m0s", "120ms", an HTTP date or an ISO 8601 one."""
-    parts = re.findall(r"([\d.]+)(ms|s|m|h|d)", value)
+    """Seconds from now: "1.5", "6m0s", "120ms", an HTTP date or an ISO 8601 one.
+
+    ``None`` if it is none of these, or no time to wait, such as "nan" or "-1".
+    """
+    parts = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|d)", value)
     if parts and "".join(map("".join, parts)) == value:
         unit = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
         return sum(float(number) * unit[name] for number, name in parts)
-    readers: list[Callable[[str], float]] = [
-        float,
-        lambda v: parsedate_to_datetime(v).timestamp() - time.time(),
-        lambda v: datetime.fromisoformat(v.replace("Z", "+00:00")).timestamp() - time.time(),
+    try:
+        seconds = float(value)
+        return seconds if 0 <= seconds < math.inf else None
+    except ValueError:
+        pass
+    readers: list[Callable[[str], datetime]] = [
+        parsedate_to_datetime,
+        lambda v: datetime.fromisoformat(v.replace("Z", "+00:00")),
     ]
     for read in readers:
         try:
-            return max(read(value), 0.0)
-        except ValueError:
+            return max(read(value).timestamp() - time.time(), 0.0)
+        except (ValueError, TypeError, OverflowError, OSError):
             continue
     return None

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from pgkd.records import Usage
+from pgkd.teachers.reading import read_count
 from pgkd.teachers.transport.http import HTTPTeacher
-from pgkd.teachers.transport.remote import read_count
 
 #: The tool whose input is the answer.
 TOOL_NAME = "answer"
@@ -36,19 +36,26 @@ class StructuredTeacher(HTTPTeacher):
                 return name
         return None
 
-    def _count(self, counts: Any, names: Sequence[str]) -> Usage:
+    def _count(self, counts: Any, names: Sequence[str], text: str) -> Usage:
         """Count what was written to the prompt cache, and read from it, as input.
 
         Parameters
         ----------
         counts : dict
-            As the provider counts; what it leaves out, or gets wrong, counts as 0.
+            As the provider counts; what it leaves out, or gets wrong, is 0: not known.
         names : sequence of str
             Its names for the tokens of the input, those written to the cache, those read from it
             (the provider counts all three apart), and those of the output.
+        text : str
+            The answer. If there is one and no count of its tokens, nothing is counted.
         """
-        fresh, written, cached, output = (read_count((counts or {}).get(name)) for name in names)
+        counts = counts if isinstance(counts, dict) else {}
+        fresh, written, cached, output = (read_count(counts.get(name)) for name in names)
+        if text and not output:
+            return Usage(1, cost=None)
         usage = Usage(1, fresh + written + cached, output, cost=None, cached_tokens=cached)
+        if not usage.input_tokens:
+            return usage
         surcharge = Usage(0, round(written * CACHE_WRITE_SURCHARGE), cost=None)
         cost = replace(usage, cost=self.cost(usage)) + replace(surcharge, cost=self.cost(surcharge))
         return replace(usage, cost=cost.cost)

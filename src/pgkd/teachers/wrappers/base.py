@@ -44,7 +44,12 @@ class WrapperTeacher(LLMTeacher):
 
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if the wrapped teacher cannot serve."""
+        self.check_parameters()
         self.teacher.check_ready(max_cost)
+
+    def check_parameters(self) -> None:
+        """Raise InvalidInputError if a parameter of the wrapped teacher cannot work."""
+        self.teacher.check_parameters()
 
     def knows_price(self) -> bool:
         """Whether the cost of an answer can be told."""

@@ -9,10 +9,11 @@ from typing import Any
 
 import anyio
 
-from pgkd.exceptions import TeacherBudgetError, TeacherError
+from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
 from pgkd.records import Completion, Message, Usage
 from pgkd.system.store import RunStore
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
+from pgkd.teachers.parameters import ABOVE_ZERO, check_parameters
 from pgkd.teachers.wrappers.base import WrapperTeacher
 
 
@@ -21,7 +22,8 @@ class BudgetedTeacher(WrapperTeacher):
 
     Before a request is sent, the most it may take is reserved, so that requests under way at the
     same time cannot overshoot together. One whose answer turns out longer than expected may exceed
-    the budget by what it took itself.
+    the budget by what it took itself. Where the cost of an answer is not known, because its server
+    does not count tokens, what was reserved for it stays spent.
 
     Parameters
     ----------
@@ -59,6 +61,17 @@ class BudgetedTeacher(WrapperTeacher):
         self.path = path
         self.max_cost = max_cost
         self.max_tokens = max_tokens
+
+    def check_parameters(self) -> None:
+        """Raise InvalidInputError if a parameter cannot work, or the budget cannot be held."""
+        super().check_parameters()
+        rule = ABOVE_ZERO.or_none("no limit")
+        check_parameters(self, {"max_cost": rule, "max_tokens": rule})
+        if self.max_cost is not None and not self.knows_price():
+            raise InvalidInputError(
+                f"max_cost={self.max_cost!r} cannot be held: the price of {self.teacher!r} is not "
+                "known. Pass `price=(input, output)`, in US dollars for a million tokens."
+            )
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncComplete]:

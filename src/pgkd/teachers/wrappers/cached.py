@@ -22,7 +22,7 @@ class CachedTeacher(WrapperTeacher):
 
     The key of an answer is the rendered request: the messages, the schema, and the teacher's
     parameters that change an answer. One that was cut off is asked for again only with other
-    `max_tokens`.
+    `max_tokens`; one that failed, is empty or was ended by a filter is not kept.
 
     Parameters
     ----------
@@ -66,10 +66,12 @@ class CachedTeacher(WrapperTeacher):
                     key = hash_request(self.teacher, messages, schema)
                     # An answer that was cut off holds as long as the limit is the same.
                     cut_key = f"{key}-{_unwrap(self.teacher).max_tokens}"
-                    if (stored := store.get(key) or store.get(cut_key)) is not None:
+                    stored = store.get(key) or store.get(cut_key)
+                    if stored is not None and stored.is_worth_keeping:
                         return replace(stored, usage=Usage(), saved=stored.usage)
                     completion = await ask(messages, schema)
-                    store.put(cut_key if completion.truncated else key, completion)
+                    if completion.is_worth_keeping:
+                        store.put(cut_key if completion.truncated else key, completion)
                     return completion
 
                 yield complete

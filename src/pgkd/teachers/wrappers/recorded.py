@@ -76,6 +76,21 @@ class RecordedTeacher(LLMTeacher):
                 "make it."
             )
 
+    def check_parameters(self) -> None:
+        """Raise InvalidInputError if a parameter of the teacher cannot work."""
+        if self.teacher is not None:
+            self.teacher.check_parameters()
+
+    def knows_price(self) -> bool:
+        """Whether the cost of an answer can be told; a replay costs what was recorded."""
+        return self.teacher is None or self.teacher.knows_price()
+
+    def expect(self, messages: Any, schema: dict[str, Any]) -> Usage:
+        """Estimate a request's tokens as the recorded teacher does."""
+        if self.teacher is None:
+            return super().expect(messages, schema)
+        return self.teacher.expect(messages, schema)
+
     def cost(self, usage: Usage) -> float | None:
         """US dollars for `usage`; a replay costs what was recorded."""
         return usage.cost if self.teacher is None else self.teacher.cost(usage)
@@ -103,12 +118,15 @@ class RecordedTeacher(LLMTeacher):
 
             async def record(messages: Sequence[Message], schema: dict[str, Any]) -> Completion:
                 key = _key(messages, schema)
-                if key not in recording:
-                    recording[key] = await ask(messages, schema)
+                if key in recording and recording[key].is_worth_keeping:
+                    return recording[key]
+                answer = await ask(messages, schema)
+                if answer.is_worth_keeping:
+                    recording[key] = answer
                     path.parent.mkdir(parents=True, exist_ok=True)
                     with path.open("a", encoding="utf-8") as file:
-                        file.write(_line(self.model_name, messages, schema, recording[key]))
-                return recording[key]
+                        file.write(_line(self.model_name, messages, schema, answer))
+                return answer
 
             yield record
 

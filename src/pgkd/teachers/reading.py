@@ -1,0 +1,65 @@
+"""What an LLM's server may tell in other forms than it should: texts, and counts of tokens."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+#: UTF-8 bytes of English in a token, about; other scripts have fewer characters and more bytes.
+BYTES_PER_TOKEN = 4
+#: No answer takes more tokens; a server that says so does not count.
+MAX_COUNT = 10**9
+
+
+def read_count(value: Any) -> int:
+    """Read a number of tokens; 0 if it is none, as no request and no answer is without tokens.
+
+    Examples
+    --------
+    >>> from pgkd.teachers.reading import read_count
+    >>> [read_count(value) for value in (7, 7.0, "7", 7.5, -7, None, "many", True)]
+    [7, 7, 7, 0, 0, 0, 0, 0]
+    """
+    try:
+        number = 0.0 if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return int(number) if 0 < number < MAX_COUNT and number.is_integer() else 0
+
+
+def estimate_tokens(text: str) -> int:
+    """Estimate the tokens of a text, one at least."""
+    return math.ceil(len(text.encode(errors="replace")) / BYTES_PER_TOKEN) or 1
+
+
+def read_text(content: Any) -> str:
+    """Read what an LLM says: a str, or parts of which those of thinking are no answer.
+
+    Examples
+    --------
+    >>> from pgkd.teachers.reading import read_text
+    >>> read_text([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yes"}])
+    'yes'
+    >>> read_text({"card": ["where is it"]}), read_text(None)
+    ('{"card": ["where is it"]}', '')
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    parts = content if isinstance(content, (list, tuple)) else [content]
+    return "".join(map(_read_part, parts))
+
+
+def _read_part(part: Any) -> str:
+    if isinstance(part, dict) and (isinstance(part.get("type"), str) or "text" in part):
+        kind, text = str(part.get("type", "text")), part.get("text")
+        if isinstance(text, str):
+            return "" if "think" in kind or "reason" in kind else text
+        if isinstance(part.get("type"), str):
+            return ""
+    if isinstance(part, str):
+        return part
+    try:  # a server that has read the JSON of the answer already
+        return "" if part is None else json.dumps(part, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return ""

@@ -1,0 +1,124 @@
+"""What is written by skops can be read again, and does no harm when it is read."""
+
+import numpy as np
+import pytest
+import scipy.stats
+import skops.io
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import (
+    AdaBoostClassifier,
+    BaggingClassifier,
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.feature_selection import SelectKBest, chi2
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
+
+from pgkd.exceptions import PersistenceError
+from pgkd.students import _skops
+
+X = np.random.RandomState(0).rand(30, 4)
+Y = (X[:, 0] > 0.5).astype(int)
+LINEAR = LogisticRegression()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        AdaBoostClassifier(n_estimators=3),
+        BaggingClassifier(n_estimators=3, max_features=2),
+        CalibratedClassifierCV(LinearSVC(), cv=StratifiedKFold(2)),
+        CalibratedClassifierCV(LinearSVC(), cv=2, method="isotonic"),
+        CalibratedClassifierCV(LINEAR, cv=2, method="temperature"),
+        DecisionTreeClassifier(),
+        ExtraTreesClassifier(3),
+        GaussianProcessClassifier(),
+        GradientBoostingClassifier(n_estimators=3),
+        GridSearchCV(LINEAR, {"C": [1, 2]}, scoring="f1_macro", cv=2),
+        HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=2),
+        MLPClassifier((3,), max_iter=5),
+        MLPClassifier((3,), max_iter=5, solver="sgd"),
+        OneVsRestClassifier(SVC()),
+        RandomForestClassifier(3),
+        SGDClassifier(),
+        StackingClassifier([("a", LINEAR), ("b", RandomForestClassifier(3))], cv=2),
+        VotingClassifier([("a", LINEAR), ("b", DecisionTreeClassifier())]),
+        make_pipeline(SelectKBest(k=2), SelectKBest(chi2, k=1), LINEAR),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+@pytest.mark.filterwarnings("ignore")
+def test_models_of_scikit_learn_need_not_be_named(tmp_path, estimator):
+    estimator.fit(X, Y)
+    assert _skops.dump(estimator, tmp_path / "file") == []
+    loaded = _skops.load(tmp_path / "file")
+    np.testing.assert_array_equal(loaded.predict(X), estimator.predict(X))
+
+
+@pytest.mark.parametrize("part", [np.memmap, scipy.stats.norm, print, np.load])
+def test_what_could_do_harm_must_be_named(tmp_path, part):
+    skops.io.dump(LogisticRegression(C=part), tmp_path / "file")
+    with pytest.raises(PersistenceError, match="not trusted by default"):
+        _skops.load(tmp_path / "file")
+
+
+def forge(tree, **changes):
+    state = tree.__getstate__()
+    for name, value in changes.items():
+        if name in state:
+            state[name] = value
+        else:
+            state["nodes"][name][0] = value
+    tree.__setstate__(state)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"feature": 10**6}, {"left_child": 10**6}, {"right_child": 0}, {"feature": -5}]
+)
+@pytest.mark.parametrize("cls", [RandomForestClassifier, GradientBoostingClassifier])
+def test_a_tree_that_points_outside_of_it_is_refused(tmp_path, cls, changes):
+    forest = cls(n_estimators=3).fit(X, Y)
+    forge(np.ravel(forest.estimators_)[1].tree_, **changes)
+    skops.io.dump(forest, tmp_path / "file")
+    with pytest.raises(ValueError, match="nodes that point outside"):
+        _skops.load(tmp_path / "file")
+
+
+def test_a_tree_of_more_nodes_than_it_has_is_refused(tmp_path):
+    tree = DecisionTreeClassifier().fit(X, Y)
+    state = tree.tree_.__getstate__()
+    tree.tree_.__setstate__({**state, "nodes": state["nodes"], "node_count": 0})
+    skops.io.dump(tree, tmp_path / "file")
+    with pytest.raises(ValueError, match="nodes that point outside"):
+        _skops.load(tmp_path / "file")
+
+
+def test_a_forest_of_fewer_features_than_its_trees_is_refused(tmp_path):
+    forest = RandomForestClassifier(3).fit(X, Y)
+    forest.n_features_in_ = 1
+    skops.io.dump(forest, tmp_path / "file")
+    with pytest.raises(ValueError, match="nodes that point outside"):
+        _skops.load(tmp_path / "file")
+
+
+def test_boosted_trees_and_lonely_ones_are_looked_at(tmp_path):
+    boosted = HistGradientBoostingClassifier(max_iter=1, min_samples_leaf=2).fit(X, Y)
+    boosted._predictors[0][0].nodes["left"][0] = 10**6
+    skops.io.dump(boosted, tmp_path / "file")
+    with pytest.raises(ValueError, match="nodes that point outside"):
+        _skops.load(tmp_path / "file")
+    lonely = LogisticRegression(C=DecisionTreeClassifier().fit(X, Y).tree_)
+    skops.io.dump(lonely, tmp_path / "file")
+    with pytest.raises(ValueError, match="no part of an estimator"):
+        _skops.load(tmp_path / "file")
