@@ -86,8 +86,9 @@ class PGKDClassifier(DistilledClassifier):
         All classes, where some or all have no labelled text; or names of the columns of an
         indicator matrix `y` that has none.
     run_dir : str or path, default=None
-        Directory in which every answer of an LLM teacher is kept before it is used. The same `fit`
-        with the same directory goes on where it was cut off, and pays for no answer twice.
+        Directory in which every answer of an LLM teacher is kept before it is used, and every step.
+        The same `fit` with the same directory pays for no answer twice and, if `random_state` is
+        given, goes on with the step that was cut off.
     callbacks : list of callbacks, default=None
         Objects with ``on_event(event)``.
     random_state : int, RandomState instance or None, default=None

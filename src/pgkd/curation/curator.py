@@ -114,6 +114,12 @@ class Curator:
             )
         ]
 
+    def learn(self, texts: Iterable[str]) -> None:
+        """Let texts that were accepted before count as known."""
+        texts = list(texts)
+        self._seen.update(map(fold_text, texts))
+        self._known = vstack([self._known, vectorize(texts)], format="csr")
+
     def _judge_block(
         self, pairs: Sequence[tuple[Example, Generation]], cycle: int
     ) -> list[SyntheticText]:

@@ -19,6 +19,7 @@ from pgkd.records import (
     Batch,
     Example,
     Feedback,
+    FloatArray,
     Generation,
     GenerationRequest,
     Label,
@@ -46,6 +47,8 @@ class Briefing:
     Attributes
     ----------
     state : State
+    pool : tuple of str
+        As it was at first.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class Briefing:
         self.settings = settings
         self.decider = decider
         self.samplers = samplers
+        self.pool = tuple(pool)
         visible = decider.visible
         self.state = State(
             cycle=0,
@@ -67,7 +71,7 @@ class Briefing:
             examples=tuple(map(Example, visible.texts, visible.y.tolist())),
             task_description=task.task_description,
             class_descriptions=dict(task.descriptions),
-            pool=tuple(pool),
+            pool=self.pool,
             scoring=settings.scoring if isinstance(settings.scoring, str) else None,
             multilabel=task.multilabel,
             embed=getattr(decider.learner.student, "embed", None),
@@ -102,18 +106,25 @@ class Briefing:
         """The paper's gradual evaluation check, on texts that the teacher may see."""
         if not self.decider.splits.shown:
             return
-        shown, probabilities = self.decider.shown, self.decider.predict_shown(current)
-        report = make_report(shown.y, probabilities, self.task.classes)
         last = self.state.feedback
-        if last is not None and last.report == report:
-            return  # nothing was learnt since
-        feedback = Feedback(
-            make_predictions(shown.texts, shown.y, probabilities, self.task.classes),
-            report,
-            previous=None if last is None else last.report,
+        previous = None if last is None else last.report
+        feedback = self.make_feedback(self.decider.predict_shown(current), previous)
+        if feedback is not None and feedback.report != previous:  # or nothing was learnt since
+            self.state = replace(self.state, feedback=feedback)
+
+    def make_feedback(
+        self, probabilities: FloatArray | None, previous: StudentReport | None
+    ) -> Feedback | None:
+        """Make feedback of what the student predicts for the texts that the teacher may see."""
+        if probabilities is None:
+            return None
+        shown, classes = self.decider.shown, self.task.classes
+        return Feedback(
+            make_predictions(shown.texts, shown.y, probabilities, classes),
+            make_report(shown.y, probabilities, classes),
+            previous=previous,
             probabilities=probabilities,
         )
-        self.state = replace(self.state, feedback=feedback)
 
     def adopt_descriptions(self, generations: Sequence[Generation]) -> None:
         """Show the teacher's descriptions, the first text of each class, in prompts to come."""

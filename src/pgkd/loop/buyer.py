@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from sklearn.base import clone
 
@@ -34,6 +34,26 @@ MANY = 16
 TOKENS_PER_LABEL = 10
 
 
+class Bill(NamedTuple):
+    """What a run has taken from the teacher, in all processes that it took.
+
+    Attributes
+    ----------
+    paid : Usage
+        What the run has paid itself.
+    kept : Usage
+        The same, and what answers took that had been kept before it: what nobody pays again.
+    n_answers : int
+    is_refused : bool
+        Whether the budget did not allow a request.
+    """
+
+    paid: Usage
+    kept: Usage
+    n_answers: int
+    is_refused: bool
+
+
 class Buyer:
     """Send requests to a teacher and keep the bill.
 
@@ -52,6 +72,8 @@ class Buyer:
     ----------
     usage, saved : Usage
         The bill, and what answers that were kept took when they were bought.
+    paid_before : Usage
+        What the same run has paid in another process; it counts as `saved`.
     n_answers : int
         That were served, a cache's among them.
     pending : list of Generation
@@ -72,7 +94,7 @@ class Buyer:
         self.max_tokens = max_tokens
         self.emit = emit
         self.is_shared = is_shared
-        self.usage = self.saved = Usage()
+        self.usage = self.saved = self.paid_before = Usage()
         self.n_answers = 0
         self.is_down = False  # whether `give_up_after` ended the last call
         self.pending: list[Generation] = []
@@ -84,13 +106,23 @@ class Buyer:
         """Whether the teacher labels texts as well."""
         return hasattr(self.teacher, "annotate")
 
+    @property
+    def bill(self) -> Bill:
+        """What to `resume` with in another process."""
+        paid, kept = self.paid_before + self.usage, self.saved + self.usage
+        return Bill(paid, kept, self.n_answers, self._is_refused)
+
+    def resume(self, bill: Bill) -> None:
+        """Go on where another process ended."""
+        self.paid_before, self.saved, self.n_answers, self._is_refused = bill
+
     def is_budget_spent(self) -> bool:
         """Whether the next request must not be sent.
 
         Teachers that are LLMs see to it themselves, request by request; what any other one has
         taken is known afterwards.
         """
-        usage = self.usage
+        usage = self.paid_before + self.usage
         n_tokens = usage.input_tokens + usage.output_tokens
         if self._is_refused or (self.max_tokens is not None and n_tokens >= self.max_tokens):
             return True
@@ -101,7 +133,8 @@ class Buyer:
     @property
     def is_cost_hidden(self) -> bool:
         """Whether no budget in US dollars can be held; that of an LLM is held by a ledger."""
-        return self.usage.cost is None and not hasattr(self.teacher, "session")
+        cost = (self.paid_before + self.usage).cost
+        return cost is None and not hasattr(self.teacher, "session")
 
     def afford(self, requests: Sequence[AnnotationRequest], limit: float) -> Any:
         """Return the first requests for labels, as many as cost no more than `limit` US dollars.

@@ -59,7 +59,7 @@ class Decider:
 
     def students(self, candidate: TrainingSet) -> list[Any]:
         """Return the student of each split."""
-        return [self._ask(candidate, number).student for number in range(len(self.splits.all))]
+        return [self._student(candidate, number) for number in range(len(self.splits.all))]
 
     def fit_visible(self, candidate: TrainingSet) -> Any:
         """Train the student, once, on all that the teacher may see and on a training set."""
@@ -145,16 +145,26 @@ class Decider:
     def _ask(self, candidate: TrainingSet, number: int) -> Result:
         """Train the student of a split, once, and let it predict its judges."""
         if number not in candidate.results:
-            split = self.splits.all[number]
-            learnt = self.labelled.take(split.learnt)
-            student = self.learner.fit(learnt, candidate.for_split(number))
-            judges = self.labelled.take(split.judged)
+            student = self._fit(candidate, number)
+            judges = self.labelled.take(self.splits.all[number].judged)
             probabilities = self.learner.predict(student, judges.texts)
             fair = probabilities
             if not self.learner.multilabel:
                 fair = self._credit_guesses(probabilities, np.isin(judges.y, student.classes_))
             candidate.results[number] = Result(student, probabilities, fair)
         return candidate.results[number]
+
+    def _student(self, candidate: TrainingSet, number: int) -> Any:
+        """Return the student of a split; a process that goes on must train it again."""
+        result = self._ask(candidate, number)
+        if result.student is None:
+            result = result._replace(student=self._fit(candidate, number))
+            candidate.results[number] = result
+        return result.student
+
+    def _fit(self, candidate: TrainingSet, number: int) -> Any:
+        learnt = self.labelled.take(self.splits.all[number].learnt)
+        return self.learner.fit(learnt, candidate.for_split(number))
 
     def _credit_guesses(self, probabilities: FloatArray, is_known: Any) -> FloatArray:
         """Credit a student with a guess where it cannot know the answer.

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,27 +14,27 @@ import numpy as np
 from pgkd.curation.curator import Curator, count_reasons
 from pgkd.curation.diversity import measure_diversity
 from pgkd.exceptions import TeacherBudgetError, TeacherError
-from pgkd.inputs.labelled import LabelledTexts
 from pgkd.loop.briefing import Briefing
 from pgkd.loop.buyer import Buyer
+from pgkd.loop.checkpoint import Checkpoint, resume
 from pgkd.loop.choice import Choice
 from pgkd.loop.decider import Decider
 from pgkd.loop.evidence import Evidence
 from pgkd.loop.learner import Learner
 from pgkd.loop.logged import judge_logs
 from pgkd.loop.naming import drop_contrary, write_names
-from pgkd.loop.opinions import join_opinions
-from pgkd.loop.outcome import count_rejected, drop_pending, measure_texts, settle
+from pgkd.loop.opinions import label_softly
+from pgkd.loop.outcome import count_rejected, drop_pending, estimate_seconds, measure_texts, settle
 from pgkd.loop.probe import DEFAULT_WEIGHT, ask_probe
-from pgkd.loop.routes import PAID, Allocator
+from pgkd.loop.routes import PAID, Allocator, find_open
 from pgkd.loop.self_training import N_ROUNDS, PER_CLASS, draw_pool, self_train
+from pgkd.loop.snapshot import take_snapshot
 from pgkd.loop.task import Settings, Task
 from pgkd.loop.training_set import Part, TrainingSet, make_splits
 from pgkd.protocols import Sampler
 from pgkd.records import (
     Comparison,
     Event,
-    FloatArray,
     Generation,
     Probe,
     Step,
@@ -60,6 +61,8 @@ class Distillation:
     emit : callable
         Called with each `Event`.
     seed : int
+    checkpoint : Checkpoint or None
+        Where each step is kept.
 
     Attributes
     ----------
@@ -70,6 +73,8 @@ class Distillation:
     comparison : Comparison or None
         Of all that is learnt with the labelled texts alone.
     probe : Probe or None
+    is_probed : bool
+        Whether the teacher was asked for it.
     history : list of Step
     synthetic : list of SyntheticText
     """
@@ -82,6 +87,7 @@ class Distillation:
         samplers: Mapping[str, Sampler],
         emit: Callable[[Event], None],
         seed: int,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         self.task = task
         self.settings = settings
@@ -89,6 +95,7 @@ class Distillation:
         self.buyer = buyer
         self.emit = emit
         self.seed = seed
+        self.checkpoint = checkpoint
         self.classes = task.classes
         self.labelled = task.labelled
         self.splits = make_splits(task, self.evidence, seed)
@@ -103,10 +110,14 @@ class Distillation:
         visible = self.decider.visible
         self.labelled_diversity = measure_diversity(visible.texts, visible.y.tolist())
         self.probe: Probe | None = None
+        self.is_probed = False
         self.comparison: Comparison | None = None
         self.history: list[Step] = []
         self.synthetic: list[SyntheticText] = []
-        self.allocator = Allocator(self._find_open_routes(), self.evidence.patience)
+        can_label = buyer is not None and buyer.can_annotate and bool(self.briefing.state.pool)
+        is_open = buyer is not None and settings.max_cycles > 0
+        routes = find_open(settings.routes, can_label=can_label) if is_open else []
+        self.allocator = Allocator(routes, self.evidence.patience)
 
     def run(self) -> str:
         """Take what is free, then buy until nothing is left to gain or to spend.
@@ -116,7 +127,8 @@ class Distillation:
         stop_reason : {"no_teacher", "probe", "exhausted", "patience", "max_cycles", "budget", \
                 "teacher_error", "error", "interrupted"}
         """
-        self._start()
+        if not resume(self, self.checkpoint, self.settings.max_cycles):
+            self._start()
         reason = self._go_on()
         if self.evidence.scout is not None:
             self.decider = self._make_decider(self.settings.student)
@@ -153,20 +165,6 @@ class Distillation:
             self._warn(f"{type(error).__name__}: {error}")
             return "error"
 
-    def fit_student(self, current: TrainingSet | None = None) -> Any:
-        """Train the student on all labelled texts and on a training set, by default the last."""
-        chosen = self.choice.current if current is None else current
-        labelled = self.labelled.take(self.splits.learnable)
-        return self._make_decider(self.settings.student).learner.fit(labelled, chosen.examples)
-
-    def predict_judges(self) -> tuple[LabelledTexts, FloatArray] | None:
-        """Return the texts that decide, and what students that have not learnt them predict."""
-        if not self.splits.decide:
-            return None
-        deciding = self.splits.deciding
-        judges = self.labelled.take(self.decider.rows(deciding))
-        return judges, self.decider.predict(self.choice.current, deciding)
-
     @property
     def usage(self) -> Usage:
         """The bill."""
@@ -176,6 +174,9 @@ class Distillation:
     def n_cycles(self) -> int:
         """Batches that were bought."""
         return sum(step.route in PAID for step in self.history)
+
+    def _is_done(self, route: str) -> bool:
+        return any(step.route == route for step in self.history)
 
     # The free steps
 
@@ -187,14 +188,14 @@ class Distillation:
         self._record(self._finish(step, self.choice.current, start))
 
     def _learn_names(self) -> None:
-        if "names" in self.settings.routes:
+        if "names" in self.settings.routes and not self._is_done("names"):
             names = write_names(
                 self.classes.tolist(), self.task.descriptions, multilabel=self.task.multilabel
             )
             self._decide("names", drop_contrary(names, self.labelled))
 
     def _learn_logs(self) -> None:
-        if self.task.logs is not None:
+        if self.task.logs is not None and not self._is_done("logs"):
             judged = judge_logs(
                 self.task.logs, self.classes.tolist(), self.curator, len(self.history)
             )
@@ -206,7 +207,8 @@ class Distillation:
         is_wanted = "unlabelled" in self.settings.routes and pool and self.splits.decide
         if not is_wanted or self.task.multilabel:  # it harms as often as not: on evidence alone
             return
-        for number in range(1, N_ROUNDS + 1):
+        rounds = [step.taken for step in self.history if step.route == "unlabelled"]
+        for number in range(len(rounds) + 1, N_ROUNDS + 1 if all(rounds) else 0):
             start = time.perf_counter()
             current = self.choice.current
             students = (self.decider.fit_visible(current), *self.decider.students(current))
@@ -220,7 +222,8 @@ class Distillation:
     def _run_teacher(self) -> str:
         if self.buyer is None:
             return "no_teacher"
-        self._ask_probe(self.buyer)
+        if not self.is_probed:
+            self._ask_probe(self.buyer)
         if self.probe is not None and self.probe.is_useless:
             return "probe"
         while (reason := self._find_reason_to_stop(self.buyer)) is None:
@@ -240,10 +243,12 @@ class Distillation:
             self.decider.predict_shown(self.choice.current),
             size=self.evidence.probe_size,
         )
+        self.is_probed = True
+        if self.probe is not None and not self.probe.weight:
+            self.allocator.close("label")
+        self._keep()
         if self.probe is not None:
             self.emit(Event("probe", self.probe))
-            if not self.probe.weight:
-                self.allocator.close("label")
 
     def _find_reason_to_stop(self, buyer: Buyer) -> str | None:
         if buyer.is_budget_spent():
@@ -274,49 +279,36 @@ class Distillation:
         if route == "describe":
             judged = [replace(text, source="description") for text in judged]
         if route == "label":
-            judged, part = self._fuse(judged, generations)
+            weight = DEFAULT_WEIGHT if self.probe is None else self.probe.weight
+            judged, part = label_softly(
+                judged,
+                generations,
+                self.briefing.state,
+                self.decider,
+                self.choice.current,
+                weight=weight,
+            )
         usage, saved = buyer.usage - bill[0], buyer.saved - bill[1]
-        taken = self._decide(
+        self._decide(
             route,
             judged,
             part,
             start=start,
+            then=partial(self._remember, generations, judged),
             n_requested=sum(request.n_texts for request in requests),
             rejected=count_rejected(generations, judged),
             usage=usage,
             saved=saved,
         )
-        comparison = self.history[-1].comparison
-        gain = comparison.gain if comparison else 0.0
-        is_judged = self.splits.decide or not taken
-        self.allocator.book(route, usage + saved, gain if is_judged else None)
-        self._remember(route, generations, judged, taken)
-
-    def _fuse(
-        self, judged: Sequence[SyntheticText], generations: Sequence[Generation]
-    ) -> tuple[list[SyntheticText], Part | None]:
-        accepted = [text for text in judged if text.verdict == "accepted"]
-        if self.task.multilabel or not accepted:
-            return list(judged), None
-        weight = DEFAULT_WEIGHT if self.probe is None else self.probe.weight
-        part = join_opinions(
-            accepted,
-            generations,
-            self.briefing.state,
-            self.decider,
-            self.choice.current,
-            weight=weight,
-        )
-        return [*part.texts, *(text for text in judged if text.verdict != "accepted")], part
 
     def _remember(
-        self,
-        route: str,
-        generations: Sequence[Generation],
-        judged: Sequence[SyntheticText],
-        taken: bool,
+        self, generations: Sequence[Generation], judged: Sequence[SyntheticText], step: Step
     ) -> None:
         """Keep what later batches need to know of this one."""
+        route, taken = step.route, step.taken
+        gain = step.comparison.gain if step.comparison else 0.0
+        is_judged = self.splits.decide or not taken
+        self.allocator.book(route, step.usage + step.saved, gain if is_judged else None)
         if route == "describe":  # each class once
             self.allocator.close(route)
             self.briefing.adopt_descriptions(generations if taken else ())
@@ -335,6 +327,7 @@ class Distillation:
         part: Part | None = None,
         *,
         start: float | None = None,
+        then: Callable[[Step], None] | None = None,
         **bill: Any,
     ) -> bool:
         """Learn all that a route has brought, at the best weight, if that helps."""
@@ -361,14 +354,8 @@ class Distillation:
         # All is computed: an interruption finds the run before the step or after it.
         self.choice.adopt(trial)
         self.synthetic += texts
-        self._record(step)
+        self._record(step, then)
         return trial.taken
-
-    def _find_open_routes(self) -> list[str]:
-        if self.buyer is None or not self.settings.max_cycles:
-            return []
-        can_label = self.buyer.can_annotate and bool(self.briefing.state.pool)
-        return [r for r in PAID if r in self.settings.routes and (r != "label" or can_label)]
 
     def _make_decider(self, student: Any) -> Decider:
         learner = Learner(student, self.classes, multilabel=self.task.multilabel, seed=self.seed)
@@ -380,17 +367,24 @@ class Distillation:
             score, report = self.decider.score(current), self.decider.report(current)
             step = replace(step, score=score, report=report)
         step = replace(step, seconds=time.perf_counter() - start)
-        paid = [s.seconds for s in (*self.history, step) if s.route in PAID]
         if self.buyer is None:
             return replace(step, seconds_left=0.0)
-        n_left = self.settings.max_cycles - len(paid) if self.allocator.choose() else 0
-        return replace(step, seconds_left=n_left * float(np.mean(paid))) if paid else step
+        n_left = self.settings.max_cycles - self.n_cycles - (step.route in PAID)
+        n_left = n_left if self.allocator.choose() else 0
+        return replace(step, seconds_left=estimate_seconds([*self.history, step], n_left))
 
-    def _record(self, step: Step) -> None:
+    def _record(self, step: Step, then: Callable[[Step], None] | None = None) -> None:
         self.history.append(step)
         if self.buyer is not None:
             self.buyer.pending.clear()
+        if then is not None:
+            then(step)
+        self._keep()
         self.emit(Event("step", step))
+
+    def _keep(self) -> None:
+        if self.checkpoint is not None:
+            self.checkpoint.write(take_snapshot(self))
 
     def _warn(self, what: str) -> None:
         warnings.warn(

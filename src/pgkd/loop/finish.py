@@ -13,6 +13,8 @@ from pgkd.evaluation.scoring import TextScorer
 from pgkd.inputs.labelled import LabelledTexts
 from pgkd.inputs.labels import THRESHOLD
 from pgkd.loop.distillation import Distillation
+from pgkd.loop.learner import Learner
+from pgkd.loop.training_set import TrainingSet
 from pgkd.records import FloatArray
 from pgkd.system.ranks import check_shared
 
@@ -39,7 +41,7 @@ class Result(NamedTuple):
 
 def finish(run: Distillation) -> Result:
     """Train the student on all that a run has found, and find out how its answers are read."""
-    judged = run.predict_judges()
+    judged = _predict_judges(run)
     if run.task.multilabel:
         return Result(_train(run), judged, None, _choose_thresholds(run, judged))
     calibration = None
@@ -48,9 +50,18 @@ def finish(run: Distillation) -> Result:
     return Result(_train(run), judged, calibration, None)
 
 
+def _predict_judges(run: Distillation) -> tuple[LabelledTexts, FloatArray] | None:
+    """Return the texts that decide, and what students that have not learnt them predict."""
+    if not run.splits.decide:
+        return None
+    deciding = run.splits.deciding
+    judges = run.labelled.take(run.decider.rows(deciding))
+    return judges, run.decider.predict(run.choice.current, deciding)
+
+
 def _train(run: Distillation) -> Any:
     try:
-        return run.fit_student()
+        return _fit(run, run.choice.current)
     except (Exception, KeyboardInterrupt) as error:
         if not run.choice.current.parts:
             raise
@@ -60,7 +71,15 @@ def _train(run: Distillation) -> Any:
             "has learnt the labelled texts alone. `refit` tries again.",
             stacklevel=4,
         )
-        return run.fit_student(run.choice.baseline)
+        return _fit(run, run.choice.baseline)
+
+
+def _fit(run: Distillation, chosen: TrainingSet) -> Any:
+    """Train the student on all labelled texts and on a training set."""
+    labelled = run.labelled.take(run.splits.learnable)
+    multilabel = run.task.multilabel
+    learner = Learner(run.settings.student, run.classes, multilabel=multilabel, seed=run.seed)
+    return learner.fit(labelled, chosen.examples)
 
 
 def _choose_thresholds(

@@ -146,6 +146,23 @@ def soften(
     return soft
 
 
+def label_softly(
+    judged: Sequence[SyntheticText],
+    generations: Sequence[Generation],
+    state: State,
+    decider: Decider,
+    current: TrainingSet,
+    *,
+    weight: float,
+) -> tuple[list[SyntheticText], Part | None]:
+    """Join both opinions of the texts that were accepted; ``None``: the teacher's labels stand."""
+    accepted = [text for text in judged if text.verdict == "accepted"]
+    if state.multilabel or not accepted:
+        return list(judged), None
+    part = join_opinions(accepted, generations, state, decider, current, weight=weight)
+    return [*part.texts, *(text for text in judged if text.verdict != "accepted")], part
+
+
 def join_opinions(
     texts: Sequence[SyntheticText],
     generations: Sequence[Generation],

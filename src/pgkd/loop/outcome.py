@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from pgkd.curation.curator import count_reasons, enter, enter_refused
 from pgkd.curation.diversity import measure_diversity
+from pgkd.loop.routes import PAID
 from pgkd.loop.training_set import TrainingSet
-from pgkd.records import Diversity, Generation, SyntheticText
+from pgkd.records import Diversity, Generation, Step, SyntheticText
 
 #: Why texts are not learnt.
 NO_GAIN, RELABELLED = "no gain out of fold", "labelled anew"
@@ -54,6 +55,12 @@ def count_rejected(
         counts += Counter(g.rejected) - Counter(r.reason for r in g.refused)  # those are judged
         counts += Counter({"request failed": int(bool(g.error))})
     return dict(counts)
+
+
+def estimate_seconds(steps: Sequence[Step], n_left: int) -> float | None:
+    """Estimate how long further batches take, by those that were bought."""
+    seconds = [step.seconds for step in steps if step.route in PAID]
+    return n_left * sum(seconds) / len(seconds) if seconds else None
 
 
 def measure_texts(texts: Sequence[SyntheticText]) -> Diversity | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,17 @@ from pgkd.inputs.validation import (
     check_texts,
 )
 from pgkd.loop.buyer import Buyer, clone_teacher, wrap_teacher
+from pgkd.loop.checkpoint import FOLDER, Checkpoint
 from pgkd.loop.distillation import Distillation
 from pgkd.loop.evidence import Evidence
+from pgkd.loop.fingerprint import find_changes, take_fingerprint
 from pgkd.loop.naming import write_names
 from pgkd.loop.routes import ROUTES
 from pgkd.loop.task import Settings, Task
 from pgkd.protocols import Sampler
 from pgkd.records import Event, Label, LabelArray, UnlabeledTexts
 from pgkd.students.any_student import check_takes_weights
+from pgkd.system.ranks import is_main_process
 
 
 def prepare(
@@ -79,14 +83,38 @@ def prepare(
         for own in (student, evidence.scout):
             if own is not None:
                 check_takes_weights(own)
+    settings = replace(settings, student=student, evidence=evidence, routes=routes)
+    buyer = _make_buyer(settings, scratch, emit)
+    seed = int(rng.randint(np.iinfo(np.int32).max))
     return Distillation(
         task,
-        replace(settings, student=student, evidence=evidence, routes=routes),
-        _make_buyer(settings, scratch, emit),
+        settings,
+        buyer,
         samplers,
         emit=emit,
-        seed=int(rng.randint(np.iinfo(np.int32).max)),
+        seed=seed,
+        checkpoint=_make_checkpoint(task, settings, buyer, samplers, seed),
     )
+
+
+def _make_checkpoint(
+    task: Task,
+    settings: Settings,
+    buyer: Buyer | None,
+    samplers: Mapping[str, Sampler],
+    seed: int,
+) -> Checkpoint | None:
+    """Return where the run is kept, if it may be known again; rank 0 sees to that."""
+    is_random = settings.random_state is None or settings.random_state is np.random
+    if settings.run_dir is None or is_random or not is_main_process():
+        return None
+    teacher = settings.teacher
+    if buyer is not None and not hasattr(teacher, "session"):
+        teacher = buyer.teacher  # the copy that is asked, which may change
+    components = {"teacher": teacher, "sampler": samplers}
+    fingerprint = take_fingerprint(task, settings, components, seed)
+    folder = Path(settings.run_dir) / FOLDER
+    return Checkpoint(folder, fingerprint, partial(find_changes, fingerprint, components))
 
 
 def is_without_labels(X: Any, y: Any) -> bool:

@@ -16,6 +16,11 @@ ROUTES = ("names", "unlabelled", *PAID)
 WORTH = 0.001
 
 
+def find_open(routes: Sequence[str], *, can_label: bool) -> list[str]:
+    """Return those of a run's routes on which a teacher is asked."""
+    return [route for route in PAID if route in routes and (route != "label" or can_label)]
+
+
 @dataclass
 class Account:
     """What a route has cost and brought so far."""

@@ -34,6 +34,7 @@ class Settings:
     class_names: Sequence[Label] | None = None
     run_dir: Any = None
     callbacks: Sequence[Any] | None = None
+    random_state: Any = None
 
     @classmethod
     def of(cls, estimator: Any) -> Settings:

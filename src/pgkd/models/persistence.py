@@ -23,9 +23,9 @@ from pgkd._version import __version__
 from pgkd.exceptions import PersistenceError
 from pgkd.loop.evidence import Evidence
 from pgkd.loop.routes import ROUTES
-from pgkd.models.serialization import (
-    abstention_from_json,
-    calibration_from_json,
+from pgkd.models.serialization import abstention_from_json, calibration_from_json
+from pgkd.records import Usage
+from pgkd.system.documents import (
     comparison_from_json,
     diversity_from_json,
     diversity_to_json,
@@ -36,7 +36,6 @@ from pgkd.models.serialization import (
     text_from_line,
     text_to_line,
 )
-from pgkd.records import Usage
 from pgkd.system.files import DOCUMENT, find_writer, jsonable, list_files, replacing, write_text
 
 #: 3: `history_` has steps. Of a classifier in an earlier format, what it needs to predict is read.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pgkd.records import Completion, Usage
+from pgkd.system.lease import Lease, find_lapsed, read_name
 
 #: Name of the file in a ``run_dir``.
 FILE_NAME = "run.sqlite"
@@ -21,6 +22,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT);
 CREATE TABLE IF NOT EXISTS batches (key TEXT PRIMARY KEY, batch TEXT);
 CREATE TABLE IF NOT EXISTS spending (id INTEGER PRIMARY KEY, cost REAL, tokens INTEGER);
+CREATE TABLE IF NOT EXISTS reservations (entry INTEGER PRIMARY KEY, lease TEXT);
 """
 
 
@@ -35,6 +37,7 @@ class RunStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lease: str | None = None
 
     def get(self, key: str) -> Completion | None:
         """Return the answer stored under `key`, ``None`` if there is none."""
@@ -76,6 +79,32 @@ class RunStore:
         with self._transaction() as connection:
             connection.executemany("DELETE FROM batches WHERE key = ?", [[key] for key in keys])
 
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """Reserve inside as a process that is alive, after all reservations of dead ones are gone.
+
+        What these had asked for may have been billed, but its answers are lost: they are asked for
+        again, as far as the budget had allowed it.
+        """
+        with self._transaction() as connection:  # one process after the other
+            lapsed = find_lapsed(self.path.parent)
+            for name in map(read_name, lapsed):
+                connection.execute(
+                    "DELETE FROM spending WHERE id IN "
+                    "(SELECT entry FROM reservations WHERE lease = ?)",
+                    [name],
+                )
+                connection.execute("DELETE FROM reservations WHERE lease = ?", [name])
+            lease = Lease(self.path.parent)
+        for path in lapsed:
+            path.unlink(missing_ok=True)
+        self._lease = lease.name
+        try:
+            yield
+        finally:
+            self._lease = None
+            lease.release()
+
     def reserve(
         self, expected: Usage, max_cost: float | None, max_tokens: int | None
     ) -> int | None:
@@ -84,8 +113,9 @@ class RunStore:
         Returns
         -------
         entry : int or None
-            To be settled when the bill is known. One that is not, because the process died, goes on
-            counting: the request may have been billed. ``None``: the budget does not allow it.
+            To be settled when the bill is known. One that is not goes on counting, because the
+            request may have been billed; inside `lease`, as long as the process lives. ``None``:
+            the budget does not allow it.
         """
         with self._transaction() as connection:
             cost, tokens = connection.execute(
@@ -99,6 +129,10 @@ class RunStore:
                 "INSERT INTO spending (cost, tokens) VALUES (?, ?)",
                 [expected.cost or 0.0, _tokens(expected)],
             )
+            if self._lease is not None:
+                connection.execute(
+                    "INSERT INTO reservations VALUES (?, ?)", [entry.lastrowid, self._lease]
+                )
             return entry.lastrowid
 
     def settle(self, entry: int, usage: Usage) -> None:
@@ -108,6 +142,7 @@ class RunStore:
                 "UPDATE spending SET cost = COALESCE(?, cost), tokens = ? WHERE id = ?",
                 [usage.cost, _tokens(usage), entry],
             )
+            connection.execute("DELETE FROM reservations WHERE entry = ?", [entry])
 
     def total_cost(self) -> float:
         """US dollars on the ledger, reserved ones included."""

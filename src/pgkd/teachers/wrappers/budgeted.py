@@ -106,4 +106,5 @@ class BudgetedTeacher(WrapperTeacher):
                 finally:
                     n_open -= 1
 
-            yield complete
+            with store.lease():
+                yield complete

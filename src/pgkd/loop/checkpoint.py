@@ -1,0 +1,208 @@
+"""A run is kept after each step, so that another process goes on with the next one.
+
+A file for each run in ``run_dir/checkpoints``, named by a hash of all that decides the run's
+course: a NumPy archive of arrays and of JSON, without pickle. It takes the place of the last one
+whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pgkd._version import __version__
+from pgkd.loop.packing import pack, unpack
+from pgkd.loop.routes import PAID
+from pgkd.loop.snapshot import Run, Snapshot, restore
+from pgkd.records import Event
+from pgkd.system.documents import dumps
+from pgkd.system.ranks import broadcast
+
+#: Of the file; a later one is left alone.
+FORMAT = 1
+#: Name of the folder in a ``run_dir``.
+FOLDER = "checkpoints"
+#: Drafts that are so old are nobody's any more, in seconds.
+STALE = 3600.0
+
+
+class Checkpoint:
+    """Where a run is kept.
+
+    Parameters
+    ----------
+    folder : Path
+        Created when the first step is kept.
+    fingerprint : mapping of str to str
+        Of each thing that decides the course of the run, by the name that the user knows.
+    find_changes : callable
+        Returns what of it a run has changed that no other process could change again: the state
+        of a teacher, say. Such a run is kept no more.
+    """
+
+    def __init__(
+        self, folder: Path, fingerprint: Mapping[str, str], find_changes: Callable[[], list[str]]
+    ) -> None:
+        self.fingerprint = dict(fingerprint)
+        self.find_changes = find_changes
+        name = hashlib.sha256(json.dumps(self.fingerprint, sort_keys=True).encode()).hexdigest()
+        self.path = folder / f"{name[:32]}.npz"
+        self._is_over = False  # whether it is of no use to write on
+
+    def read(self, max_cycles: int) -> Snapshot | None:
+        """Return where the run was left; ``None``, and why, if it begins.
+
+        Parameters
+        ----------
+        max_cycles : int
+            More batches than these must not have been bought.
+        """
+        try:
+            if self.path.exists():
+                snapshot = _read(self.path)
+                if snapshot.n_cycles <= max_cycles:
+                    return snapshot
+                self._warn_of_others(["max_cycles"])
+                return None
+        except Exception as error:  # whatever a damaged file leads to
+            _warn(f"The checkpoint {str(self.path)!r} cannot be used ({error}): the run begins")
+            return None
+        if differing := self._compare_with_others():
+            self._warn_of_others(differing)
+        return None
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Keep a run; if that cannot be done, it goes on without."""
+        if self._is_over:
+            return
+        if self.find_changes():
+            self._is_over = True
+            return
+        try:
+            document, arrays = pack(snapshot)
+            draft = io.BytesIO()
+            np.savez(
+                draft,
+                allow_pickle=False,
+                **{
+                    "format": np.array(FORMAT),
+                    "pgkd": _encode(__version__),
+                    "fingerprint": _encode(self.fingerprint),
+                    "document": _encode(document),
+                    **{f"array-{name}": array for name, array in arrays.items()},
+                },
+            )
+            _replace(self.path, draft.getbuffer())
+        except Exception as error:  # a full disk, or what JSON cannot hold
+            self._is_over = True
+            _warn(
+                f"The checkpoint {str(self.path)!r} cannot be written ({error}): the run goes on. "
+                "Should it be cut off, its trainings are done again"
+            )
+
+    def _compare_with_others(self) -> list[str]:
+        """Return in what the most similar run of the folder differs from this one."""
+        found: list[list[str]] = []
+        for path in sorted(self.path.parent.glob("*.npz")):
+            try:
+                with _open(path) as archive:
+                    other = _decode(archive["fingerprint"])
+                names = list(dict.fromkeys([*self.fingerprint, *other]))
+                found.append([n for n in names if self.fingerprint.get(n) != other.get(n)])
+            except Exception as error:
+                _warn(f"The checkpoint {str(path)!r} cannot be used ({error}): it is ignored")
+        return min(found, key=len, default=[])
+
+    def _warn_of_others(self, differing: list[str]) -> None:
+        names = [f"`{name}`" for name in differing]
+        listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+        _warn(
+            f"`run_dir` ({str(self.path.parent.parent)!r}) holds a run with other {listed}: this "
+            "one begins anew; answers that still fit are used"
+        )
+
+
+def resume(run: Run, checkpoint: Checkpoint | None, max_cycles: int) -> bool:
+    """Begin a run where another process left it, if there is one; callbacks hear of its steps."""
+    snapshot = broadcast(None if checkpoint is None else checkpoint.read(max_cycles))
+    if snapshot is None:
+        return False
+    restore(run, snapshot)
+    events = [Event("step", step) for step in run.history]
+    if run.probe is not None:
+        events.insert(
+            sum(step.route not in PAID for step in run.history), Event("probe", run.probe)
+        )
+    for event in events:
+        run.emit(event)
+    return True
+
+
+def _read(path: Path) -> Snapshot:
+    with _open(path) as archive:
+        arrays = {
+            name.removeprefix("array-"): archive[name]
+            for name in archive.files
+            if name.startswith("array-")
+        }
+        return unpack(_decode(archive["document"]), arrays)
+
+
+def _open(path: Path) -> Any:
+    """Open a file of ours, if nothing is wrong with it."""
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} is damaged")
+    archive = np.load(path, allow_pickle=False)
+    if archive["format"] > FORMAT:
+        version = _decode(archive["pgkd"])
+        archive.close()
+        raise ValueError(f"it was written by pgkd {version}, and this is {__version__}")
+    return archive
+
+
+def _replace(path: Path, data: memoryview) -> None:
+    """Put data in the place of a file, so that a kill leaves the one or the other."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a folder cannot be opened everywhere
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    for left in path.parent.glob("*.tmp"):  # of processes that were killed
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink()
+
+
+def _encode(value: Any) -> Any:
+    return np.frombuffer(dumps(value).encode(errors="surrogatepass"), np.uint8)
+
+
+def _decode(array: Any) -> Any:
+    return json.loads(array.tobytes().decode(errors="surrogatepass"))
+
+
+def _warn(what: str) -> None:
+    warnings.warn(f"{what}.", stacklevel=6)
