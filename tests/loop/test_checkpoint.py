@@ -72,6 +72,7 @@ def test_kill_after_each_step(tmp_path):
 
 
 @needs_fork
+@pytest.mark.slow
 def test_kill_in_between(tmp_path):
     cases = [["training", n] for n in (1, 8, 29, 57, 66)]
     cases += [["asked", n] for n in (1, 3, 12)] + [["answered", n] for n in (2, 9, 20)]
@@ -80,6 +81,7 @@ def test_kill_in_between(tmp_path):
 
 
 @needs_fork
+@pytest.mark.slow
 def test_kill_where_only_the_teacher_writes(tmp_path):
     cases = [["step", n] for n in (1, 2, 3)] + [["training", 9], ["asked", 9]]
     _, extra = check_as_whole(run_killed(tmp_path, cases, routes=["write"]))
@@ -87,6 +89,7 @@ def test_kill_where_only_the_teacher_writes(tmp_path):
 
 
 @needs_fork
+@pytest.mark.slow
 def test_kill_with_a_gate_and_weights_of_all(tmp_path):
     evidence = {"validation_fraction": 0.3, "keep_all": True, "probe_size": 10}
     cases = [["step", n] for n in (1, 2, 5, 7, 8)]

@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from pgkd import Evidence, PGKDClassifier
+from pgkd.exceptions import PersistenceError
 from pgkd.records import Completion, Usage
 from pgkd.samplers import UnguidedSampler
 from pgkd.teachers import LLMTeacher
@@ -158,3 +159,12 @@ def test_a_run_that_goes_on_decides_as_one_that_was_never_stopped(tmp_path):
     assert all(text.cost > 0 for text in clfs[1].synthetic_)
     assert "answers more had been kept in `run_dir`" in str(clfs[1].report())
     assert "answers more" not in str(clfs[0].report())
+
+
+def test_a_damaged_store_is_named(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.sqlite").write_bytes(b"no database" * 500)
+    X, y = [write_text(label, i) for i in range(4) for label in WORDS], list(WORDS) * 4
+    clf = make_classifier(Writer(str(tmp_path / "log")), tmp_path / "run")
+    with pytest.raises(PersistenceError, match=r"run\.sqlite' cannot be read or kept .*move it"):
+        clf.fit(X, y)

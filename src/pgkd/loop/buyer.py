@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sklearn.base import clone
 
-from pgkd.exceptions import AnnotatorError, TeacherBudgetError, TeacherError
+from pgkd.exceptions import AnnotatorError, PersistenceError, TeacherBudgetError, TeacherError
 from pgkd.inputs.validation import check_generation
 from pgkd.protocols import Teacher
 from pgkd.records import (
@@ -206,7 +206,7 @@ class Buyer:
                     break
         except Exception as error:  # a stranger's teacher may raise anything
             if not bought:
-                if isinstance(error, TeacherError):
+                if isinstance(error, (TeacherError, PersistenceError)):
                     raise
                 raise TeacherError(f"{type(self.teacher).__name__} raised {error!r}.") from error
             _warn(f"The teacher failed after {len(bought)} answers, which are used: {error}")

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pgkd.exceptions import PersistenceError
 from pgkd.records import Completion, Usage
 from pgkd.system.lease import Lease, find_lapsed, read_name
 
@@ -171,6 +172,12 @@ class RunStore:
             connection.execute(f"BEGIN {kind}")
             yield connection
             connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            raise PersistenceError(
+                f"The answers in {str(self.path)!r} cannot be read or kept ({error}): free the "
+                "disk, or pass another `run_dir`. If the file is damaged, move it away; what it "
+                "holds will be bought again."
+            ) from error
         finally:
             connection.close()  # rolls back what was not committed
 
