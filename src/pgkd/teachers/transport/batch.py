@@ -21,7 +21,7 @@ from pgkd.system.store import ACTIVE_STORE, RunStore
 from pgkd.teachers.base import AsyncComplete
 from pgkd.teachers.parameters import ABOVE_ZERO, SWITCH
 from pgkd.teachers.transport.gathering import Gatherer
-from pgkd.teachers.transport.http import HTTPTeacher
+from pgkd.teachers.transport.http import HTTPTeacher, load_certificates
 from pgkd.teachers.transport.remote import RETRY_STATUSES, check_allowed
 from pgkd.teachers.waiting import Limits, retry
 
@@ -132,7 +132,7 @@ class BatchTeacher(HTTPTeacher):
                 yield complete
             return
         check_allowed(self._url())
-        async with self._open(httpx.create_ssl_context(), self._auth()) as client:
+        async with self._open(load_certificates(), self._auth()) as client:
             batches = self.batches(partial(self._manage, client))
             transport = _BatchTransport(batches, ACTIVE_STORE.get(), self.poll_interval)
             async with httpx.AsyncClient(base_url=client.base_url, transport=transport) as waiting:

@@ -22,6 +22,9 @@ from pgkd.teachers.parameters import instance_of
 from pgkd.teachers.transport.pricing import look_up_cost
 from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal
 
+#: They name certificates in place of certifi's.
+CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class HTTPTeacher(RemoteTeacher):
@@ -47,6 +50,7 @@ class HTTPTeacher(RemoteTeacher):
         self.check_parameters()
         self._check_key()
         check_allowed(self._url())
+        load_certificates()
         super().check_ready(max_cost)
         if self._is_default() and not self.knows_price():
             warnings.warn(
@@ -71,7 +75,7 @@ class HTTPTeacher(RemoteTeacher):
         check_allowed(self._url())
         # Parameters that this server has refused, learnt once for all requests of the batch.
         refused: set[str] = set()
-        certificates = httpx.create_ssl_context()
+        certificates = load_certificates()
         auth = self._auth()
         idle: list[httpx.AsyncClient] = []
         async with AsyncExitStack() as clients:
@@ -209,3 +213,15 @@ class HTTPTeacher(RemoteTeacher):
     def _key(self) -> str | None:
         own = Secret(os.environ.get(self.key_variable))
         return super()._key() or own.reveal(self.key_variable)
+
+
+def load_certificates() -> ssl.SSLContext:
+    """Read the certificates that servers are checked by: the environment's, or certifi's."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # of a file that is missing, or holds something else
+        named = [f"{n}={os.environ[n]!r}" for n in CERTIFICATE_VARIABLES if n in os.environ]
+        raise TeacherError(
+            f"The certificates that {' and '.join(named) or 'certifi'} names cannot be read "
+            f"({error}): name a file that is there, or unset the variable."
+        ) from error
