@@ -87,7 +87,9 @@ def test_exports(loaded, folder, name):
 def test_saved_over(folder, tmp_path):
     """`save` knows its own files, and replaces no others."""
     shutil.copytree(folder / "one_label", tmp_path / "model")
-    PGKDClassifier.load(tmp_path / "model").save(tmp_path / "model")
+    clf = PGKDClassifier.load(tmp_path / "model")
+    clf.save(tmp_path / "model")
+    assert PGKDClassifier.load(tmp_path / "model").history_ == clf.history_
     clf = PGKDClassifier.load(tmp_path / "model")
     check(load.describe_fit(clf), read(folder, "one_label"))
 
