@@ -19,7 +19,7 @@ from pgkd.records import FloatArray
 from pgkd.system.ranks import check_shared
 
 
-class Result(NamedTuple):
+class Finished(NamedTuple):
     """What a run comes to.
 
     Attributes
@@ -39,15 +39,15 @@ class Result(NamedTuple):
     label_thresholds: FloatArray | None
 
 
-def finish(run: Distillation) -> Result:
+def finish(run: Distillation) -> Finished:
     """Train the student on all that a run has found, and find out how its answers are read."""
     judged = _predict_judges(run)
     if run.task.multilabel:
-        return Result(_train(run), judged, None, _choose_thresholds(run, judged))
+        return Finished(_train(run), judged, None, _choose_thresholds(run, judged))
     calibration = None
     if judged is not None and run.evidence.calibrate:
         calibration = calibrate(*judged, run.classes, run.seed)
-    return Result(_train(run), judged, calibration, None)
+    return Finished(_train(run), judged, calibration, None)
 
 
 def _predict_judges(run: Distillation) -> tuple[LabelledTexts, FloatArray] | None:

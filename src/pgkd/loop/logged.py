@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pgkd.curation.curator import Curator
@@ -15,7 +15,8 @@ def judge_logs(
     logs: Logs, classes: Sequence[Label], curator: Curator, number: int
 ) -> list[SyntheticText]:
     """Give each logged text a verdict, and warn of labels that are no class."""
-    pairs = map(Example, logs.texts, [_read_label(label, classes) for label in logs.labels])
+    names = {str(label): label for label in classes}
+    pairs = map(Example, logs.texts, [_read_label(label, names) for label in logs.labels])
     generation = Generation(GenerationRequest("logs", {}), tuple(pairs))
     judged = curator.judge([generation], number)
     unknown = [text.label for text in judged if text.reason == "unknown label"]
@@ -29,9 +30,8 @@ def judge_logs(
     return [replace(text, source="log", request_id="", cost=0.0) for text in judged]
 
 
-def _read_label(label: Label, classes: Sequence[Label]) -> Label:
+def _read_label(label: Label, names: Mapping[str, Label]) -> Label:
     """Return the class that is meant: a file has ``"7"`` and ``"True"`` for 7 and True."""
-    names = {str(own): own for own in classes}
     if isinstance(label, tuple):
         return tuple(names.get(str(own), own) for own in label)
     return names.get(str(label), label)
