@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator
 
 from pgkd.protocols import Callback
 from pgkd.records import Event, Generation, Probe, Step
-from pgkd.reporting.rendering import ROUTES
+from pgkd.reporting.wording import ROUTES
 from pgkd.system.ranks import is_main_process
 
 

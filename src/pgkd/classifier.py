@@ -26,7 +26,7 @@ from pgkd.loop.routes import ROUTES
 from pgkd.loop.task import Settings
 from pgkd.models.distilled import DistilledClassifier
 from pgkd.protocols import Callback, Sampler, Teacher
-from pgkd.records import Label
+from pgkd.records import Label, Records
 from pgkd.system.ranks import broadcast
 
 if TYPE_CHECKING:
@@ -279,8 +279,8 @@ class PGKDClassifier(DistilledClassifier):
             "labels" if is_without_labels(data["X"], data["y"]) else find_kind(data["y"])
         )
         self.student_ = result.student
-        self.history_ = run.history
-        self.synthetic_ = run.synthetic
+        self.history_ = Records(run.history)
+        self.synthetic_ = Records(run.synthetic)
         self.usage_ = run.usage
         self.probe_ = run.probe
         self.n_cycles_ = run.n_cycles

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -28,6 +27,14 @@ N_RESAMPLES = 1000
 #: Standard deviation of the logarithm of the temperature before any text is seen: 1/2 and 2 are one
 #: away from 1. Without it, texts on which the student is always right ask for temperature 0.
 SPREAD = np.log(2)
+
+
+class Bin(NamedTuple):
+    """Texts of which the student is about equally sure: how many, how sure, how often right."""
+
+    n_texts: int
+    confidence: float
+    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,9 @@ class Calibration:
         The difference, with a 95 % bootstrap interval.
     ece_by_chance : float
         What a perfectly calibrated student would show on so few texts, on average.
+    bins_before, bins_after : tuple of Bin
+        The bins that have a text, by rising confidence: a reliability diagram. Empty in what an
+        earlier pgkd saved.
 
     References
     ----------
@@ -73,34 +83,33 @@ class Calibration:
     ece_after: float
     ece_reduction: Estimate
     ece_by_chance: float
+    bins_before: tuple[Bin, ...] = ()
+    bins_after: tuple[Bin, ...] = ()
 
     def __str__(self) -> str:
-        return "\n\n".join(self._render())
+        return f"{self.verdict} {self.caution}"
 
-    def _render(self) -> Iterator[str]:
+    @property
+    def verdict(self) -> str:
+        """What was found, in words."""
         gain = self.log_loss_before - self.log_loss_after
         difference = f"{gain:.4f}, with a standard error of {self.standard_error:.2g}"
         if self.temperature != 1:
             why = "too sure of itself" if self.temperature > 1 else "not sure enough of itself"
-            yield (
+            return (
                 f"The probabilities are calibrated with temperature {self.temperature:.3g}: the "
                 f"student was {why}. The log loss falls by {difference}."
             )
-        else:
-            yield (
-                f"The probabilities are the student's own. Temperature {self.fitted:.3g}, which "
-                f"fits the texts best, would lower the log loss by {difference}: that cannot be "
-                "told from luck."
-            )
-        yield "\n".join(
-            [
-                f"| temperature | 1 | {self.fitted:.3g} |",
-                "| --- | --- | --- |",
-                f"| log loss | {self.log_loss_before:.4f} | {self.log_loss_after:.4f} |",
-                f"| expected calibration error | {self.ece_before:.4f} | {self.ece_after:.4f} |",
-            ]
+        return (
+            f"The probabilities are the student's own. Temperature {self.fitted:.3g}, which "
+            f"fits the texts best, would lower the log loss by {difference}: that cannot be "
+            "told from luck."
         )
-        yield (
+
+    @property
+    def caution(self) -> str:
+        """How far that can be relied on, in words."""
+        return (
             f"The error is reduced by {self.ece_reduction} (95 %). On {self.n_texts} texts, "
             f"{self.ece_by_chance:.3f} would be mere chance. The temperature was fitted on other "
             "texts than it is measured on; but all of them have chosen what the student learns, so "
@@ -153,6 +162,8 @@ def calibrate(
         ece_after=ece_after,
         ece_reduction=Estimate(ece_before - ece_after, low, high),
         ece_by_chance=gaps_after.simulate(rng),
+        bins_before=gaps_before.list_bins(),
+        bins_after=gaps_after.list_bins(),
     )
 
 
@@ -233,6 +244,15 @@ class _Gaps:
         draws = (rng.random_sample(n) < self.confidence for _ in range(N_RESAMPLES))
         return float(
             np.mean([self._measure(self.bins, self.confidence - is_right) for is_right in draws])
+        )
+
+    def list_bins(self) -> tuple[Bin, ...]:
+        """Return the bins that have a text."""
+        return tuple(
+            Bin(
+                int(own.sum()), float(self.confidence[own].mean()), float(self.is_right[own].mean())
+            )
+            for own in (self.bins == number for number in np.unique(self.bins))
         )
 
     @staticmethod

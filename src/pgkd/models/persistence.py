@@ -24,7 +24,7 @@ from pgkd.exceptions import PersistenceError
 from pgkd.loop.evidence import Evidence
 from pgkd.loop.routes import ROUTES
 from pgkd.models.serialization import abstention_from_json, calibration_from_json
-from pgkd.records import Usage
+from pgkd.records import Records, Usage
 from pgkd.system.documents import (
     comparison_from_json,
     diversity_from_json,
@@ -132,7 +132,7 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     classifier.routes = tuple(document["routes"])
     if document.get("evidence") is not None:
         classifier.evidence = Evidence(**document["evidence"])
-    classifier.history_ = [step_from_json(step) for step in document["history"]]
+    classifier.history_ = Records(map(step_from_json, document["history"]))
     classifier.usage_ = Usage(**document["usage"])
     classifier.probe_ = probe_from_json(document["probe"])
     classifier.n_cycles_ = document["n_cycles"]
@@ -145,7 +145,7 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     mask = document["refit_mask"]
     classifier.refit_mask_ = None if mask is None else np.array(mask, dtype=bool)
     with (directory / TEXTS).open(encoding="utf-8") as lines:
-        classifier.synthetic_ = [text_from_line(line) for line in lines]
+        classifier.synthetic_ = Records(map(text_from_line, lines))
     classifier.student_ = _load_student(document["student"], directory / STUDENT, trusted)
     classifier.student = clone(classifier.student_)
     if classifier.multilabel_:

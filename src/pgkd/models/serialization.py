@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pgkd.evaluation.calibration import Calibration
+from pgkd.evaluation.calibration import Bin, Calibration
 from pgkd.evaluation.estimates import Estimate
 from pgkd.models.abstention import Abstention
 
@@ -13,7 +13,12 @@ def calibration_from_json(document: dict[str, Any] | None) -> Calibration | None
     """Read what `asdict` made of a calibration."""
     if document is None:
         return None
-    return Calibration(**{**document, "ece_reduction": Estimate(*document["ece_reduction"])})
+    bins = {
+        name: tuple(Bin(*own) for own in document.get(name, ()))
+        for name in ("bins_before", "bins_after")
+    }
+    reduction = Estimate(*document["ece_reduction"])
+    return Calibration(**{**document, **bins, "ece_reduction": reduction})
 
 
 def abstention_from_json(document: dict[str, Any] | None) -> Abstention | None:

@@ -18,6 +18,7 @@ from pgkd.records.probe import Probe, wilson_interval
 from pgkd.records.requests import AnnotationRequest, GenerationRequest, Message
 from pgkd.records.run import Event, Step, SyntheticText
 from pgkd.records.state import Batch, State
+from pgkd.records.table import Records
 from pgkd.records.texts import Example, FloatArray, Label, LabelArray, UnlabeledTexts, labels_of
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Message",
     "Prediction",
     "Probe",
+    "Records",
     "Refusal",
     "State",
     "Step",

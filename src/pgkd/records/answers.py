@@ -38,6 +38,22 @@ class Usage:
     cost: float | None = 0.0
     cached_tokens: int = 0
 
+    def __str__(self) -> str:
+        return (
+            f"{self.n_requests} requests, {self.input_tokens} input tokens ({self.cached_tokens} "
+            f"of them cached), {self.output_tokens} output tokens, US dollars: {self.dollars}"
+        )
+
+    @property
+    def dollars(self) -> str:
+        """The cost as it is printed."""
+        return "unknown" if self.cost is None else f"{self.cost:.4f}"
+
+    @property
+    def tokens(self) -> int:
+        """Read and written."""
+        return self.input_tokens + self.output_tokens
+
     def __add__(self, other: Usage) -> Usage:
         known = self.cost is not None and other.cost is not None
         return Usage(
@@ -144,7 +160,7 @@ class Generation:
         label of the text's shortlist.
     """
 
-    request: GenerationRequest | AnnotationRequest
+    request: GenerationRequest | AnnotationRequest = field(repr=False)
     examples: tuple[Example, ...] = ()
     rejected: Mapping[str, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
@@ -154,7 +170,7 @@ class Generation:
     refused: tuple[Refusal, ...] = ()
     saved: Usage = field(default_factory=Usage)
     is_final: bool = False
-    probabilities: Mapping[str, Mapping[Label, float]] = field(default_factory=dict)
+    probabilities: Mapping[str, Mapping[Label, float]] = field(default_factory=dict, repr=False)
 
     @property
     def worth(self) -> Usage:

@@ -40,6 +40,18 @@ class Comparison:
     correlation: float
     n_texts: int
 
+    def __str__(self) -> str:
+        return (
+            f"{self.scoring} {self.before:.3f} -> {self.after:.3f}, {self.difference} on "
+            f"{self.n_texts} labelled texts"
+        )
+
+    @property
+    def difference(self) -> str:
+        """``after - before`` with its interval, as it is printed."""
+        low, high = self.interval
+        return f"{self.after - self.before:+.3f} (95 %: {low:+.3f} to {high:+.3f})"
+
     @property
     def gain(self) -> float:
         """The gain in score that is to be expected: both measures together, shrunk towards none.

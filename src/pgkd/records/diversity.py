@@ -39,4 +39,4 @@ class Diversity:
     distinct_1: float
     distinct_2: float
     similarity: float
-    classes: Mapping[Label, ClassDiversity] = field(default_factory=dict)
+    classes: Mapping[Label, ClassDiversity] = field(default_factory=dict, repr=False)

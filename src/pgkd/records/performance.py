@@ -56,7 +56,7 @@ class ClassScore:
     support: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class StudentReport:
     """The validation report of a student (paper, "gradual evaluation check").
 
@@ -84,6 +84,12 @@ class StudentReport:
     confusions: Mapping[tuple[Label, Label], int]
     f1_micro: float | None = None
     n_texts: int | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"StudentReport(accuracy={self.accuracy:.3f}, f1_macro={self.f1_macro:.3f}, "
+            f"log_loss={self.log_loss:.3f}, {len(self.classes)} classes, {self.n_texts} texts)"
+        )
 
 
 @dataclass(frozen=True, slots=True)

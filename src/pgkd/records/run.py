@@ -60,12 +60,21 @@ class SyntheticText:
     weight: float = 1.0
 
     @property
+    def row(self) -> dict[str, str]:
+        """What a table of `Records` shows of it."""
+        verdict = self.verdict if self.reason is None else f"{self.verdict}: {self.reason}"
+        return {"step": str(self.cycle), "text": self.text, "label": str(self.label)} | {
+            "source": self.source,
+            "verdict": verdict,
+        }
+
+    @property
     def labels(self) -> tuple[Label, ...]:
         """The classes of the text."""
         return labels_of(self.label)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Step:
     """One step of a run; a row of ``history_``. Step 0 is the labelled texts alone.
 
@@ -119,6 +128,24 @@ class Step:
     seconds_left: float | None = field(default=None, compare=False)
     feedback_report: StudentReport | None = None
     diversity: Diversity | None = None
+
+    def __repr__(self) -> str:
+        return f"Step({', '.join(f'{k}: {v}' for k, v in self.row.items() if v)})"
+
+    @property
+    def row(self) -> dict[str, str]:
+        """What a table of `Records` shows of it."""
+        own = self.comparison
+        return {
+            "step": str(self.number),
+            "route": self.route,
+            "score": "" if self.score is None else f"{self.score:.3f}",
+            "gain": "" if own is None else own.difference,
+            "taken": "yes" if self.taken else "no",
+            "weight": f"{self.factor:g}",
+            "texts": str(self.n_accepted),
+            "US dollars": self.usage.dollars,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,90 +2,82 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import html
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pgkd.evaluation.calibration import Calibration
 from pgkd.exceptions import InvalidInputError
-from pgkd.models.abstention import Abstention
-from pgkd.records import Comparison, Diversity, Probe, Step, SyntheticText, Usage
-from pgkd.reporting import rendering
-from pgkd.reporting.sums import ClassGain, Loss, RouteSum
+from pgkd.reporting.content import write_sections
+from pgkd.reporting.findings import Findings
+from pgkd.reporting.rendering import render
+from pgkd.reporting.sums import count_losses, find_confusions, find_gains, sum_up_routes
+from pgkd.system.files import write_text
+
+#: Pixels of a report in a notebook.
+HEIGHT = 760
 
 
-@dataclass(frozen=True)
-class Report:
-    """What a run did. Printed, and in notebooks, it is Markdown.
+@dataclass(frozen=True, repr=False)
+class Report(Findings):
+    """What a run did: printed, it is Markdown; in notebooks, a page.
 
-    Attributes
-    ----------
-    comparison : Comparison or None
-        What was learnt against the labelled texts alone; ``None`` without labelled texts.
-    n_labelled : int
-    stop_reason : str
-    steps : tuple of Step
-    routes : tuple of RouteSum
-    probe : Probe or None
-        What the teacher was found to be good for.
-    labelled_diversity : Diversity or None
-        To set that of the steps beside.
-    gains : tuple of ClassGain
-        A class with labelled texts each, the largest gain first.
-    losses : tuple of Loss
-        Why texts were not learnt: every one is counted.
-    n_synthetic : int
-        Texts beside the labelled ones.
-    rejected : tuple of SyntheticText
-        Every text that was rejected or dropped; ``pandas.DataFrame(report.rejected)`` is a table.
-    usage : Usage
-    n_refitted : int or None
-        Texts of `synthetic_` that ``student_`` has learnt since, if `refit` was called.
-    is_optimistic : bool
-        Whether the teacher was shown the texts that decide.
-    calibration : Calibration or None
-        ``calibration_`` of the classifier.
-    abstention : Abstention or None
-        ``abstention_`` of the classifier.
+    Its attributes are those of :class:`~pgkd.reporting.findings.Findings`.
     """
 
-    comparison: Comparison | None
-    n_labelled: int
-    stop_reason: str
-    steps: tuple[Step, ...]
-    routes: tuple[RouteSum, ...]
-    probe: Probe | None
-    labelled_diversity: Diversity | None
-    gains: tuple[ClassGain, ...]
-    losses: tuple[Loss, ...]
-    n_synthetic: int
-    rejected: tuple[SyntheticText, ...]
-    usage: Usage
-    n_refitted: int | None = None
-    is_optimistic: bool = False
-    calibration: Calibration | None = None
-    abstention: Abstention | None = None
-
     def __str__(self) -> str:
-        n_accepted = self.n_synthetic - len(self.rejected)
-        parts = [
-            *rendering.render_result(self.comparison, self.n_labelled, self.is_optimistic),
-            *rendering.render_end(self.stop_reason, self.n_refitted, self.n_synthetic),
-            *rendering.render_probe(self.probe),
-            *rendering.render_steps(self.steps, self.comparison, self.labelled_diversity),
-            *rendering.render_routes(self.routes),
-            *rendering.render_gains(self.gains),
-            *rendering.render_probabilities(self.calibration, self.abstention),
-            *rendering.render_losses(self.losses, self.rejected, self.n_synthetic),
-            *rendering.render_usage(self.usage, self.steps, n_accepted),
-        ]
-        return "\n\n".join(parts) + "\n"
+        return render("Report", write_sections(self))
+
+    def __repr__(self) -> str:
+        return f"Report({self.comparison or 'not judged'}; `print` it, or `save` it as a page)"
 
     def _repr_markdown_(self) -> str:
         return str(self)
+
+    def _repr_html_(self) -> str:
+        """Show the page in a frame of its own: neither styles nor scripts get out or in."""
+        return (
+            f'<iframe title="Report of PGKDClassifier" sandbox="allow-scripts" width="100%" '
+            f'height="{HEIGHT}" style="border:0" srcdoc="{html.escape(self.to_html())}"></iframe>'
+        )
+
+    def to_html(self) -> str:
+        """Return the page: one HTML document that loads nothing."""
+        from pgkd.reporting.page import render_page  # and a template engine, not needed to print
+
+        return render_page("Report", write_sections(self))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the report to a file.
+
+        Every text of ``synthetic_`` is in the page, those of `X_unlabeled` among them.
+
+        Parameters
+        ----------
+        path : str or path
+            ``.html``: a page that needs no other file and no network. ``.md``: Markdown.
+
+        Raises
+        ------
+        InvalidInputError
+            If `path` ends otherwise.
+
+        Examples
+        --------
+        >>> clf.report().save("report.html")  # doctest: +SKIP
+        """
+        path = Path(path)
+        writers = {".html": self.to_html, ".md": self.__str__}
+        if path.suffix not in writers:
+            raise InvalidInputError(
+                f"The `path` parameter of `save` must end with .html or .md. Got {str(path)!r} "
+                "instead."
+            )
+        write_text(path, writers[path.suffix]())
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in what JSON can hold.
@@ -95,40 +87,6 @@ class Report:
         """
         document: dict[str, Any] = _to_json(self)
         return document
-
-    def plot(self, ax: Any = None) -> Any:
-        """Plot the score after each step, and those that were not taken.
-
-        Parameters
-        ----------
-        ax : matplotlib axes, default=None
-            Made if not given.
-
-        Returns
-        -------
-        ax : matplotlib axes
-
-        Raises
-        ------
-        ImportError
-            Without matplotlib, which ``pip install "pgkd[plot]"`` brings.
-        """
-        try:
-            from matplotlib import pyplot
-        except ImportError as error:
-            raise ImportError('`plot` needs matplotlib: pip install "pgkd[plot]".') from error
-        if ax is None:
-            _, ax = pyplot.subplots()
-        judged = [step for step in self.steps if step.score is not None]
-        ax.plot([s.number for s in judged], [s.score for s in judged], "o-", label="learnt")
-        left = [s for s in judged if not s.taken and s.comparison is not None]
-        if left:
-            scores = [s.comparison.after for s in left if s.comparison is not None]
-            ax.plot([s.number for s in left], scores, "rx", label="not taken")
-        ax.set_xticks([s.number for s in self.steps], [s.route for s in self.steps], rotation=45)
-        ax.set(ylabel=self.comparison.scoring if self.comparison else "")
-        ax.legend()
-        return ax
 
 
 def make_run_report(clf: Any) -> Report:
@@ -144,61 +102,27 @@ def make_run_report(clf: Any) -> Report:
             "The classifier was saved by an earlier pgkd, whose runs went another way: fit it "
             "again for a report. It predicts as before, and `synthetic_` and `usage_` are there."
         )
-    rejected = tuple(t for t in clf.synthetic_ if t.verdict != "accepted")
-    mask = clf.refit_mask_
+    texts, mask = tuple(clf.synthetic_), clf.refit_mask_
+    first, last = clf.history_[0].report, clf.history_[-1].report
     return Report(
         comparison=clf.comparison_,
         n_labelled=clf.history_[0].n_accepted,
         stop_reason=clf.stop_reason_,
         steps=tuple(clf.history_),
-        routes=_sum_up(clf.history_, clf.synthetic_),
+        routes=sum_up_routes(clf.history_, texts),
         probe=clf.probe_,
         labelled_diversity=clf.labelled_diversity_,
-        gains=_find_gains(clf.history_),
-        losses=_count_losses(clf.history_, rejected),
-        n_synthetic=len(clf.synthetic_),
-        rejected=rejected,
+        gains=find_gains(first, last),
+        confusions=find_confusions(first, last),
+        losses=count_losses(clf.history_, [t for t in texts if t.verdict != "accepted"]),
+        texts=texts,
         usage=clf.usage_,
+        is_multilabel=clf.multilabel_,
         n_refitted=None if mask is None else int(mask.sum()),
         is_optimistic=clf.evidence is not None and clf.evidence.feedback == "validation",
         calibration=clf.calibration_,
         abstention=clf.abstention_,
     )
-
-
-def _sum_up(history: Sequence[Step], synthetic: Sequence[SyntheticText]) -> tuple[RouteSum, ...]:
-    sums = []
-    for route in dict.fromkeys(step.route for step in history[1:]):
-        own = [step for step in history if step.route == route]
-        numbers = {step.number for step in own}
-        learnt = {t.text for t in synthetic if t.verdict == "accepted" and t.cycle in numbers}
-        gains = [s.comparison.after - s.comparison.before for s in own if s.comparison and s.taken]
-        is_judged = any(step.comparison for step in own)
-        usage = sum((step.usage for step in own), Usage())
-        sums.append(RouteSum(route, len(learnt), usage, sum(gains) if is_judged else None))
-    return tuple(sums)
-
-
-def _find_gains(history: Sequence[Step]) -> tuple[ClassGain, ...]:
-    first, last = history[0].report, history[-1].report
-    if first is None or last is None:
-        return ()
-    gains = [
-        ClassGain(label, score.f1, last.classes[label].f1, score.support)
-        for label, score in first.classes.items()
-        if score.support
-    ]
-    return tuple(sorted(gains, key=lambda gain: -gain.gain))
-
-
-def _count_losses(history: Sequence[Step], rejected: Sequence[SyntheticText]) -> tuple[Loss, ...]:
-    counts = Counter((t.cycle, t.verdict, str(t.reason)) for t in rejected)
-    for step in history:
-        for reason, n in step.rejected.items():
-            # The step counts what has no row in `synthetic_` as well.
-            if unread := n - counts[step.number, "rejected", reason]:
-                counts[step.number, "not read", reason] = unread
-    return tuple(Loss(*key, n) for key, n in sorted(counts.items()) if n)
 
 
 def _to_json(value: Any) -> Any:

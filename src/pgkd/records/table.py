@@ -1,0 +1,52 @@
+"""Lists of records that print as a small table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+#: Rows that are shown, half of them from the end; characters of a cell.
+N_ROWS, WIDTH = 20, 50
+
+
+class _HasRow(Protocol):
+    @property
+    def row(self) -> dict[str, str]: ...
+
+
+R = TypeVar("R", bound=_HasRow)
+
+
+class Records(list[R]):
+    """A list of :class:`Step` or :class:`SyntheticText` that prints as a table.
+
+    Examples
+    --------
+    >>> from pgkd.records import Records, SyntheticText
+    >>> Records([SyntheticText("my card is late", "card", 1, "1-1", verdict="accepted")])
+    step  text             label  source     verdict
+    1     my card is late  card   generated  accepted
+    """
+
+    def __repr__(self) -> str:
+        n_left = len(self) - N_ROWS
+        shown = self if n_left <= 0 else [*self[: N_ROWS // 2], *self[-(N_ROWS // 2) :]]
+        if not shown:
+            return "[]"
+        rows = [record.row for record in shown]
+        lines = _align([[*rows[0]], *([*row.values()] for row in rows)])
+        if n_left > 0:
+            lines.insert(1 + N_ROWS // 2, f"... {n_left} more ...")
+        return "\n".join(lines)
+
+
+def _align(rows: Sequence[Sequence[Any]]) -> list[str]:
+    cells = [[_shorten(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
+
+
+def _shorten(cell: str) -> str:
+    """Return what fits in one line of a table; what cannot be printed is written as its code."""
+    text = " ".join(cell.encode("utf-8", "backslashreplace").decode().split())
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."

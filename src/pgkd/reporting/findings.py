@@ -1,0 +1,82 @@
+"""`Findings`: all that a report is about, and nothing of how it is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pgkd.evaluation.calibration import Calibration
+from pgkd.models.abstention import Abstention
+from pgkd.records import Comparison, Diversity, Label, Probe, Step, SyntheticText, Usage
+from pgkd.reporting.sums import ClassGain, Confusion, Loss, RouteSum
+
+
+@dataclass(frozen=True, repr=False)
+class Findings:
+    """What a run did.
+
+    Attributes
+    ----------
+    comparison : Comparison or None
+        What was learnt against the labelled texts alone; ``None`` without labelled texts.
+    n_labelled : int
+    stop_reason : str
+    steps : tuple of Step
+    routes : tuple of RouteSum
+    probe : Probe or None
+        What the teacher was found to be good for.
+    labelled_diversity : Diversity or None
+        To set that of the steps beside.
+    gains : tuple of ClassGain
+        A class with labelled texts each, the largest gain first.
+    confusions : tuple of Confusion
+        The mistakes before and after, the most frequent first.
+    losses : tuple of Loss
+        Why texts were not learnt: every one is counted.
+    texts : tuple of SyntheticText
+        Every text beside the labelled ones; ``pandas.DataFrame(report.texts)`` is a table.
+    usage : Usage
+    is_multilabel : bool
+        Whether texts have several labels each.
+    n_refitted : int or None
+        Texts of `synthetic_` that ``student_`` has learnt since, if `refit` was called.
+    is_optimistic : bool
+        Whether the teacher was shown the texts that decide.
+    calibration : Calibration or None
+        ``calibration_`` of the classifier.
+    abstention : Abstention or None
+        ``abstention_`` of the classifier.
+    """
+
+    comparison: Comparison | None
+    n_labelled: int
+    stop_reason: str
+    steps: tuple[Step, ...]
+    routes: tuple[RouteSum, ...]
+    probe: Probe | None
+    labelled_diversity: Diversity | None
+    gains: tuple[ClassGain, ...]
+    confusions: tuple[Confusion, ...]
+    losses: tuple[Loss, ...]
+    texts: tuple[SyntheticText, ...]
+    usage: Usage
+    is_multilabel: bool = False
+    n_refitted: int | None = None
+    is_optimistic: bool = False
+    calibration: Calibration | None = None
+    abstention: Abstention | None = None
+
+    @property
+    def rejected(self) -> tuple[SyntheticText, ...]:
+        """Every text that was rejected or dropped."""
+        return tuple(text for text in self.texts if text.verdict != "accepted")
+
+    @property
+    def classes(self) -> tuple[Label, ...]:
+        """Those that the labelled texts judge, in the order of ``classes_``."""
+        report = self.steps[0].report
+        return () if report is None else tuple(report.classes)
+
+    @property
+    def scoring(self) -> str:
+        """The name of the score."""
+        return self.comparison.scoring if self.comparison else "score"
