@@ -189,7 +189,7 @@ def _say_ladder(found: Findings) -> Iterator[Block]:
             low, high = own.interval
             gain = Number(f"{own.gain:+.3f} ({low:+.3f} to {high:+.3f})", own.gain)
         tokens = (own.usage + own.saved).tokens
-        per_tokens = 1000 * own.gain / tokens if own.gain is not None and tokens else None
+        per_tokens = 1e6 * own.gain / tokens if own.gain is not None and tokens else None
         rows.append(
             (
                 ROUTES.get(own.route, own.route),
@@ -197,11 +197,11 @@ def _say_ladder(found: Findings) -> Iterator[Block]:
                 gain,
                 _dollars(own.usage),
                 _signed(own.gain_per_dollar, 3),
-                _signed(per_tokens, 4),
+                _signed(per_tokens, 2),
             )
         )
     columns = ("route", "texts learnt", "gain (95 %)", "US dollars", "gain per US dollar")
-    yield Table("Routes", (*columns, "gain per 1,000 tokens"), tuple(rows))
+    yield Table("Routes", (*columns, "gain per million tokens"), tuple(rows))
 
 
 def _say_steps(found: Findings) -> Iterator[Block]:
@@ -402,7 +402,7 @@ def _say_usage(found: Findings) -> Iterator[Block]:
     line = str(usage)
     n_accepted = len(found.texts) - len(found.rejected)
     if usage.cost and n_accepted:
-        line += f", which is {usage.cost / n_accepted:.4f} for each accepted text"
+        line += f", which is {1000 * usage.cost / n_accepted:.4f} for 1,000 accepted texts"
     yield _say(f"{line}.")
     saved = sum((step.saved for step in found.steps), Usage())
     if saved.n_requests:

@@ -92,26 +92,20 @@ def _shade(n: int, most: int) -> int:
 
 
 def tabulate_texts(texts: Sequence[SyntheticText]) -> dict[str, Any]:
-    """Return texts in as few bytes as JSON allows: what repeats is a number in a list of names."""
-    names: dict[str, dict[str, int]] = {
-        "label": {},
-        "verdict": {},
-        "reason": {},
-        "step": {},
-        "source": {},
-    }
+    """Return texts in few bytes: class, verdict, reason, step and source are numbers of names."""
+    names: list[dict[str, int]] = [{}, {}, {}, {}, {}]
     rows = []
     for text in texts:
-        own = {
-            "label": str(name_labels(text.label)),
-            "verdict": text.verdict,
-            "reason": text.reason or "",
-            "step": str(text.cycle),
-            "source": SOURCES.get(text.source, text.source),
-        }
-        numbers = [names[key].setdefault(name, len(names[key])) for key, name in own.items()]
+        own = (
+            str(name_labels(text.label)),
+            text.verdict,
+            text.reason or "",
+            str(text.cycle),
+            SOURCES.get(text.source, text.source),
+        )
+        numbers = [known.setdefault(name, len(known)) for known, name in zip(names, own)]
         rows.append([text.text, *numbers, round(text.weight, 3)])
-    return {"names": {key: [*known] for key, known in names.items()}, "rows": rows}
+    return {"names": [[*known] for known in names], "rows": rows}
 
 
 class Scale:

@@ -55,8 +55,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
 const data = document.getElementById("text-data");
 if (data) {
   const PAGE = 50;
-  const { names, rows } = JSON.parse(data.textContent);
-  const lists = Object.values(names);
+  const { names: lists, rows } = JSON.parse(data.textContent);
   const folded = rows.map((row) => row[0].toLowerCase());
   const form = document.getElementById("text-filters");
   const search = document.getElementById("text-search");
