@@ -6,9 +6,13 @@ The public names are imported when first used, so that ``import pgkd`` costs nex
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from pgkd._version import __version__ as __version__
+
+# What tqdm, which transformers imports, says in notebooks without ipywidgets.
+warnings.filterwarnings("ignore", "IProgress not found")
 
 if TYPE_CHECKING:
     from pgkd.cascade.classifier import CascadeClassifier as CascadeClassifier
@@ -30,6 +34,7 @@ _LAZY = {
 _SUBMODULES = {
     "distributed",
     "exceptions",
+    "plots",
     "protocols",
     "records",
     "runtime",

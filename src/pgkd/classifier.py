@@ -9,7 +9,7 @@ from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
@@ -162,6 +162,11 @@ class PGKDClassifier(DistilledClassifier):
     ['labelled', 'names']
     """
 
+    _parts: ClassVar = {
+        "teacher": None,
+        "student": "EmbeddingStudent",
+        "sampler": "PerformanceGuidedSampler, UncertaintySampler",
+    }
     _parameter_constraints = {  # noqa: RUF012
         "max_cycles": [Interval(Integral, 0, None, closed="left")],
         "samples_per_cycle": [Interval(Integral, 1, None, closed="left")],

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +128,7 @@ class CascadeClassifier(BaseTextClassifier):
     True
     """
 
+    _parts: ClassVar = {"student": None, "teacher": None}
     _parameter_constraints = {  # noqa: RUF012
         "confidence": [Interval(Real, 0, 1, closed="neither")],
         "max_escalated": [Interval(Real, 0, 1, closed="right")],

@@ -5,11 +5,12 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from pgkd.system.component import Component
 
-class Evidence(BaseEstimator):  # type: ignore[misc]
+
+class Evidence(Component):
     """How the labelled texts decide what the student learns; the defaults are made to be left.
 
     Parameters

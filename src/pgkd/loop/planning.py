@@ -30,7 +30,7 @@ TOKENS_PER_LABEL = (2, 12)
 N_DRAWS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What `fit` will buy, at least and at most.
 
@@ -67,6 +67,9 @@ class Plan:
             f"{_range(self.n_requests)} requests, {_range(self.input_tokens)} input tokens, "
             f"{_range(self.output_tokens)} output tokens, {_dollars(self.cost)}"
         )
+
+    def __repr__(self) -> str:
+        return f"Plan({self})"
 
     def compare(self, usage: Usage) -> str:
         """Set the bill beside the plan, with the error of the plan's middle a request."""

@@ -37,6 +37,13 @@ class DistilledClassifier(AbstainingClassifier):
         """By which the student's logits are divided."""
         return 1.0 if self.calibration_ is None else self.calibration_.temperature
 
+    @property
+    def _result(self) -> str:
+        if not hasattr(self, "history_"):
+            return ""
+        found = self.comparison_ or "no labelled text judges it"
+        return f"{found}; {self.usage_.n_requests} requests, US dollars: {self.usage_.dollars}"
+
     def _predict_proba(self, texts: list[str]) -> FloatArray:
         if self.multilabel_:
             return predict_label_proba(self.student_, texts, len(self.classes_))

@@ -48,5 +48,6 @@ def _align(rows: Sequence[Sequence[Any]]) -> list[str]:
 
 def _shorten(cell: str) -> str:
     """Return what fits in one line of a table; what cannot be printed is written as its code."""
-    text = " ".join(cell.encode("utf-8", "backslashreplace").decode().split())
+    line = " ".join(cell.split())
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."

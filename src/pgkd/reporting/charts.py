@@ -98,7 +98,7 @@ def chart_costs(found: Findings) -> Lines:
 def chart_reliability(found: Findings) -> Lines:
     """Chart how often the student is right, by how sure it is: a reliability diagram."""
     own = found.calibration
-    series = ()
+    series: tuple[Series, ...] = ()
     if own is not None and own.bins_before:
         before = Series("the student's own", _list_points(own.bins_before))
         after = Series(f"with temperature {own.fitted:.3g}", _list_points(own.bins_after))
@@ -129,7 +129,7 @@ def _list_points(bins: tuple[Bin, ...]) -> tuple[Point, ...]:
 def chart_probe(found: Findings) -> Bars:
     """Chart how often teacher and student are right on what the student is least sure of."""
     own = found.probe
-    bars = ()
+    bars: tuple[Bar, ...] = ()
     if own is not None:
         counts = {
             "teacher": own.n_teacher,

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from pgkd.inputs.text import make_valid
 from pgkd.records import SyntheticText
 from pgkd.reporting.blocks import Bars, Code, Lines, Number, Section, Strong
-from pgkd.reporting.content import name_labels
+from pgkd.reporting.sections.texts import name_labels
 from pgkd.reporting.wording import SOURCES
 
 #: Texts on a page of the browser of texts, and without JavaScript.
@@ -78,7 +78,7 @@ def _make_environment() -> jinja2.Environment:
 def _read_asset(environment: jinja2.Environment, name: str) -> Markup:
     """Return a file of ours, which is not escaped."""
     assert environment.loader is not None
-    return Markup(environment.loader.get_source(environment, name)[0])  # noqa: S704
+    return Markup(environment.loader.get_source(environment, name)[0])
 
 
 def _hash(source: str) -> str:

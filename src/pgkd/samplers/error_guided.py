@@ -6,14 +6,14 @@ from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
 from pgkd.records import GenerationRequest, Prediction, State
 from pgkd.samplers.base import apportion, draft, group, is_about, look_at_folds, pick
+from pgkd.system.component import Component
 
 
-class EvoKDSampler(BaseEstimator):  # type: ignore[misc]
+class EvoKDSampler(Component):
     """Ask for texts of every class, and show samples that the student got right and wrong.
 
     The control in the manner of EvoKD. The teacher is to see by itself what the student is bad at:
@@ -96,7 +96,7 @@ class EvoKDSampler(BaseEstimator):  # type: ignore[misc]
         return requests
 
 
-class LLM2LLMSampler(BaseEstimator):  # type: ignore[misc]
+class LLM2LLMSampler(Component):
     """Have the texts rewritten that the student got wrong.
 
     The control in the manner of LLM2LLM. The texts asked for are shared out evenly among the

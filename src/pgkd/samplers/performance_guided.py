@@ -7,7 +7,6 @@ from dataclasses import replace
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from pgkd.records import Feedback, GenerationRequest, Label, Prediction, State, StudentReport
@@ -21,12 +20,13 @@ from pgkd.samplers.base import (
     pick,
 )
 from pgkd.samplers.quota import QUOTAS, weigh
+from pgkd.system.component import Component
 
 #: Mistakes named in a request's report, the most frequent ones.
 MAX_CONFUSIONS = 10
 
 
-class PerformanceGuidedSampler(BaseEstimator):  # type: ignore[misc]
+class PerformanceGuidedSampler(Component):
     """Ask for texts where the student is weak, and show the teacher the evidence.
 
     Classes that the student confuses go into one request, with their rows of the validation report,

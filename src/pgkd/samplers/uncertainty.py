@@ -6,7 +6,6 @@ from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.cluster import kmeans_plusplus
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.pipeline import make_pipeline
@@ -15,9 +14,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from pgkd.inputs.labels import decide
 from pgkd.records import AnnotationRequest, FloatArray, State
 from pgkd.samplers.shortlists import make_requests
+from pgkd.system.component import Component
 
 
-class UncertaintySampler(BaseEstimator):  # type: ignore[misc]
+class UncertaintySampler(Component):
     """Have the teacher label those texts of the unlabelled pool that the student is least sure of.
 
     A real text with the teacher's label needs no invention. The teacher chooses among the classes

@@ -5,15 +5,15 @@ from __future__ import annotations
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from pgkd.inputs.labels import count_classes
 from pgkd.records import GenerationRequest, State
 from pgkd.samplers.base import apportion, draft, group, pick
+from pgkd.system.component import Component
 
 
-class UnguidedSampler(BaseEstimator):  # type: ignore[misc]
+class UnguidedSampler(Component):
     """Ask for texts of every class and show real texts, but no feedback.
 
     This is the fair opponent of `PerformanceGuidedSampler`: what the teacher's texts are worth by

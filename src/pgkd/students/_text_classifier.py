@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,6 +21,7 @@ from pgkd.inputs.targets import Target
 from pgkd.inputs.text import check_stream
 from pgkd.inputs.validation import check_labels, check_texts
 from pgkd.records import FloatArray, Label, LabelArray
+from pgkd.system.component import Component
 from pgkd.system.files import jsonable
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 FILE = "student.json"
 
 
-class BaseTextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class BaseTextClassifier(ClassifierMixin, Component):  # type: ignore[misc]
     """A scikit-learn classifier whose samples are texts.
 
     A subclass has `fit` and `_predict_proba`.

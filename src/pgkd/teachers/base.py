@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, ClassVar, TypeAlias
 
 import anyio.to_thread
-from sklearn.base import BaseEstimator
 
 from pgkd.exceptions import (
     InvalidInputError,
@@ -33,6 +32,7 @@ from pgkd.records import (
     Refusal,
     Usage,
 )
+from pgkd.system.component import Component
 from pgkd.system.secret import redact
 from pgkd.teachers.parameters import RULES, Rule, check_parameters
 from pgkd.teachers.prompts import labelling, options, writing
@@ -49,7 +49,7 @@ Request: TypeAlias = GenerationRequest | AnnotationRequest
 MAX_OUTPUT_TOKENS = 4096
 
 
-class LLMTeacher(BaseEstimator):  # type: ignore[misc]
+class LLMTeacher(Component):
     """Base of teachers that are LLMs: prompts, JSON schema, parsing, concurrency and retries.
 
     A subclass writes :meth:`complete`. It may set the attributes below on the class, or take them

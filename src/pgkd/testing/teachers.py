@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from pgkd.exceptions import InvalidInputError, TeacherError
@@ -20,6 +19,7 @@ from pgkd.records import (
     Message,
     Usage,
 )
+from pgkd.system.component import Component
 from pgkd.teachers.base import LLMTeacher
 
 
@@ -76,7 +76,7 @@ class ScriptedTeacher(LLMTeacher):
         return Completion(answer, Usage(n_requests=1, cost=0.0))
 
 
-class PoolTeacher(BaseEstimator):  # type: ignore[misc]
+class PoolTeacher(Component):
     """Play an ideal LLM: serve hidden real texts of the wanted classes, each one once.
 
     It shows what guidance is worth when the teacher makes no mistake, or as many as `error_rate`

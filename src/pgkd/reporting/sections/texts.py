@@ -1,0 +1,99 @@
+"""What became of the texts, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pgkd.records import Usage, labels_of
+from pgkd.reporting import charts
+from pgkd.reporting.blocks import (
+    Block,
+    Code,
+    Items,
+    Strong,
+    Table,
+    Texts,
+)
+from pgkd.reporting.findings import Findings
+from pgkd.reporting.sections.values import count, dollars, say
+from pgkd.reporting.sums import Loss
+from pgkd.reporting.wording import REASONS, ROUTES
+
+#: Texts shown of each reason.
+N_SHOWN = 3
+
+
+def say_texts(found: Findings) -> Iterator[Block]:
+    """Say why texts were not learnt, and show all texts."""
+    rejected = found.rejected
+    yield say(
+        f"Of {len(found.texts)} texts beside the labelled ones, "
+        f"{len(found.texts) - len(rejected)} are learnt and {len(rejected)} are not. Each of "
+        "these, with its reason, is in ",
+        Code("report.rejected"),
+        ".",
+    )
+    groups: dict[tuple[str, str], list[Loss]] = {}
+    for loss in found.losses:
+        groups.setdefault((loss.verdict, loss.reason), []).append(loss)
+    for (verdict, reason), own in sorted(groups.items(), key=lambda item: -_sum(item[1])):
+        where = ", ".join(f"{loss.n} in step {loss.step}" for loss in own)
+        explained = f". That is: {REASONS[reason]}" if reason in REASONS else ""
+        texts = [t for t in rejected if (t.verdict, str(t.reason)) == (verdict, reason)]
+        items = tuple((Code(t.text), " as ", name_labels(t.label)) for t in texts[:N_SHOWN])
+        n_more = len(texts) - N_SHOWN
+        yield Items(
+            (Strong(f"{verdict}: {reason}"), f" ({where}){explained}."),
+            items,
+            (f"and {n_more} more in ", Code("report.rejected")) if n_more > 0 else (),
+        )
+    if found.texts:
+        yield Texts(found.texts)
+
+
+def name_labels(label: object) -> Code:
+    """Name the classes of a text."""
+    return Code(", ".join(map(str, labels_of(label))) or "none")
+
+
+def _sum(losses: Sequence[Loss]) -> int:
+    return sum(loss.n for loss in losses)
+
+
+def say_usage(found: Findings) -> Iterator[Block]:
+    """Say what the teacher took."""
+    usage = found.usage
+    line = str(usage)
+    n_accepted = len(found.texts) - len(found.rejected)
+    if usage.cost and n_accepted:
+        line += f", which is {1000 * usage.cost / n_accepted:.4f} for 1,000 accepted texts"
+    yield say(f"{line}.")
+    saved = sum((step.saved for step in found.steps), Usage())
+    if saved.n_requests:
+        yield say(
+            f"{saved.n_requests} answers more had been kept in ",
+            Code("run_dir"),
+            f": {saved.dollars}.",
+        )
+    if not usage.n_requests:
+        return
+    chart = charts.chart_costs(found)
+    if chart.series:
+        yield chart
+    bills = {ROUTES.get(own.route, own.route): own.usage for own in found.routes}
+    if found.probe is not None:
+        bills["probe"] = found.probe.usage
+    rows = tuple(
+        (
+            name,
+            count(own.n_requests),
+            count(own.input_tokens),
+            count(own.cached_tokens),
+            count(own.output_tokens),
+            dollars(own),
+        )
+        for name, own in bills.items()
+        if own.n_requests
+    )
+    columns = ("", "requests", "input tokens", "cached of them", "output tokens", "US dollars")
+    yield Table("The bill", columns, rows)
