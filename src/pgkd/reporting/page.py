@@ -103,8 +103,10 @@ def tabulate_texts(texts: Sequence[SyntheticText]) -> dict[str, Any]:
             str(text.cycle),
             SOURCES.get(text.source, text.source),
         )
-        numbers = [known.setdefault(name, len(known)) for known, name in zip(names, own)]
-        rows.append([text.text, *numbers, round(text.weight, 3)])
+        numbers = [
+            known.setdefault(make_valid(name), len(known)) for known, name in zip(names, own)
+        ]
+        rows.append([make_valid(text.text), *numbers, round(text.weight, 3)])
     return {"names": [[*known] for known in names], "rows": rows}
 
 
