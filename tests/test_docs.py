@@ -29,6 +29,7 @@ def tiny_model(tmp_path, monkeypatch):
         monkeypatch.setattr(
             module, "load_pretrained", lambda cls, name, **options: load(cls, model, **options)
         )
+    monkeypatch.chdir(tmp_path)  # where pages may write
     yield
     _encoder._get_encoder.cache_clear()
 
@@ -41,6 +42,8 @@ def test_snippets(page, monkeypatch):
         pytest.importorskip("onnxruntime", reason="exported classifiers need pgkd[onnx]")
     if page.name == "guide.md" and not find_spec("wordllama"):  # whose import sets up the log
         pytest.skip("StaticStudent('wordllama') needs pgkd[wordllama]")
+    if page.name == "guide.md":
+        pytest.importorskip("matplotlib", reason="pgkd.plots needs pgkd[plot]").use("agg")
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
     module = types.ModuleType("snippet")  # a real one, so that its classes can be pickled
     monkeypatch.setitem(sys.modules, "snippet", module)

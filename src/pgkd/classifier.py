@@ -319,7 +319,8 @@ class PGKDClassifier(DistilledClassifier):
         Returns
         -------
         report : Report
-            ``print(clf.report())`` is Markdown, as notebooks show it.
+            ``print(clf.report())`` is Markdown; ``clf.report().save("report.html")`` is a page, as
+            notebooks show it.
 
         Raises
         ------

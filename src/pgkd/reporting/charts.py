@@ -20,7 +20,7 @@ def chart_ladder(found: Findings) -> Bars:
         if own.gain is not None
     ]
     return Bars(
-        "What each rung brought",
+        "Ladder",
         f"Gain in {found.scoring}, with its 95 % interval.",
         tuple(bars),
     )

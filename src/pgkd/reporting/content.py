@@ -15,12 +15,12 @@ def write_sections(found: Findings) -> tuple[Section, ...]:
     parts = {
         ("worth", "What was it worth?"): say_worth(found),
         ("teacher", "What the teacher is good for"): say_teacher(found),
-        ("ladder", "Ladder: what each route brought"): say_ladder(found),
+        ("ladder", "What each route brought"): say_ladder(found),
         ("steps", "Steps"): say_steps(found),
         ("classes", "Gain by class"): say_gains(found),
         ("confusions", "What is mistaken for what"): say_confusions(found),
         ("probabilities", "Probabilities"): say_probabilities(found),
-        ("texts", "Texts: what was learnt, and what was not"): say_texts(found),
+        ("texts", "What became of the texts"): say_texts(found),
         ("usage", "Usage"): say_usage(found),
     }
     sections = (Section(*head, tuple(blocks)) for head, blocks in parts.items())

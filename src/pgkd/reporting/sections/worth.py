@@ -88,8 +88,9 @@ def _list_figures(found: Findings) -> Iterator[tuple[str, str, str]]:
         yield "with all that was learnt", f"{own.after:.3f}", own.scoring
         low, high = own.interval
         yield "gain", f"{own.after - own.before:+.3f}", f"95 %: {low:+.3f} to {high:+.3f}"
-    n_learnt = len(found.texts) - len(found.rejected)
-    yield "texts learnt", f"{n_learnt}", f"beside {found.n_labelled} labelled ones"
+    else:
+        n_learnt = len(found.texts) - len(found.rejected)
+        yield "texts learnt", f"{n_learnt}", f"beside {found.n_labelled} labelled ones"
     yield "US dollars", found.usage.dollars, f"for {found.usage.n_requests} requests"
 
 
