@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from pgkd import PGKDClassifier
 from pgkd.exceptions import InvalidInputError
 from pgkd.inputs.text import make_valid
+from pgkd.records import Usage
 from pgkd.reporting.page import Scale
 
 VOID = {"meta", "input", "br", "img", "link", "hr"}
@@ -228,3 +229,37 @@ def test_scale(values, ticks):
     assert [text for text, _ in scale.ticks] == ticks
     assert [at for _, at in scale.ticks][:: len(ticks) - 1] == [0, 100]
     assert all(0 <= scale(value) <= 100 for value in values)
+
+
+def test_a_route_has_the_interval_of_its_steps(report):
+    routes = {own.route: own for own in report.routes}
+    steps = report.steps
+    assert routes["names"].interval == pytest.approx(
+        (0.1 - 1.96 * 0.02, 0.1 + 1.96 * 0.02)
+    )  # that of its only step
+    assert routes["write"].standard_error == pytest.approx(0.02 * 2**0.5)
+    assert routes["write"].gain_per_dollar == pytest.approx(0.1 / 0.5)
+    assert routes["names"].gain_per_dollar is None  # it is free
+    assert routes["label"].gain == 0  # not taken
+    assert steps[4].comparison.after < steps[4].comparison.before
+
+
+def test_an_unknown_price_has_no_gain_per_dollar(report):
+    own = replace(report.routes[1], usage=Usage(1, 5, 5, cost=None))
+    assert own.gain_per_dollar is None
+
+
+def test_confusions_and_bins_are_those_of_the_run(hard, student, tmp_path):
+    clf = make_classifier(None, student, routes=("names",), random_state=0).fit(*hard)
+    report = clf.report()
+    first, last = clf.history_[0].report, clf.history_[-1].report
+    assert {(c.label, c.predicted): c.before for c in report.confusions if c.before} == dict(
+        first.confusions
+    )
+    assert sum(c.after for c in report.confusions) == round((1 - last.accuracy) * 24)
+    bins = clf.calibration_.bins_before
+    assert sum(own.n_texts for own in bins) == 24
+    gap = sum(own.n_texts / 24 * abs(own.accuracy - own.confidence) for own in bins)
+    assert gap == pytest.approx(clf.calibration_.ece_before)
+    clf.save(tmp_path / "model")
+    assert PGKDClassifier.load(tmp_path / "model").report().to_html() == report.to_html()
