@@ -1,5 +1,6 @@
 import copy
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -235,6 +236,22 @@ def test_a_callable_scoring_keeps_its_name(data, student, tmp_path):
     clf = fit(WordTeacher(), data, student, scoring=my_score, max_cycles=1)
     clf.save(tmp_path / "model")
     assert "`my_score`" in str(PGKDClassifier.load(tmp_path / "model").report())
+
+
+def test_names_of_strangers_are_no_markup(data, student):
+    class Refusing(WordTeacher):
+        def generate(self, requests):
+            for g in super().generate(requests):
+                yield Generation(g.request, g.examples, {"<b>own</b> **reason**": 2}, g.usage)
+
+    scoring = lambda estimator, X, y: float((estimator.predict(X) == y).mean())  # noqa: E731
+    report = fit(Refusing(), data, student, scoring=scoring, max_cycles=1).report()
+    text = str(report)
+    assert "**not read:** `<b>own</b> **reason**` (" in text
+    assert "`<lambda>` is 1.000" in text
+    assert "| &lt;lambda> after it |" in text
+    assert "<" not in re.sub("`[^`]*`", "", text)
+    assert "<b>own" not in report.to_html()
 
 
 def test_refit_is_mentioned(fitted):

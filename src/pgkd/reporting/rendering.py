@@ -71,7 +71,9 @@ def _write(words: Words) -> str:
 def _mark(word: str) -> str:
     if isinstance(word, Code):
         return _code(word)
-    return f"**{word.strip()}**{' ' * word.endswith(' ')}" if isinstance(word, Strong) else word
+    if isinstance(word, Strong):
+        return f"**{word.strip()}**{' ' * word.endswith(' ')}"
+    return word.replace("<", "&lt;")  # as in the name of a lambda
 
 
 def _code(value: str, limit: int = 80) -> str:

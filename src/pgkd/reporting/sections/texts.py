@@ -13,6 +13,7 @@ from pgkd.reporting.blocks import (
     Strong,
     Table,
     Texts,
+    Words,
 )
 from pgkd.reporting.findings import Findings
 from pgkd.reporting.sections.values import count, dollars, say
@@ -42,8 +43,11 @@ def say_texts(found: Findings) -> Iterator[Block]:
         texts = [t for t in rejected if (t.verdict, str(t.reason)) == (verdict, reason)]
         items = tuple((Code(t.text), " as ", name_labels(t.label)) for t in texts[:N_SHOWN])
         n_more = len(texts) - N_SHOWN
+        named: Words = (Strong(f"{verdict}: {reason}"),)
+        if reason not in REASONS:  # a stranger's
+            named = (Strong(f"{verdict}: "), Code(reason))
         yield Items(
-            (Strong(f"{verdict}: {reason}"), f" ({where}){explained}."),
+            (*named, f" ({where}){explained}."),
             items,
             (f"and {n_more} more in ", Code("report.rejected")) if n_more > 0 else (),
         )
