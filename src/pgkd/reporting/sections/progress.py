@@ -73,7 +73,8 @@ def say_steps(found: Findings) -> Iterator[Block]:
         "A ",
         Strong("step"),
         " is one batch of a route. The gain is over the training set before the step; a step is "
-        "taken if it is expected to help.",
+        "taken if it is expected to help. Its texts have that weight in training, against 1 for a "
+        "labelled one.",
     )
     if found.comparison is not None:
         yield charts.chart_steps(found)
@@ -83,9 +84,10 @@ def say_steps(found: Findings) -> Iterator[Block]:
     labelled = found.labelled_diversity
     beside = f" (labelled texts: {labelled.similarity:.2f})" if labelled else ""
     yield say(
-        "Similarity is that of the texts of a class to each other: a teacher that repeats itself "
-        f"has a high one{beside}. Macro F1 is the mean over the classes of F1, which is high if "
-        "few texts of a class are missed and few others are taken for it."
+        "Texts that could be read and are no copies are fit to learn. Similarity is that of the "
+        "texts of a class to each other: a teacher that repeats itself has a high "
+        f"one{beside}. Macro F1 is the mean over the classes of F1, which is high if few texts of "
+        "a class are missed and few others are taken for it."
     )
     measured = ("step", "accuracy", "macro F1", "asked", "fit to learn", "similarity", "tokens")
     rows = tuple(_list_costs(step) for step in found.steps)
