@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pgkd.inputs.logs import Logs as Logs
     from pgkd.inputs.logs import read_logs as read_logs
     from pgkd.loop.evidence import Evidence as Evidence
+    from pgkd.opening import load as load
     from pgkd.records import UnlabeledTexts as UnlabeledTexts
 
 
@@ -25,6 +26,7 @@ _LAZY = {
     "PGKDClassifier": "pgkd.classifier",
     "Logs": "pgkd.inputs.logs",
     "UnlabeledTexts": "pgkd.records",
+    "load": "pgkd.opening",
     "read_logs": "pgkd.inputs.logs",
 }
 _SUBMODULES = {
@@ -46,6 +48,7 @@ __all__ = [
     "PGKDClassifier",
     "UnlabeledTexts",
     "__version__",
+    "load",
     "read_logs",
 ]
 

@@ -1,0 +1,3 @@
+from pgkd.cli.app import main
+
+main()
