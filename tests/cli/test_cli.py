@@ -124,7 +124,9 @@ def test_plan_report_and_export(place, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
     columns = "--text-column message --label-column intent"
     teacher = "--teacher openai:m --set teacher__base_url=http://127.0.0.1:9/v1"
-    result = call(place, f"plan data.csv {columns} {teacher} --set teacher__price=[1,1]")
+    result = call(
+        place, f"plan data.csv {columns} {teacher} --student tfidf --set teacher__price=[1,1]"
+    )
     assert "requests" in result.stdout
     assert "$" in result.stdout
     result = call(place, "report model")

@@ -1,3 +1,6 @@
+"""``python -m pgkd.cli``."""
+
 from pgkd.cli.app import main
 
-main()
+if __name__ == "__main__":
+    main()
