@@ -30,6 +30,7 @@ _LAZY = {
     "read_logs": "pgkd.inputs.logs",
 }
 _SUBMODULES = {
+    "callbacks",
     "distributed",
     "exceptions",
     "protocols",
