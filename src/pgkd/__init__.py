@@ -31,6 +31,7 @@ _LAZY = {
 }
 _SUBMODULES = {
     "callbacks",
+    "datasets",
     "distributed",
     "exceptions",
     "protocols",
