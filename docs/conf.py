@@ -1,5 +1,4 @@
 import warnings
-from pathlib import Path
 
 from sphinx_gallery.sorting import FileNameSortKey
 

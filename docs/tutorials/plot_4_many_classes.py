@@ -53,8 +53,6 @@ fig.tight_layout()
 # probability above which its labels are right as often as you need, with 95 % confidence. It takes
 # labelled texts like those to come: here half of the test texts, and the others check it.
 
-import numpy as np
-
 clf.fit_threshold(X_test[:1000], y_test[:1000], min_accuracy=0.5)
 labels = clf.predict(X_test[1000:], abstain_label="ask somebody")
 given = labels != "ask somebody"

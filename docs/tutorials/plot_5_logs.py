@@ -58,7 +58,7 @@ clf = PGKDClassifier(student=student, random_state=0, verbose=1)
 clf.fit(X[:200], y[:200], logs=logs)
 
 # %%
-# The student agrees with the truth nearly as often as the LLM would, at no cost a text.
+# On texts of other diseases than those that were logged:
 
 print(f"from the logs alone      {blind.score(X_test, y_test):.3f}")
 print(f"with 200 labelled texts  {clf.score(X_test, y_test):.3f}")
