@@ -1,7 +1,5 @@
 import warnings
 
-from sphinx_gallery.sorting import FileNameSortKey
-
 import pgkd
 
 project = "pgkd"
@@ -39,7 +37,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
     "gallery_dirs": "auto_tutorials",
     "filename_pattern": "plot_",
-    "within_subsection_order": FileNameSortKey,
+    "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_memory": False,
     "remove_config_comments": True,
