@@ -1,8 +1,46 @@
+import warnings
+
+import pgkd
+
 project = "pgkd"
 copyright = "The pgkd developers"
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
-html_theme = "furo"
-exclude_patterns = ["_build"]
+version = release = pgkd.__version__
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+html_theme = "pydata_sphinx_theme"
+html_title = "pgkd"
+html_theme_options = {
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"changelog": []}
+exclude_patterns = ["_build", "tutorials/*"]
 numpydoc_show_class_members = False
 autodoc_member_order = "bysource"
 nitpicky = False
+intersphinx_mapping = {}
+
+# The tutorials are run when the documentation is built: what they print was seen.
+sphinx_gallery_conf = {
+    "examples_dirs": "tutorials",
+    "gallery_dirs": "auto_tutorials",
+    "filename_pattern": "plot_",
+    "within_subsection_order": "FileNameSortKey",
+    "download_all_examples": False,
+    "show_memory": False,
+    "remove_config_comments": True,
+    "abort_on_example_error": True,
+}
+warnings.filterwarnings("ignore", message=".*IProgress.*")

@@ -10,11 +10,11 @@ import contextlib
 import os
 import time
 
-from icd10 import load_icd10
 from local_models import cache_dir, fetch_minilm, fetch_qwen, serve
 from sklearn.metrics import accuracy_score, f1_score
 
 from pgkd import PGKDClassifier
+from pgkd.datasets import load_icd10
 from pgkd.records import Usage
 from pgkd.students import EmbeddingStudent
 from pgkd.teachers import OpenAITeacher

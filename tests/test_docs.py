@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
 import sys
 import types
 from importlib.util import find_spec
@@ -50,6 +51,20 @@ def test_snippets(page, monkeypatch):
     program = "\n".join(block for block in blocks if not block.startswith("# not run"))
     exec(compile(program, page.name, "exec"), vars(module))
     assert set(re.findall(r"^class (\w+)", program, re.M)) <= vars(module).keys()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands(page, tmp_path):
+    """The ``sh`` blocks of a page are one script, except those marked as not to be run."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
+    script = "\n".join(block for block in blocks if not block.startswith("# not run"))
+    if not script:
+        pytest.skip("no commands")
+    if not find_spec("wordllama"):
+        pytest.skip("static:wordllama needs pgkd[wordllama]")
+    own = f'pgkd() {{ "{sys.executable}" -m pgkd.cli "$@"; }}\nset -e\n'
+    subprocess.run(["sh", "-c", own + script], cwd=tmp_path, check=True, timeout=300)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -34,7 +34,13 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import validate_data
 
 from pgkd import Evidence, PGKDClassifier
-from pgkd.callbacks import PrintProgress
+from pgkd.callbacks import (
+    JSONLinesCallback,
+    MLflowCallback,
+    PrintProgress,
+    TensorBoardCallback,
+    WandbCallback,
+)
 from pgkd.records import Example, Generation
 from pgkd.samplers import PerformanceGuidedSampler, UncertaintySampler, UnguidedSampler
 from pgkd.students import EmbeddingStudent, TransformerStudent
@@ -65,6 +71,10 @@ COMPONENTS = [
     ScriptedTeacher(["a"]),
     PoolTeacher(["a"], ["b"]),
     PrintProgress(),
+    JSONLinesCallback("run.jsonl"),
+    MLflowCallback(),
+    WandbCallback(),
+    TensorBoardCallback("runs"),
 ]
 
 

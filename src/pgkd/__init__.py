@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pgkd.inputs.logs import Logs as Logs
     from pgkd.inputs.logs import read_logs as read_logs
     from pgkd.loop.evidence import Evidence as Evidence
+    from pgkd.opening import load as load
     from pgkd.records import UnlabeledTexts as UnlabeledTexts
 
 
@@ -29,9 +30,12 @@ _LAZY = {
     "PGKDClassifier": "pgkd.classifier",
     "Logs": "pgkd.inputs.logs",
     "UnlabeledTexts": "pgkd.records",
+    "load": "pgkd.opening",
     "read_logs": "pgkd.inputs.logs",
 }
 _SUBMODULES = {
+    "callbacks",
+    "datasets",
     "distributed",
     "exceptions",
     "plots",
@@ -39,6 +43,7 @@ _SUBMODULES = {
     "records",
     "runtime",
     "samplers",
+    "serving",
     "students",
     "teachers",
     "testing",
@@ -51,6 +56,7 @@ __all__ = [
     "PGKDClassifier",
     "UnlabeledTexts",
     "__version__",
+    "load",
     "read_logs",
 ]
 

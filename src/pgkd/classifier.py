@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from pgkd.callbacks import notify
+from pgkd.callbacks.following import following
 from pgkd.inputs.targets import find_kind
 from pgkd.inputs.validation import check_writable
 from pgkd.loop.distillation import Distillation
@@ -26,7 +25,7 @@ from pgkd.loop.routes import ROUTES
 from pgkd.loop.task import Settings
 from pgkd.models.distilled import DistilledClassifier
 from pgkd.protocols import Callback, Sampler, Teacher
-from pgkd.records import Label, Records
+from pgkd.records import Event, Label, Records
 from pgkd.system.ranks import broadcast
 
 if TYPE_CHECKING:
@@ -90,11 +89,12 @@ class PGKDClassifier(DistilledClassifier):
         The same `fit` with the same directory pays for no answer twice and, if `random_state` is
         given, goes on with the step that was cut off.
     callbacks : list of callbacks, default=None
-        Objects with ``on_event(event)``.
+        Objects with ``on_event(event)``, such as those of :mod:`pgkd.callbacks`.
     random_state : int, RandomState instance or None, default=None
         Seeds the folds, the sampler and every ``random_state`` of the student.
     verbose : int, default=0
-        1 prints a line a step, 2 also one for each answer of the teacher.
+        1 prints a line a step, below which another one says what is being done, in a terminal or a
+        notebook; 2 prints one for each answer of the teacher as well.
 
     Attributes
     ----------
@@ -273,8 +273,11 @@ class PGKDClassifier(DistilledClassifier):
         data = {"X": X, "y": y, "sample_weight": sample_weight, "X_val": X_val, "y_val": y_val}
         data |= {"X_unlabeled": X_unlabeled, "logs": logs}
         data, random_state = broadcast((data, check_random_state(self.random_state)))
-        with TemporaryDirectory(prefix="pgkd-") as scratch:
-            run = self._prepare(data, random_state, scratch)
+        with (
+            following(self.callbacks or (), self.verbose) as emit,
+            TemporaryDirectory(prefix="pgkd-") as scratch,
+        ):
+            run = self._prepare(data, random_state, scratch, emit)
             stop_reason = run.run()
             result = finish(run)
 
@@ -302,7 +305,13 @@ class PGKDClassifier(DistilledClassifier):
         self._seed = run.seed
         return self
 
-    def _prepare(self, data: Mapping[str, Any], random_state: Any, scratch: str) -> Distillation:
+    def _prepare(
+        self,
+        data: Mapping[str, Any],
+        random_state: Any,
+        scratch: str,
+        emit: Callable[[Event], None] = lambda event: None,
+    ) -> Distillation:
         expected = "The `task_description` parameter of PGKDClassifier must be a str that is valid"
         check_writable(self.task_description or "", expected)
         return prepare(
@@ -310,7 +319,7 @@ class PGKDClassifier(DistilledClassifier):
             data,
             random_state=random_state,
             scratch=Path(scratch),
-            emit=partial(notify, callbacks=self.callbacks or (), verbose=self.verbose),
+            emit=emit,
         )
 
     def report(self) -> Report:

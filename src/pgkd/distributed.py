@@ -6,19 +6,16 @@ engine, neither torch nor transformers.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
-from pgkd.exceptions import InvalidInputError, PersistenceError
-from pgkd.export import runtime
+from pgkd.exceptions import InvalidInputError
 from pgkd.export.engines import require
-from pgkd.system.files import DOCUMENT
+from pgkd.opening import load, read_document
 
 METHODS = ("predict", "predict_proba")
 #: Models that a Python worker of Spark keeps.
@@ -210,13 +207,7 @@ class _Predictor:
     """A model, and what is asked of it."""
 
     def __init__(self, model: str, method: str, options: Mapping[str, Any]) -> None:
-        if _read_document(model).get("writer") == "export":
-            self.classifier: Any = runtime.load(model, **options)
-        else:
-            own = {name: value for name, value in options.items() if name != "n_threads"}
-            from pgkd.classifier import PGKDClassifier  # which an export does without
-
-            self.classifier = PGKDClassifier.load(model, **own)
+        self.classifier = load(model, **options)
         self.method = method
 
     def __call__(self, texts: Sequence[str | None]) -> list[Any]:
@@ -283,7 +274,7 @@ def _check_method(method: str) -> None:
 
 def _find_kind(model: str | os.PathLike[str], method: str) -> str:
     """Return the kind of a model's labels: U(nicode), i(nteger), b(ool) or f(loat)."""
-    document = _read_document(model)
+    document = read_document(model)
     if method == "predict" and document.get("target_kind", "labels") != "labels":
         raise InvalidInputError(
             f"{str(model)!r} gives a text several labels, which no column of labels holds: pass "
@@ -292,18 +283,3 @@ def _find_kind(model: str | os.PathLike[str], method: str) -> str:
         )
     kind = np.array(document["classes"]).dtype.kind  # whose own may be object, as of pandas' str
     return "i" if kind == "u" else kind
-
-
-def _read_document(model: str | os.PathLike[str]) -> dict[str, Any]:
-    path = Path(model) / DOCUMENT
-    try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if "classes" in document:
-            return document
-        reason = "it names no classes"
-    except (OSError, TypeError, ValueError) as error:
-        reason = str(error)
-    raise PersistenceError(
-        f"{str(model)!r} is neither an exported nor a saved classifier ({reason}): pass the "
-        "directory given to `export` or `save`, which each machine must be able to read."
-    )

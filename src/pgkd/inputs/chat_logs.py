@@ -30,19 +30,33 @@ def read_chat(record: Mapping[str, Any], label: str) -> tuple[str, Label] | None
     >>> read_chat({"messages": chat}, "label")
     ('hi', 'other')
     """
-    messages = _find(record, "messages") or record.get("input")
-    if not isinstance(messages, (list, tuple)):
-        return None
-    messages = [m for m in messages if isinstance(m, Mapping)]
-    asked = [i for i, message in enumerate(messages) if message.get("role") == "user"]
-    if not asked:
-        return None
+    question, later = _find_question(record)
     answer = _find_answer(record)
     if answer is None:  # an example for fine-tuning has it among the messages, after the text
-        later = [m for m in messages[asked[-1] + 1 :] if m.get("role") == "assistant"]
-        answer = _content(later[-1]) if later else None
-    question = _content(messages[asked[-1]])
+        own = [message for message in later if message.get("role") == "assistant"]
+        answer = _content(own[-1]) if own else None
     return None if question is None or answer is None else (question, _read_answer(answer, label))
+
+
+def find_question(record: Mapping[str, Any]) -> str | None:
+    """Return the last message of the user; ``None`` if there is no text in it.
+
+    Examples
+    --------
+    >>> from pgkd.inputs.chat_logs import find_question
+    >>> find_question({"messages": [{"role": "user", "content": "hi"}]})
+    'hi'
+    """
+    return _find_question(record)[0]
+
+
+def _find_question(record: Mapping[str, Any]) -> tuple[str | None, list[Mapping[str, Any]]]:
+    """Return the last message of the user, and the messages after it."""
+    messages = _find(record, "messages") or record.get("input")
+    messages = messages if isinstance(messages, (list, tuple)) else []
+    messages = [m for m in messages if isinstance(m, Mapping)]
+    asked = [i for i, message in enumerate(messages) if message.get("role") == "user"]
+    return (_content(messages[asked[-1]]), messages[asked[-1] + 1 :]) if asked else (None, [])
 
 
 def _find(record: Any, key: str, depth: int = 4) -> Any:

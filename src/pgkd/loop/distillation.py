@@ -30,17 +30,10 @@ from pgkd.loop.routes import PAID, Allocator, find_open
 from pgkd.loop.self_training import N_ROUNDS, PER_CLASS, draw_pool, self_train
 from pgkd.loop.snapshot import take_snapshot
 from pgkd.loop.task import Settings, Task
+from pgkd.loop.telling import Teller
 from pgkd.loop.training_set import Part, TrainingSet, make_splits
 from pgkd.protocols import Sampler
-from pgkd.records import (
-    Comparison,
-    Event,
-    Generation,
-    Probe,
-    Step,
-    SyntheticText,
-    Usage,
-)
+from pgkd.records import Comparison, Event, Generation, Probe, Step, SyntheticText, Usage
 from pgkd.system.ranks import check_shared
 
 #: Reasons to stop in the middle of a step.
@@ -96,6 +89,7 @@ class Distillation:
         self.emit = emit
         self.seed = seed
         self.checkpoint = checkpoint
+        self.teller = Teller(emit)
         self.classes = task.classes
         self.labelled = task.labelled
         self.splits = make_splits(task, self.evidence, seed)
@@ -127,6 +121,7 @@ class Distillation:
         stop_reason : {"no_teacher", "probe", "exhausted", "patience", "max_cycles", "budget", \
                 "teacher_error", "error", "interrupted"}
         """
+        self.teller.begin(self.task, self.settings)
         if not resume(self, self.checkpoint, self.settings.max_cycles):
             self._start()
         reason = self._go_on()
@@ -182,6 +177,7 @@ class Distillation:
 
     def _start(self) -> None:
         start = time.perf_counter()
+        self.teller.say(0, "labelled")
         if self.splits.decide:
             self.decider.check_score()
         step = Step(0, "labelled", n_accepted=len(self.labelled))
@@ -210,6 +206,7 @@ class Distillation:
         rounds = [step.taken for step in self.history if step.route == "unlabelled"]
         for number in range(len(rounds) + 1, N_ROUNDS + 1 if all(rounds) else 0):
             start = time.perf_counter()
+            self.teller.say(len(self.history), "unlabelled")
             current = self.choice.current
             students = (self.decider.fit_visible(current), *self.decider.students(current))
             part = self_train(self.decider.learner, students, pool, number * PER_CLASS)
@@ -236,6 +233,7 @@ class Distillation:
         wanted = self.evidence.probe_size and self.settings.max_cycles and buyer.can_annotate
         if not wanted or not self.splits.shown or not self.allocator.accounts:
             return
+        self.teller.say(len(self.history), "probe", "asking")
         self.probe = ask_probe(
             buyer,
             self.briefing.state,
@@ -273,6 +271,7 @@ class Distillation:
         if not requests:
             self.allocator.close(route)
             return
+        self.teller.say(number, route, "asking", len(requests))
         generations = buyer.ask(requests)
         judged = self.curator.judge(generations, number)
         part = None
@@ -333,6 +332,7 @@ class Distillation:
         """Learn all that a route has brought, at the best weight, if that helps."""
         start = time.perf_counter() if start is None else start
         number = len(self.history)
+        self.teller.say(number, route)
         texts = [replace(text, cycle=number) for text in texts]
         fit = [text for text in texts if text.verdict == "accepted"]
         if part is not None:
@@ -358,7 +358,10 @@ class Distillation:
         return trial.taken
 
     def _make_decider(self, student: Any) -> Decider:
-        learner = Learner(student, self.classes, multilabel=self.task.multilabel, seed=self.seed)
+        multilabel, tick = self.task.multilabel, self.teller.tick
+        learner = Learner(
+            student, self.classes, multilabel=multilabel, seed=self.seed, on_trained=tick
+        )
         return Decider(learner, self.labelled, self.splits, self.settings.scoring, self.seed)
 
     def _finish(self, step: Step, current: TrainingSet, start: float) -> Step:

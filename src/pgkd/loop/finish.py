@@ -41,6 +41,7 @@ class Finished(NamedTuple):
 
 def finish(run: Distillation) -> Finished:
     """Train the student on all that a run has found, and find out how its answers are read."""
+    run.teller.say(len(run.history), "", "finishing")
     judged = _predict_judges(run)
     if run.task.multilabel:
         return Finished(_train(run), judged, None, _choose_thresholds(run, judged))

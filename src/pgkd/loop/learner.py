@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,13 +31,24 @@ class Learner:
     multilabel : bool
         Whether texts have several labels.
     seed : int
+    on_trained : callable, default=None
+        Called after each training.
     """
 
-    def __init__(self, student: Any, classes: LabelArray, *, multilabel: bool, seed: int) -> None:
+    def __init__(
+        self,
+        student: Any,
+        classes: LabelArray,
+        *,
+        multilabel: bool,
+        seed: int,
+        on_trained: Callable[[], None] | None = None,
+    ) -> None:
         self.student = student
         self.classes = classes
         self.multilabel = multilabel
         self.seed = seed
+        self.on_trained = on_trained
 
     @property
     def takes_weights(self) -> bool:
@@ -60,12 +71,15 @@ class Learner:
             weights = np.append(weights, new_weights)
         try:
             labels = Target.of(y, self.classes).for_fit
-            return train(self.student, texts, labels, weights, self.seed)
+            student = train(self.student, texts, labels, weights, self.seed)
         except InvalidInputError:
             raise
         except ValueError as error:
             self._explain(y, error)
             raise
+        if self.on_trained is not None:
+            self.on_trained()
+        return student
 
     def _explain(self, y: LabelArray, error: ValueError) -> None:
         """Say what a student of several labels cannot bear, if that may be it."""

@@ -16,7 +16,7 @@ from pgkd.records.diversity import ClassDiversity, Diversity
 from pgkd.records.performance import ClassScore, Feedback, Prediction, StudentReport
 from pgkd.records.probe import Probe, wilson_interval
 from pgkd.records.requests import AnnotationRequest, GenerationRequest, Message
-from pgkd.records.run import Event, Step, SyntheticText
+from pgkd.records.run import Begin, Event, Progress, Step, SyntheticText
 from pgkd.records.state import Batch, State
 from pgkd.records.table import Records
 from pgkd.records.texts import Example, FloatArray, Label, LabelArray, UnlabeledTexts, labels_of
@@ -26,6 +26,7 @@ __all__ = [
     "NO_LABEL",
     "AnnotationRequest",
     "Batch",
+    "Begin",
     "ClassDiversity",
     "ClassScore",
     "Comparison",
@@ -42,6 +43,7 @@ __all__ = [
     "Message",
     "Prediction",
     "Probe",
+    "Progress",
     "Records",
     "Refusal",
     "State",

@@ -149,16 +149,60 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Begin:
+    """What a run begins with.
+
+    Attributes
+    ----------
+    parameters : mapping of str to str
+        Of the classifier, as they are printed; what was left open is filled in.
+    n_labelled, n_unlabelled, n_classes : int
+    scoring : str
+    max_cost : float or None
+        US dollars.
+    """
+
+    parameters: Mapping[str, str]
+    n_labelled: int
+    n_unlabelled: int
+    n_classes: int
+    scoring: str
+    max_cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a run is at.
+
+    Attributes
+    ----------
+    number : int
+        Of the step.
+    route : str
+        Of the step; empty when all steps are done.
+    doing : {"training", "asking", "finishing"}
+    n_requests : int
+        That are being sent.
+    """
+
+    number: int
+    route: str
+    doing: str
+    n_requests: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened during `fit`.
 
     Attributes
     ----------
-    kind : {"step", "probe", "generation", "end"}
-    value : Step, Probe, Generation or str
-        The step that ended (the labelled texts alone are number 0), what the probe found, the
-        teacher's answer to one request, or why the loop stopped.
+    kind : {"begin", "progress", "step", "probe", "generation", "end"}
+    value : Begin, Progress, Step, Probe, Generation or str
+        What the run begins with; what it is at, now and after each training; the step that ended
+        (the labelled texts alone are number 0); what the probe found; the teacher's answer to one
+        request; or why the loop stopped.
     """
 
     kind: str
-    value: Step | Probe | Generation | str
+    value: Begin | Progress | Step | Probe | Generation | str

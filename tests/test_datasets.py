@@ -4,7 +4,8 @@ import pytest
 
 pytest.importorskip("simple_icd_10_cm")
 import simple_icd_10_cm as icd
-from icd10 import _texts_by_class, load_icd10
+
+from pgkd.datasets import _texts_by_class, load_icd10
 
 
 def key(text):

@@ -1,18 +1,28 @@
-"""ICD-10-CM as a text classification task: a diagnosis in words, its chapter or block as class."""
+"""Real data to try things with, in scikit-learn's manner."""
+
+from __future__ import annotations
 
 import re
 from collections import defaultdict
 
 import numpy as np
-import simple_icd_10_cm as icd
+
+from pgkd.exceptions import InvalidInputError
+from pgkd.export.engines import require
+
+__all__ = ["load_icd10"]
 
 # Instructions to coders ("This category is to be used ..."), stored among the terms.
 _NOTE = re.compile(r"\b(codes?|(this|following) category)\b", re.IGNORECASE)
 _CODE_RANGE = re.compile(r"\s*\([A-Z]\w+-\w+\)$")
 
 
-def load_icd10(level="chapter", *, n_train=200, n_test=1000, random_state=0):
+def load_icd10(
+    level: str = "chapter", *, n_train: int = 200, n_test: int = 1000, random_state: int = 0
+) -> tuple[list[str], list[str], list[str], list[str]]:
     """Load diagnoses and the ICD-10-CM chapters or blocks they belong to.
+
+    They come with a package, ``pip install "pgkd[datasets]"``: no network is needed.
 
     The texts are the titles of the three-character categories ("Cholera") and the inclusion
     terms of all codes ("Classical cholera"). Texts of one category share most of their words, so
@@ -37,17 +47,28 @@ def load_icd10(level="chapter", *, n_train=200, n_test=1000, random_state=0):
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         If `level` is unknown, or `n_train` or `n_test` is out of range.
+    ImportError
+        Without the package.
 
     Notes
     -----
     Source: the tabular list of ICD-10-CM, April 2026, by CDC's National Center for Health
     Statistics and CMS. It is a work of the US government, and comes here in the package
     simple-icd-10-cm (MIT licence).
+
+    Examples
+    --------
+    >>> from pgkd.datasets import load_icd10
+    >>> X, y, X_test, y_test = load_icd10(n_train=22)
+    >>> len(set(y)), len(X_test)
+    (22, 1000)
     """
     rng = np.random.default_rng(random_state)
-    train, test, first = [], [], []
+    train: list[tuple[str, str]] = []
+    test: list[tuple[str, str]] = []
+    first = []
     for label, categories in _texts_by_class(level).items():
         order = [categories[i] for i in rng.permutation(len(categories))]
         sides = [t for c in order[::2] for t in c], [t for c in order[1::2] for t in c]
@@ -63,17 +84,23 @@ def load_icd10(level="chapter", *, n_train=200, n_test=1000, random_state=0):
         ("n_test", n_test, 1, len(test)),
     ]:
         if not low <= n <= high:
-            raise ValueError(f"`{name}` must be in [{low}, {high}] at level={level!r}. Got {n}.")
+            raise InvalidInputError(
+                f"`{name}` must be in [{low}, {high}] at level={level!r}. Got {n}."
+            )
     X_train, y_train = zip(*(train[i] for i in train_order[:n_train]))
     X_test, y_test = zip(*(test[i] for i in test_order[:n_test]))
     return list(X_train), list(y_train), list(X_test), list(y_test)
 
 
-def _texts_by_class(level):
+def _texts_by_class(level: str) -> dict[str, list[list[str]]]:
     """Map each class to its categories' lists of texts; every text occurs once."""
     if level not in ("chapter", "block"):
-        raise ValueError(f"`level` must be 'chapter' or 'block'. Got {level!r}.")
-    texts, labels = {}, defaultdict(set)
+        raise InvalidInputError(f"`level` must be 'chapter' or 'block'. Got {level!r}.")
+    require("simple_icd_10_cm", extra="datasets")
+    import simple_icd_10_cm as icd
+
+    texts: dict[str, tuple[str, str, str]] = {}
+    labels = defaultdict(set)
     # A block of one category has the category's code, which is therefore listed twice.
     for category in dict.fromkeys(filter(icd.is_category, icd.get_all_codes())):
         group = icd.get_parent(category) if level == "block" else icd.get_ancestors(category)[-1]
@@ -86,7 +113,7 @@ def _texts_by_class(level):
             labels[key].add(label)
             texts.setdefault(key, (text, label, category))
 
-    classes = defaultdict(lambda: defaultdict(list))
+    classes: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for key, (text, label, category) in texts.items():
         if len(labels[key]) == 1:  # else the text alone does not tell the class
             classes[label][category].append(text)

@@ -1,0 +1,225 @@
+"""What happens, for who looks on: a line that lives, and a line for each step that is done."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+from sklearn.base import BaseEstimator
+
+from pgkd.records import Begin, Event, Generation, Probe, Progress, Step, Usage
+from pgkd.reporting.wording import ROUTES
+
+
+class PrintProgress(BaseEstimator):  # type: ignore[misc]
+    """Print what happens: a line a step and, at `verbose` 2, one for each answer of the teacher.
+
+    In a terminal and in a notebook a line below them lives: what is being done, the score so far
+    against that of the labelled texts alone, texts learnt, money spent, and the time left.
+
+    Parameters
+    ----------
+    verbose : int, default=1
+
+    Examples
+    --------
+    >>> from pgkd.callbacks import PrintProgress
+    >>> from pgkd.records import Event
+    >>> PrintProgress().on_event(Event("end", "no_teacher"))
+    stopped: no_teacher
+    """
+
+    def __init__(self, verbose: int = 1) -> None:
+        self.verbose = verbose
+
+    def __enter__(self) -> PrintProgress:
+        self._state = _State()
+        self._line = _open_line()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._line.close()
+        del self._line, self._state
+
+    def on_event(self, event: Event) -> None:
+        """Print `event`."""
+        value = event.value
+        if isinstance(value, Step):
+            print(format_step(value), flush=True)  # noqa: T201
+        elif isinstance(value, Generation) and self.verbose > 1:
+            wanted = value.request.n_texts
+            what = value.error or f"{len(value.examples)} of {wanted} texts"
+            print(f"  request {value.request.id}: {what}", flush=True)  # noqa: T201
+        elif isinstance(value, Probe):
+            print(value.verdict, flush=True)  # noqa: T201
+        elif isinstance(value, str):
+            print(f"stopped: {value}", flush=True)  # noqa: T201
+        if hasattr(self, "_line"):
+            self._state.hear(event)
+            self._line.show(str(self._state))
+
+
+class _State:
+    """What the live line says."""
+
+    def __init__(self) -> None:
+        self.at: Progress | None = None
+        self.metric = ""
+        self.max_cost: float | None = None
+        self.scores: list[float] = []
+        self.n_learnt = self.n_answers = self.n_trained = 0
+        self.usage = Usage()
+        self.seconds_left: float | None = None
+
+    def hear(self, event: Event) -> None:
+        """Take note of an event."""
+        value = event.value
+        if isinstance(value, Begin):
+            self.metric, self.max_cost = value.scoring, value.max_cost
+        elif isinstance(value, Progress):
+            is_same = self.at is not None and self.at == value
+            self.n_trained = self.n_trained + 1 if is_same else 0
+            self.n_answers = self.n_answers if is_same else 0
+            self.at = value
+        elif isinstance(value, Generation):
+            self.n_answers += 1
+            self.usage += value.usage
+        elif isinstance(value, Step):
+            self.scores += [] if value.score is None else [value.score]
+            self.n_learnt += value.n_accepted if value.taken else 0
+            self.seconds_left = value.seconds_left
+
+    def __str__(self) -> str:
+        return " · ".join(filter(None, self._parts()))
+
+    def _parts(self) -> Iterator[str]:
+        at = self.at
+        if at is None:
+            yield "preparing"
+        elif at.doing == "finishing":
+            yield "training on all that was taken"
+        else:
+            yield f"step {at.number}, {ROUTES.get(at.route, at.route)}"
+            if at.doing == "asking":
+                yield f"{self.n_answers} of {at.n_requests} answers"
+            else:
+                yield f"training {self.n_trained + 1}"
+        if self.scores:
+            gain = self.scores[-1] - self.scores[0]
+            yield f"{self.metric} {self.scores[-1]:.3f} ({gain:+.3f})"
+        if self.n_learnt:
+            yield f"{self.n_learnt:,} texts"
+        if self.usage.n_requests:
+            cost = "price unknown" if self.usage.cost is None else f"${self.usage.cost:.2f}"
+            yield cost if self.max_cost is None else f"{cost} of ${self.max_cost:.2f}"
+        if self.seconds_left:
+            yield f"at most {format_seconds(self.seconds_left)} left"
+
+
+class _NoLine:
+    """In a file or a pipe nothing lives."""
+
+    def show(self, text: str) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+class _TerminalLine(_NoLine):
+    """Rich's, with a clock that ticks by itself; what is printed goes above it."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as Display
+        from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        text = TextColumn("{task.description}", markup=False)
+        columns = SpinnerColumn(), TimeElapsedColumn(), text
+        self._display = Display(*columns, console=Console(), transient=True)
+        self._task = self._display.add_task("preparing", total=None)
+        self._display.start()
+
+    def show(self, text: str) -> None:
+        self._display.update(self._task, description=text)
+
+    def close(self) -> None:
+        self._display.stop()
+
+
+class _NotebookLine(_NoLine):
+    """A bar of tqdm, as wide as it likes."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # without ipywidgets it prints, which will do
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(bar_format="{elapsed} {desc}", leave=False)
+
+    def show(self, text: str) -> None:
+        self._bar.set_description_str(text)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def _open_line() -> _NoLine:
+    """Open a line where one can be seen."""
+    if "ipykernel" in sys.modules:
+        return _NotebookLine()
+    if sys.stdout.isatty() and find_spec("rich"):
+        return _TerminalLine()
+    return _NoLine()
+
+
+def format_seconds(seconds: float) -> str:
+    """Format a time as a reader says it.
+
+    Examples
+    --------
+    >>> from pgkd.callbacks.progress import format_seconds
+    >>> format_seconds(42), format_seconds(150), format_seconds(7300)
+    ('42 s', '3 min', '2.0 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def format_step(step: Step) -> str:
+    """Format a step as one line.
+
+    Examples
+    --------
+    >>> from pgkd.callbacks.progress import format_step
+    >>> from pgkd.records import StudentReport, Step
+    >>> report = StudentReport(0.8, 0.75, 0.5, {}, {})
+    >>> format_step(Step(0, "labelled", score=0.8, report=report, n_accepted=60, seconds=2.0))
+    'labelled texts alone: 60 texts; accuracy 0.800, macro F1 0.750 out of fold; 2.0 s'
+    """
+    parts = [f"{ROUTES.get(step.route, step.route)}: {step.n_accepted} texts"]
+    if step.n_requested:
+        parts[0] += f" of {step.n_requested}"
+    if step.rejected:
+        parts.append("rejected " + ", ".join(f"{n} {why}" for why, n in step.rejected.items()))
+    own = step.comparison
+    if own is not None:
+        low, high = own.interval
+        parts.append(
+            f"gain {own.after - own.before:+.3f} ({low:+.3f} to {high:+.3f}), "
+            + (f"taken at weight {step.factor:g}" if step.taken else "not taken")
+        )
+    if step.report is not None:
+        parts.append(
+            f"accuracy {step.report.accuracy:.3f}, macro F1 {step.report.f1_macro:.3f} out of fold"
+        )
+    if step.usage.n_requests:
+        cost = "price unknown" if step.usage.cost is None else f"${step.usage.cost:.4f}"
+        parts.append(f"{step.usage.input_tokens} + {step.usage.output_tokens} tokens, {cost}")
+    seconds = f"{step.seconds:.1f} s"
+    if step.seconds_left:
+        seconds += f", at most {format_seconds(step.seconds_left)} left"
+    return "; ".join([*parts, seconds])

@@ -1,0 +1,116 @@
+"""Teachers and students by name: ``openai:gpt-5-mini``, ``static:wordllama``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from pgkd.exceptions import InvalidInputError
+
+TEACHERS = {
+    "openai": "OpenAITeacher",
+    "anthropic": "AnthropicTeacher",
+    "bedrock": "BedrockTeacher",
+    "litellm": "LiteLLMTeacher",
+    "local": "LocalTeacher",
+    "recorded": "RecordedTeacher",
+}
+STUDENTS = {
+    "embedding": "EmbeddingStudent",
+    "setfit": "SetFitStudent",
+    "static": "StaticStudent",
+    "transformer": "TransformerStudent",
+}
+
+
+def make_teacher(name: str | None) -> Any:
+    """Make a teacher.
+
+    Parameters
+    ----------
+    name : str or None
+        ``"openai:MODEL"``, likewise ``anthropic``, ``bedrock``, ``litellm``, ``local`` and
+        ``recorded`` (a file); or ``"module:name"`` of a teacher of your own, which is found as
+        Python finds modules, first in the working directory.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such teacher.
+
+    Examples
+    --------
+    >>> from pgkd.cli.components import make_teacher
+    >>> make_teacher("openai:gpt-5-mini")
+    OpenAITeacher(model='gpt-5-mini')
+    """
+    if name is None:
+        return None
+    kind, _, model = name.partition(":")
+    if kind in TEACHERS and model:
+        from pgkd import teachers
+
+        return getattr(teachers, TEACHERS[kind])(model)
+    if model and kind not in TEACHERS:
+        return _import(name, kind, model)
+    raise InvalidInputError(
+        f"`--teacher` must be one of {sorted(TEACHERS)} and a model, e.g. openai:gpt-5-mini, or "
+        f"module:name of your own. Got {name!r} instead."
+    )
+
+
+def make_student(name: str | None) -> Any:
+    """Make a student.
+
+    Parameters
+    ----------
+    name : str or None
+        ``"tfidf"``, or ``"embedding"``, ``"setfit"``, ``"static"`` or ``"transformer"``, each by
+        itself or with a model, as in ``"static:wordllama"``; or ``"module:name"``.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is no such student.
+
+    Examples
+    --------
+    >>> from pgkd.cli.components import make_student
+    >>> make_student("transformer:distilbert-base-uncased")
+    TransformerStudent(model='distilbert-base-uncased')
+    """
+    if name is None:
+        return None
+    kind, _, model = name.partition(":")
+    if kind in STUDENTS:
+        from pgkd import students
+
+        cls = getattr(students, STUDENTS[kind])
+        return cls(model) if model else cls()
+    if kind == "tfidf" and not model:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
+        return make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10))
+    if model and kind != "tfidf":
+        return _import(name, kind, model)
+    raise InvalidInputError(
+        f"`--student` must be one of {sorted([*STUDENTS, 'tfidf'])}, or module:name of your own. "
+        f"Got {name!r} instead."
+    )
+
+
+def _import(name: str, module: str, attribute: str) -> Any:
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{name!r} cannot be found ({error}): pass module:name, of a module in the working "
+            "directory or an installed one."
+        ) from error
+    return found() if isinstance(found, type) else found

@@ -1,0 +1,109 @@
+"""What `fit` and `plan` are given: files, read into what `PGKDClassifier.fit` takes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pgkd.cli.tables import check_column, find_format, read_rows
+from pgkd.exceptions import InvalidInputError
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Texts and classes.
+
+    Attributes
+    ----------
+    data : dict
+        Arguments of `PGKDClassifier.fit`.
+    params : dict
+        Parameters of `PGKDClassifier`: the classes.
+    """
+
+    data: dict[str, Any]
+    params: dict[str, Any]
+
+
+def read_inputs(
+    data: str | None,
+    text_column: str,
+    label_column: str,
+    separator: str | None,
+    unlabelled: str | None,
+    validation: str | None,
+    logs: str | None,
+    classes: str | None,
+) -> Inputs:
+    """Read all files that were named.
+
+    Raises
+    ------
+    InvalidInputError
+        If a file cannot be read, or lacks a column.
+    """
+    found: dict[str, Any] = {}
+    if data is not None:
+        found["X"], found["y"] = read_labelled(data, text_column, label_column, separator)
+    if validation is not None:
+        found["X_val"], found["y_val"] = read_labelled(
+            validation, text_column, label_column, separator
+        )
+    if unlabelled is not None:
+        found["X_unlabeled"] = read_texts(unlabelled, text_column, "--text-column")
+    if logs is not None:
+        from pgkd.inputs.logs import read_logs
+
+        found["logs"] = read_logs(logs, text=text_column, label=label_column)
+    return Inputs(found, {} if classes is None else _read_classes(classes))
+
+
+def read_labelled(
+    path: str, text_column: str, label_column: str, separator: str | None
+) -> tuple[list[Any], list[Any]]:
+    """Read texts and labels; those of a CSV file are str."""
+    format = find_format(path)
+    if format == "text":
+        raise InvalidInputError(
+            f"{path!r} has no labels: pass a .csv, .tsv, .jsonl or .parquet file with the columns "
+            f"{text_column!r} and {label_column!r}, and this one as `--unlabelled`."
+        )
+    texts, labels = [], []
+    for row in read_rows(path, format, text_column):
+        check_column(row, text_column, "--text-column", path)
+        check_column(row, label_column, "--label-column", path)
+        label = row[label_column]
+        if separator is not None and isinstance(label, str):
+            label = [part.strip() for part in label.split(separator) if part.strip()]
+        texts.append(row[text_column])
+        labels.append(label)
+    return texts, labels
+
+
+def read_texts(path: str, text_column: str, option: str) -> list[Any]:
+    """Read texts, and leave out blank lines."""
+    found = []
+    for row in read_rows(path, find_format(path), text_column):
+        check_column(row, text_column, option, path)
+        if row[text_column] is not None and str(row[text_column]).strip():
+            found.append(row[text_column])
+    return found
+
+
+def _read_classes(path: str) -> dict[str, Any]:
+    try:
+        classes = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(
+            f"`--classes` cannot be read ({error}): pass a JSON file."
+        ) from None
+    if isinstance(classes, dict):
+        return {"class_descriptions": classes}
+    if isinstance(classes, list):
+        return {"class_names": classes}
+    raise InvalidInputError(
+        "`--classes` must hold a JSON object of classes and descriptions, or a list of classes. "
+        f"Got {type(classes).__name__} instead."
+    )

@@ -1,0 +1,299 @@
+"""The commands, run as a user runs them; a few as processes of their own."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import httpx
+import pandas as pd
+import pytest
+from conftest import WORDS, write_text
+from typer.testing import CliRunner
+
+from pgkd import PGKDClassifier, load
+from pgkd.cli.app import app, main
+from pgkd.cli.components import make_student, make_teacher
+from pgkd.exceptions import InvalidInputError
+from pgkd.testing import FaultServer
+
+LABELLED = [(write_text(label, i), label) for i in range(8) for label in WORDS]
+MORE = [write_text(label, i) for i in range(50, 60) for label in WORDS]
+COMMAND = [sys.executable, "-m", "pgkd.cli"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with data, and a model that the command line made of it."""
+    folder = tmp_path_factory.mktemp("cli")
+    frame = pd.DataFrame(LABELLED, columns=["message", "intent"])
+    frame.to_csv(folder / "data.csv", index=False)
+    frame.to_json(folder / "data.jsonl", orient="records", lines=True)
+    (folder / "more.txt").write_text("\n".join([*MORE, "", "  "]) + "\n", encoding="utf-8")
+    arguments = "fit data.csv --text-column message --label-column intent --unlabelled more.txt "
+    result = call(folder, arguments + "--student tfidf --out model")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def call(folder, arguments, **params):
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        parts = arguments.split() if isinstance(arguments, str) else arguments
+        return CliRunner().invoke(app, parts, **params)
+    finally:
+        os.chdir(before)
+
+
+def fails(folder, arguments, **params):
+    """Return the error of a command that fails; `main` makes a line and an exit code of it."""
+    result = call(folder, arguments, **params)
+    assert result.exit_code != 0
+    return result.exception
+
+
+def test_fit_is_that_of_python(place):
+    model = load(place / "model")
+    own = PGKDClassifier(student=make_student("tfidf"), random_state=0)
+    own.fit(*map(list, zip(*LABELLED)), X_unlabeled=MORE)
+    assert (model.predict_proba(MORE) == own.predict_proba(MORE)).all()
+    assert (place / "model-run").is_dir()
+
+
+def test_predict_lines_in_lines_out(place):
+    model = load(place / "model")
+    result = call(place, "predict model", input="\n".join(MORE) + "\n")
+    assert result.stdout.splitlines() == model.predict(MORE).tolist()
+    result = call(place, "predict model --probability --window 7", input="\r\n".join(MORE))
+    top = model.predict_proba(MORE).max(axis=1)
+    assert [line.split("\t")[1] for line in result.stdout.splitlines()] == [f"{p:.4f}" for p in top]
+    assert call(place, "predict model", input="").stdout == ""
+
+
+@pytest.mark.parametrize("read", ["data.csv", "data.jsonl", "data.parquet"])
+@pytest.mark.parametrize("write", ["out.csv", "out.tsv", "out.jsonl", "out.parquet"])
+def test_predict_files(place, read, write):
+    if read == "data.parquet":
+        pd.read_csv(place / "data.csv").to_parquet(place / read)
+    result = call(
+        place,
+        f"predict model -i {read} -o {write} --text-column message --label-column found --window 5",
+    )
+    assert result.exit_code == 0, result.exception
+    reader = {
+        "out.csv": pd.read_csv,
+        "out.tsv": lambda path: pd.read_csv(path, sep="\t"),
+        "out.jsonl": lambda path: pd.read_json(path, lines=True),
+        "out.parquet": pd.read_parquet,
+    }[write]
+    frame = reader(place / write)
+    assert frame.message.tolist() == [text for text, _ in LABELLED]
+    assert frame.intent.tolist() == [label for _, label in LABELLED]
+    assert frame.found.tolist() == load(place / "model").predict(frame.message).tolist()
+
+
+def test_odd_texts_survive_csv(place):
+    texts = ['a "quoted", card', "two\nlines card", "ü\u2028 card", "=card()"]
+    with (place / "odd.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows([["text"], *[[text] for text in texts]])
+    result = call(place, "predict model -i odd.csv -o odd-out.csv")
+    assert result.exit_code == 0, result.exception
+    with (place / "odd-out.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["text"] for row in csv.DictReader(file)] == texts
+
+
+def test_abstain(place):
+    clf = PGKDClassifier(student=make_student("tfidf"), random_state=0)
+    clf.fit(*map(list, zip(*LABELLED)))
+    known = [(write_text(label, i), label) for i in range(100, 130) for label in WORDS]
+    unknown = [(f"zzz {i}", label) for i in range(10) for label in WORDS]
+    clf.fit_threshold(*map(list, zip(*known, *unknown)), min_accuracy=0.8).save(place / "threshold")
+    result = call(place, "predict threshold --abstain-label unsure", input=f"{MORE[0]}\nzzz\n")
+    assert result.stdout.splitlines() == [clf.predict([MORE[0]])[0], "unsure"]
+    assert "no threshold" in str(
+        fails(place, "predict model --abstain-label unsure", input="card\n")
+    )
+
+
+def test_plan_report_and_export(place, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-none")
+    columns = "--text-column message --label-column intent"
+    teacher = "--teacher openai:m --set teacher__base_url=http://127.0.0.1:9/v1"
+    result = call(
+        place, f"plan data.csv {columns} {teacher} --student tfidf --set teacher__price=[1,1]"
+    )
+    assert "requests" in result.stdout
+    assert "$" in result.stdout
+    result = call(place, "report model")
+    assert result.stdout.startswith("# Report")
+    assert call(place, "report model --out report.html").stdout == ""
+    assert (place / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    result = call(place, f"fit data.csv {columns} --student static:wordllama --out static -q")
+    assert (result.exit_code, result.stdout) == (0, "")
+    result = call(place, f"export static --out exported --texts data.jsonl {columns[:21]}")
+    assert "Of 24 texts, 100.0% get the same class" in result.stdout
+    result = call(place, "predict exported", input="\n".join(MORE))
+    assert result.stdout.splitlines() == load(place / "static").predict(MORE).tolist()
+
+
+def test_fit_with_a_teacher_and_settings(place):
+    with FaultServer() as server:
+        arguments = (
+            "fit data.csv --text-column message --label-column intent --student tfidf "
+            "--teacher openai:m --max-cost 1 --out bought --seed 3 --task Messages "
+            f"--set teacher__base_url={server.base_url} --set teacher__price=[1,1] "
+            "--set max_cycles=1 --set samples_per_cycle=6 --set evidence__probe_size=5"
+        )
+        result = call(place, arguments)
+    assert result.exit_code == 0, result.exception
+    clf = PGKDClassifier.load(place / "bought")
+    assert clf.n_cycles_ == 1
+    assert 0 < clf.usage_.cost < 1
+    assert (clf.random_state, clf.task_description) == (3, "Messages")
+    assert clf.evidence.probe_size == 5
+    assert "Saved to 'bought'" in result.stdout
+
+
+def test_classes_alone_and_several_labels(place):
+    descriptions = {label: " ".join(words) for label, words in WORDS.items()}
+    (place / "classes.json").write_text(json.dumps(descriptions))
+    result = call(place, "fit --classes classes.json --student tfidf --out named -q")
+    assert result.exit_code == 0, result.exception
+    assert load(place / "named").predict(["euro dollar"]).tolist() == ["rate"]
+    (place / "names.json").write_text(json.dumps([*WORDS]))
+    assert call(place, "fit --classes names.json --student tfidf --out named -q").exit_code == 0
+    pairs = [(a, b) for a in ("x1", "y1") for b in ("z1", "w1")]
+    rows = [{"text": f"{a} {b}", "label": f"{a}; {b}"} for a, b in pairs]
+    pd.DataFrame(rows * 4).to_csv(place / "sets.csv", index=False)
+    result = call(
+        place, "fit sets.csv --label-separator ; --student static:wordllama --out sets -q"
+    )
+    assert result.exit_code == 0, result.exception
+    result = call(place, "predict sets -o sets.jsonl", input="x1 z1\n")
+    assert set(json.loads((place / "sets.jsonl").read_text())["label"]) == {"x1", "z1"}
+
+
+def test_logs(place):
+    rows = [{"text": text, "label": label} for text, label in LABELLED]
+    pd.DataFrame(rows).to_json(place / "calls.jsonl", orient="records", lines=True)
+    result = call(place, "fit --logs calls.jsonl --student tfidf --out logged -q")
+    assert result.exit_code == 0, result.exception
+    assert load(place / "logged").classes_.tolist() == sorted(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("fit none.csv", "'none.csv' cannot be read .*check the path"),
+        ("fit data.xls", "must end in one of .*Got '.xls' instead: rename or convert it"),
+        ("fit more.txt", "has no labels: pass a .csv"),
+        ("fit data.csv", "has no column 'text', but .*: pass `--text-column`"),
+        ("fit data.csv --text-column message", "no column 'label', .* pass `--label-column`"),
+        ("fit broken.csv", "Line 3 of 'broken.csv' must have 2 columns"),
+        ("fit quote.csv", "Line 2 of 'quote.csv' is broken"),
+        ("fit broken.jsonl", "Line 2 of 'broken.jsonl' is no JSON"),
+        ("fit list.jsonl", "Line 1 of 'list.jsonl' must be a JSON object"),
+        ("fit latin.csv", "'latin.csv' is not UTF-8"),
+        ("fit noise.parquet", "cannot be read as Parquet"),
+        ("fit data.csv --teacher gpt-5", "`--teacher` must be one of .*Got 'gpt-5' instead"),
+        ("fit data.csv --teacher nowhere:Me", "'nowhere:Me' cannot be found"),
+        ("fit data.csv --student tfid", "`--student` must be one of .*Got 'tfid' instead"),
+        ("fit data.csv --set max_cycles", "`--set` must be NAME=VALUE"),
+        ("fit data.csv --set max_cycle=1", "`--set max_cycle` cannot be set"),
+        ("fit data.csv --classes none.json", "`--classes` cannot be read"),
+        ("fit data.csv --classes nine.json", "must hold a JSON object .*Got int"),
+        ("predict none", "neither an exported nor a saved classifier"),
+        ("predict model -i data.csv", "has no column 'text'"),
+    ],
+)
+def test_what_cannot_work_is_named(place, arguments, message):
+    (place / "broken.csv").write_text("text,label\na,b\nc,d,e\n")
+    (place / "quote.csv").write_text('text,label\n"a"b,c\n')
+    (place / "broken.jsonl").write_text('{"text": "a", "label": "b"}\n{\n')
+    (place / "list.jsonl").write_text("[1]\n")
+    (place / "latin.csv").write_bytes("text,label\nfür,b\n".encode("latin-1"))
+    (place / "noise.parquet").write_bytes(b"noise" * 99)
+    (place / "nine.json").write_text("9")
+    if "--s" in arguments or "--teacher" in arguments or "--classes" in arguments:
+        arguments += " --text-column message --label-column intent"
+    assert re.search(message, str(fails(place, arguments)))
+
+
+def test_own_components(place, monkeypatch):
+    (place / "my_llm.py").write_text(
+        "from pgkd.testing import PoolTeacher\n"
+        "teacher = PoolTeacher(['a card'], ['card'])\n"
+        "class Student:\n    pass\n"
+    )
+    monkeypatch.chdir(place)
+    assert type(make_teacher("my_llm:teacher")).__name__ == "PoolTeacher"
+    assert type(make_student("my_llm:Student")).__name__ == "Student"
+    assert make_teacher(None) is None
+    with pytest.raises(InvalidInputError, match="my_llm:nobody' cannot be found"):
+        make_teacher("my_llm:nobody")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit", "none.csv"], 2, "Error: 'none.csv' cannot be read"),
+        (["predict", "none"], 1, "Error: 'none' is neither"),
+        (["fit", "--nonsense"], 2, "No such option"),
+    ],
+)
+def test_exit_codes(monkeypatch, capsys, arguments, code, message):
+    monkeypatch.setattr(sys, "argv", ["pgkd", *arguments])
+    with pytest.raises(SystemExit) as exit:
+        main()
+    assert exit.value.code == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_pipe_that_is_closed_ends_it_quietly(place):
+    lines = "\n".join(["card"] * 5_000)
+    (place / "many.txt").write_text(lines)
+    process = subprocess.Popen(
+        [*COMMAND, "predict", "model", "-i", "many.txt", "--window", "10", "--format", "text"],
+        cwd=place,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == f"{load(place / 'model').predict(['card'])[0]}\n"
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read()
+    assert process.wait(30) != 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM")
+def test_serve(place):
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "model", "--port", "0"],
+        cwd=place,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        url = next(line for line in process.stderr if "running on" in line).split()[4]
+        answer = httpx.post(f"{url}/predict", json={"texts": MORE[:3]}).json()["predictions"]
+        assert [own["label"] for own in answer] == load(place / "model").predict(MORE[:3]).tolist()
+        time.sleep(0.1)
+    finally:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == -signal.SIGTERM or process.returncode == 0
+
+
+def test_help_needs_nothing_heavy():
+    code = (
+        "import sys; from typer.testing import CliRunner; from pgkd.cli.app import app; "
+        "print(CliRunner().invoke(app, ['--help']).output); "
+        "print(sorted({'torch', 'sklearn', 'transformers', 'fastapi'} & {*sys.modules}))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "predict" in out.stdout
+    assert out.stdout.splitlines()[-1] == "[]"
