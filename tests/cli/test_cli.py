@@ -132,7 +132,7 @@ def test_plan_report_and_export(place, monkeypatch):
     result = call(place, "report model")
     assert result.stdout.startswith("# Report")
     assert call(place, "report model --out report.html").stdout == ""
-    assert (place / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert (place / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     result = call(place, f"fit data.csv {columns} --student static:wordllama --out static -q")
     assert (result.exit_code, result.stdout) == (0, "")
     result = call(place, f"export static --out exported --texts data.jsonl {columns[:21]}")
