@@ -26,7 +26,7 @@ from pgkd.loop.task import Settings
 from pgkd.models.distilled import DistilledClassifier
 from pgkd.protocols import Callback, Sampler, Teacher
 from pgkd.records import Event, Label, Records
-from pgkd.system.ranks import broadcast
+from pgkd.system.ranks import broadcast, end_together
 
 if TYPE_CHECKING:
     from pgkd.inputs.logs import Logs
@@ -276,6 +276,7 @@ class PGKDClassifier(DistilledClassifier):
         with (
             following(self.callbacks or (), self.verbose) as emit,
             TemporaryDirectory(prefix="pgkd-") as scratch,
+            end_together(),
         ):
             run = self._prepare(data, random_state, scratch, emit)
             stop_reason = run.run()

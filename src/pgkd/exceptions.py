@@ -8,6 +8,7 @@
     │   └── ModelNotFoundError (OSError)      neither a directory nor reachable on the hub
     ├── PersistenceError (ValueError)         not a saved model, or a damaged one
     ├── ExportError (RuntimeError)            no graph of it can be made, or a wrong one
+    ├── RankError (RuntimeError)              one of the processes that fit together has ended
     └── TeacherError (RuntimeError)           ends the generation of texts
         ├── TeacherAuthenticationError        key missing or refused
         ├── TeacherBudgetError                the budget does not allow this request
@@ -46,6 +47,10 @@ class PersistenceError(PGKDError, ValueError):
 
 class ExportError(PGKDError, RuntimeError):
     """A student cannot be exported, or the exported one answers differently."""
+
+
+class RankError(PGKDError, RuntimeError):
+    """One of the processes that fit together has ended, so that the others cannot go on."""
 
 
 class TeacherError(PGKDError, RuntimeError):

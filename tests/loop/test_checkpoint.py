@@ -1,144 +1,29 @@
-"""A fit that was killed goes on with the step that was cut off, and ends as if nothing had been."""
+"""What is kept of a fit after each step, and which fit goes on with it.
 
-import json
-import os
-import signal
-import subprocess
-import sys
+`tests/reliability/test_kills.py` kills processes.
+"""
+
 import warnings
-from pathlib import Path
 
-import killed_fits
 import numpy as np
 import pytest
 from conftest import WORDS, write_text
-from killed_fits import LABELLED, POOL, Log, make_classifier
+from reliability.fits import LABELLED, POOL, Log, Other, make_classifier
 from sklearn.linear_model import LogisticRegression
 
 from pgkd import Evidence, Logs
 from pgkd.loop import checkpoint
 from pgkd.records import Example, Generation, Usage
-from pgkd.system.store import RunStore
 
 X, Y = (list(column) for column in zip(*LABELLED))
-OUTCOME = ("probabilities", "history", "synthetic", "stop_reason", "comparison", "tokens")
-needs_fork = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and fork")
-
-
-def run_killed(tmp_path, cases, **params):
-    """Run `killed_fits.py`; its fits are processes."""
-    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, *sys.path])}
-    arguments = json.dumps({"cases": cases, "params": params})
-    subprocess.run(
-        [sys.executable, killed_fits.__file__, str(tmp_path), arguments],
-        check=True,
-        env=environment,
-        timeout=600,
-    )
-    return json.loads((tmp_path / "found.json").read_text())
-
-
-def check_as_whole(found):
-    """Assert that all ended as the one that was not killed did; return trainings beyond its own."""
-    whole = found.pop("whole")
-    ends = [i for i, line in enumerate(whole["log"]) if line == "step"]
-    extra = {}
-    for case, (log, resumed) in found.items():
-        assert {name: resumed[name] for name in OUTCOME} == {name: whole[name] for name in OUTCOME}
-        assert not [w for w in resumed["warnings"] if "run_dir" in w or "checkpoint" in w], case
-        answered = log.count("answered") + resumed["log"].count("answered")
-        # What an LLM has answered is kept a moment later.
-        assert answered - whole["log"].count("answered") in (0, 1), case
-        assert resumed["n_requests"] == resumed["log"].count("answered"), case
-        done = log.count("step")
-        left = whole["log"][ends[done - 1] if done else 0 :].count("training")
-        extra[case] = resumed["log"].count("training") - left
-    return whole, extra
-
-
-@needs_fork
-def test_kill_after_each_step(tmp_path):
-    """At most one training more, but where the next step needs the students of all folds."""
-    whole, extra = check_as_whole(run_killed(tmp_path, [["step", n] for n in range(1, 10)]))
-    assert whole["routes"] == [
-        *("labelled", "names", "unlabelled", "unlabelled", "unlabelled"),
-        *("describe", "label", "write", "write"),
-    ]
-    n_folds = Evidence().n_folds
-    for number, route in enumerate([*whole["routes"][1:], "end"], start=1):
-        before_students = route in ("unlabelled", "label")
-        assert extra[f"step {number}"] <= (n_folds if before_students else 0) + 1
-
-
-@needs_fork
-@pytest.mark.slow
-def test_kill_in_between(tmp_path):
-    cases = [["training", n] for n in (1, 8, 29, 57, 66)]
-    cases += [["asked", n] for n in (1, 3, 12)] + [["answered", n] for n in (2, 9, 20)]
-    _, extra = check_as_whole(run_killed(tmp_path, cases))
-    assert max(extra.values()) <= Evidence().n_folds + 1
-
-
-@needs_fork
-@pytest.mark.slow
-def test_kill_where_only_the_teacher_writes(tmp_path):
-    cases = [["step", n] for n in (1, 2, 3)] + [["training", 9], ["asked", 9]]
-    _, extra = check_as_whole(run_killed(tmp_path, cases, routes=["write"]))
-    assert max(extra.values()) <= 1
-
-
-@needs_fork
-@pytest.mark.slow
-def test_kill_with_a_gate_and_weights_of_all(tmp_path):
-    evidence = {"validation_fraction": 0.3, "keep_all": True, "probe_size": 10}
-    cases = [["step", n] for n in (1, 2, 5, 7, 8)]
-    check_as_whole(run_killed(tmp_path, cases, evidence=evidence))
-
-
-@needs_fork
-@pytest.mark.parametrize("budget", [{"max_cost": 0.013}, {"max_tokens": 13_500}])
-def test_a_budget_that_binds(tmp_path, budget):
-    """A request may take 4,096 tokens of output; those of dead processes hold nobody up."""
-    cases = [["step", n] for n in (6, 7)] + [["asked", n] for n in (2, 10, 14, 15)]
-    found = run_killed(tmp_path, cases, **budget)
-    whole, _ = check_as_whole(found)
-    assert whole["stop_reason"] == "budget"
-
-
-@needs_fork
-def test_a_dead_process_reserves_nothing(tmp_path):
-    store = RunStore(tmp_path / "run.sqlite")
-    expected = Usage(1, 0, 0, cost=0.9)
-    with store.lease():
-        child = os.fork()
-        if not child:
-            other = RunStore(tmp_path / "run.sqlite")
-            with other.lease():
-                other.reserve(Usage(1, 0, 0, cost=0.1), 2.0, None)
-                settled = other.reserve(Usage(1, 0, 0, cost=0.5), 2.0, None)
-                other.settle(settled, Usage(1, 0, 0, cost=0.2))
-                os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(child, 0)
-        assert store.reserve(expected, 1.15, None) is None
-        with RunStore(tmp_path / "run.sqlite").lease():
-            assert store.reserve(expected, 1.05, None) is None  # what was settled counts
-            assert store.reserve(expected, 1.15, None)
-        with RunStore(tmp_path / "run.sqlite").lease():
-            assert store.reserve(expected, 1.15, None) is None  # this process is alive
-    assert not list(tmp_path.glob(".*.lease"))
-
-
-# In this process
 
 
 @pytest.fixture
 def fit(tmp_path, request):
     """Fit with a `run_dir`; return the classifier, its trainings, and the warnings."""
-    Log.path, Log.kill_at = tmp_path / "log", ("", 0)
 
     def fit(X=X, y=Y, X_unlabeled=POOL, *, data=None, **params):
-        Log.counts = {}
+        Log.begin(tmp_path / "log")
         clf = make_classifier(tmp_path / "run", **{"max_cycles": 2, **params})
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -196,7 +81,7 @@ def test_what_differs_is_named(fit, names, change):
 def test_a_student_or_teacher_that_differs_is_named(fit, tmp_path):
     fit()
     clf = make_classifier(tmp_path / "run", max_cycles=2)
-    clf.set_params(student__tfidfvectorizer__min_df=2, teacher=killed_fits.Other())
+    clf.set_params(student__tfidfvectorizer__min_df=2, teacher=Other())
     with pytest.warns(UserWarning, match="with other `student` and `teacher`"):
         clf.fit(X, Y, X_unlabeled=POOL)
 
@@ -296,7 +181,7 @@ class Service:
 
 def test_a_teacher_that_remembers_is_asked_anew(tmp_path):
     """Its memory dies with the process, so its steps are not kept."""
-    Log.path, Log.kill_at, Log.counts = tmp_path / "log", ("", 0), {}
+    Log.begin(tmp_path / "log")
     clfs = []
     for _ in range(2):
         clf = make_classifier(tmp_path / "run", max_cycles=2).set_params(teacher=Counter())
@@ -306,7 +191,7 @@ def test_a_teacher_that_remembers_is_asked_anew(tmp_path):
 
 
 def test_a_strangers_teacher_is_not_asked_again(tmp_path):
-    Log.path, Log.kill_at, Log.counts = tmp_path / "log", ("", 0), {}
+    Log.begin(tmp_path / "log")
     clfs = []
     for n in (3, 4):
         clf = make_classifier(tmp_path / "run", max_cycles=n, max_cost=0.5, routes=("write",))
@@ -321,7 +206,7 @@ def test_several_labels_a_text(tmp_path):
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.pipeline import make_pipeline
 
-    Log.path, Log.kill_at, Log.counts = tmp_path / "log", ("", 0), {}
+    Log.begin(tmp_path / "log")
     names = list(WORDS)
     y = [(a, b) if a != b else (a,) for i, a in enumerate(Y) for b in [names[i % 3]]]
     student = make_pipeline(TfidfVectorizer(), OneVsRestClassifier(LogisticRegression()))

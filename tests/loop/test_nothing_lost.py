@@ -1,13 +1,11 @@
-"""Ctrl-C, kill -9 and a spent budget: what was paid for is kept, and paid for once."""
+"""A spent budget, and a run that goes on: what was paid for is kept, and paid for once.
+
+Kills, Ctrl-C and damage are in `tests/reliability`.
+"""
 
 import json
 import re
-import signal
-import sqlite3
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from conftest import WORDS, write_text
@@ -17,25 +15,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from pgkd import Evidence, PGKDClassifier
-from pgkd.exceptions import PersistenceError
 from pgkd.records import Completion, Usage
 from pgkd.samplers import UnguidedSampler
 from pgkd.teachers import LLMTeacher
-
-#: A fit whose teacher writes down, on disk, what it was asked and what it answered.
-SCRIPT = """
-import json, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
-sys.path[:0] = {tests!r}
-from conftest import WORDS, write_text
-from test_nothing_lost import Writer, make_classifier
-
-X, y = zip(*[(write_text(label, i), label) for i in range(20) for label in WORDS])
-clf = make_classifier(Writer({log!r}, {seconds}), {run_dir!r}).fit(list(X), list(y))
-print(json.dumps([clf.stop_reason_, clf.usage_.n_requests, clf.n_cycles_,
-                  [t.verdict + " " + str(t.reason) for t in clf.synthetic_],
-                  clf.predict([X[0]]).tolist()]))
-"""
 
 
 class Writer(LLMTeacher):
@@ -68,63 +50,9 @@ def make_classifier(teacher, run_dir, **params):
     return PGKDClassifier(teacher, student, sampler, run_dir=run_dir, **params)
 
 
-def start(tmp_path, seconds):
-    script = SCRIPT.format(
-        tests=[str(Path(__file__).parent), str(Path(__file__).parents[1])],
-        log=str(tmp_path / "log"),
-        seconds=seconds,
-        run_dir=str(tmp_path / "run"),
-    )
-    command = [sys.executable, "-W", "always", "-c", script]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def count(tmp_path, what):
     path = tmp_path / "log"
     return path.read_text().split().count(what) if path.exists() else 0
-
-
-def count_kept(tmp_path):
-    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as connection:
-        return connection.execute("SELECT COUNT(*) FROM answers").fetchone()[0]
-
-
-def wait_until_asked(process, tmp_path, n):
-    deadline = time.monotonic() + 120
-    while count(tmp_path, "asked") < n and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT to one process")
-def test_ctrl_c_keeps_the_answers_under_way(tmp_path):
-    process = start(tmp_path, seconds=2)
-    wait_until_asked(process, tmp_path, 4)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert "waiting for the answers under way" in err
-    assert '"interrupted", ' in out
-    n = count(tmp_path, "asked")
-    assert n < 12  # the others were not begun
-    assert count(tmp_path, "answered") == count_kept(tmp_path) == n
-    assert out.count("dropped interrupted") >= n
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_kill_loses_nothing_that_was_answered(tmp_path):
-    process = start(tmp_path, seconds=0.3)
-    wait_until_asked(process, tmp_path, 9)
-    process.kill()
-    process.communicate()
-    kept = count_kept(tmp_path)
-    assert kept >= 4
-    (tmp_path / "log").unlink()
-    process = start(tmp_path, seconds=0)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    total = count_kept(tmp_path)
-    assert count(tmp_path, "asked") == total - kept
 
 
 def test_the_budget_ends_fit_well(tmp_path, data):
@@ -159,12 +87,3 @@ def test_a_run_that_goes_on_decides_as_one_that_was_never_stopped(tmp_path):
     assert all(text.cost > 0 for text in clfs[1].synthetic_)
     assert "answers more had been kept in `run_dir`" in str(clfs[1].report())
     assert "answers more" not in str(clfs[0].report())
-
-
-def test_a_damaged_store_is_named(tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.sqlite").write_bytes(b"no database" * 500)
-    X, y = [write_text(label, i) for i in range(4) for label in WORDS], list(WORDS) * 4
-    clf = make_classifier(Writer(str(tmp_path / "log")), tmp_path / "run")
-    with pytest.raises(PersistenceError, match=r"run\.sqlite' cannot be read or kept .*move it"):
-        clf.fit(X, y)

@@ -13,7 +13,13 @@ from typing import Any, NamedTuple, TypeAlias
 
 from sklearn.base import clone
 
-from pgkd.exceptions import AnnotatorError, PersistenceError, TeacherBudgetError, TeacherError
+from pgkd.exceptions import (
+    AnnotatorError,
+    PersistenceError,
+    RankError,
+    TeacherBudgetError,
+    TeacherError,
+)
 from pgkd.inputs.validation import check_generation
 from pgkd.protocols import Teacher
 from pgkd.records import (
@@ -24,7 +30,7 @@ from pgkd.records import (
     GenerationRequest,
     Usage,
 )
-from pgkd.system.ranks import share
+from pgkd.system.ranks import is_main_process, share
 
 Request: TypeAlias = GenerationRequest | AnnotationRequest
 
@@ -100,6 +106,12 @@ class Buyer:
         self.pending: list[Generation] = []
         self._is_refused = False  # whether the budget did not allow a request
         self._is_warned = False  # that answers cannot be read
+
+    def check_ready(self) -> None:
+        """Raise, before anything is trained or spent, if answers could not be kept."""
+        teacher: Any = self.teacher
+        if is_main_process() and hasattr(teacher, "session"):
+            teacher.check_ready(self.max_cost)
 
     @property
     def can_annotate(self) -> bool:
@@ -204,6 +216,8 @@ class Buyer:
                 self.is_down = n_failed == give_up_after
                 if self.is_down or self.is_budget_spent():
                     break
+        except RankError:
+            raise
         except Exception as error:  # a stranger's teacher may raise anything
             if not bought:
                 if isinstance(error, (TeacherError, PersistenceError)):

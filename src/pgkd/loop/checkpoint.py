@@ -35,6 +35,8 @@ FORMAT = 1
 FOLDER = "checkpoints"
 #: Drafts that are so old are nobody's any more, in seconds.
 STALE = 3600.0
+#: What is said of a run that ends in the middle of a step.
+GOES_ON = " With `run_dir` and an int as `random_state`, the same `fit` goes on from there."
 
 
 class Checkpoint:

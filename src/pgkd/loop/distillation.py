@@ -16,7 +16,7 @@ from pgkd.curation.diversity import measure_diversity
 from pgkd.exceptions import TeacherBudgetError, TeacherError
 from pgkd.loop.briefing import Briefing
 from pgkd.loop.buyer import Buyer
-from pgkd.loop.checkpoint import Checkpoint, resume
+from pgkd.loop.checkpoint import GOES_ON, Checkpoint, resume
 from pgkd.loop.choice import Choice
 from pgkd.loop.decider import Decider
 from pgkd.loop.evidence import Evidence
@@ -122,6 +122,8 @@ class Distillation:
                 "teacher_error", "error", "interrupted"}
         """
         self.teller.begin(self.task, self.settings)
+        if self.buyer is not None:
+            self.buyer.check_ready()
         if not resume(self, self.checkpoint, self.settings.max_cycles):
             self._start()
         reason = self._go_on()
@@ -148,7 +150,7 @@ class Distillation:
             self._warn("Interrupted.")
             return "interrupted"
         except TeacherBudgetError as error:
-            self._warn(str(error))
+            self._warn(str(error), "")
             return "budget"
         except Exception as error:
             if self.buyer is None or not self.buyer.n_answers:
@@ -253,7 +255,8 @@ class Distillation:
             if buyer.max_cost is not None and buyer.is_cost_hidden:
                 self._warn(
                     "The teacher does not say what its answers cost, so `max_cost` cannot be held "
-                    "and no more are bought."
+                    "and no more are bought.",
+                    "",
                 )
             return "budget"
         if self.n_cycles >= self.settings.max_cycles:
@@ -389,9 +392,9 @@ class Distillation:
         if self.checkpoint is not None:
             self.checkpoint.write(take_snapshot(self))
 
-    def _warn(self, what: str) -> None:
+    def _warn(self, what: str, then: str = GOES_ON) -> None:
         warnings.warn(
             f"{what.rstrip('.')}. The student learns what had been found to help by step "
-            f"{len(self.history) - 1}.",
+            f"{len(self.history) - 1}.{then}",
             stacklevel=5,
         )

@@ -36,7 +36,15 @@ from pgkd.system.documents import (
     text_from_line,
     text_to_line,
 )
-from pgkd.system.files import DOCUMENT, find_writer, jsonable, list_files, replacing, write_text
+from pgkd.system.files import (
+    DOCUMENT,
+    explain_missing,
+    find_writer,
+    jsonable,
+    list_files,
+    replacing,
+    write_text,
+)
 
 #: 3: `history_` has steps. Of a classifier in an earlier format, what it needs to predict is read.
 FORMAT = 3
@@ -56,7 +64,7 @@ def load(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     if not (directory / DOCUMENT).is_file():
         raise PersistenceError(
             f"{str(directory)!r} is not a saved classifier: it has no {DOCUMENT}. Pass the "
-            "directory given to `save`."
+            f"directory given to `save`.{explain_missing(directory)}"
         )
     try:
         return _read(cls, directory, trusted)

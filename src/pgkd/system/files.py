@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from uuid import uuid4
 import numpy as np
 
 from pgkd.exceptions import PersistenceError
+from pgkd.system.lease import has_lapsed, occupy
 from pgkd.system.ranks import is_main_process
 
 DOCUMENT = "pgkd.json"
@@ -38,15 +40,32 @@ def replacing(directory: Path, writer: str) -> Iterator[Path]:
         draft = directory.with_name(f".{directory.name}-{uuid4().hex[:8]}")
         draft.mkdir(parents=True)
         try:
-            yield draft
-            _replace(directory, draft)
+            with occupy(draft):
+                yield draft
+                _replace(directory, draft)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
-    except OSError as error:
+        for left in find_left(directory):
+            if has_lapsed(left):
+                shutil.rmtree(left, ignore_errors=True)
+    except Exception as error:
+        full = _find_full_disk(error)
+        if full is None and not isinstance(error, OSError):
+            raise
+        fix = "free the disk, or pass another directory"
         raise PersistenceError(
-            f"Cannot {writer} to {str(directory)!r} ({error}): pass a directory that can be "
-            "written."
+            f"Cannot {writer} to {str(directory)!r} ({full or error}): "
+            f"{fix if full else 'pass a directory that can be written'}."
         ) from error
+
+
+def _find_full_disk(error: BaseException | None) -> BaseException | None:
+    """Return the cause of an error that is a full disk; not all libraries raise OSError."""
+    while error is not None:
+        if any(words in str(error) for words in ("No space left", "too large", "iostream error")):
+            return error
+        error = error.__cause__
+    return None
 
 
 def _check_replaceable(directory: Path, writer: str) -> None:
@@ -97,6 +116,26 @@ def find_writer(document: Any) -> str:
 def list_files(directory: Path) -> list[str]:
     """Name all that a directory holds, as `replacing` wants to find it in ``pgkd.json``."""
     return sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*"))
+
+
+def find_left(directory: Path, kind: str = "(-old)?") -> list[Path]:
+    """Return what processes that were killed have left beside `directory`.
+
+    A draft, or with "-old" at its end what was there before.
+    """
+    pattern = re.compile(rf"\.{re.escape(directory.name)}-[0-9a-f]{{8}}{kind}")
+    try:
+        return sorted(path for path in directory.parent.iterdir() if pattern.fullmatch(path.name))
+    except OSError:
+        return []
+
+
+def explain_missing(directory: Path) -> str:
+    """Say what is left, if a process was killed when it replaced `directory`."""
+    left = [] if directory.exists() else find_left(directory, "-old")
+    if not left:
+        return ""
+    return f" What was there before a process was cut off is {str(left[-1])!r}: rename it."
 
 
 def _replace(directory: Path, draft: Path) -> None:

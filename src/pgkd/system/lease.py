@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,14 +25,18 @@ class Lease:
     Attributes
     ----------
     name : str
+    is_locked : bool
+        Whether others can tell that it is held.
     """
 
     def __init__(self, folder: Path) -> None:
         self.name = uuid4().hex
         self._path = folder / f"{_PREFIX}{self.name}{_SUFFIX}"
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        self.is_locked = False
         with contextlib.suppress(OSError):  # as on the few disks that know no locks
             _lock(self._descriptor)
+            self.is_locked = True
 
     def release(self) -> None:
         """End it."""
@@ -42,7 +47,13 @@ class Lease:
 
 def find_lapsed(folder: Path) -> list[Path]:
     """Return the files of leases whose processes have ended without releasing them."""
-    return [path for path in folder.glob(f"{_PREFIX}*{_SUFFIX}") if _has_lapsed(path)]
+    return [path for path in folder.glob(f"{_PREFIX}*{_SUFFIX}") if has_lapsed(path)]
+
+
+def is_held(folder: Path, name: str) -> bool:
+    """Whether the process of a lease lives and has not released it."""
+    path = folder / f"{_PREFIX}{name}{_SUFFIX}"
+    return path.exists() and not has_lapsed(path)
 
 
 def read_name(path: Path) -> str:
@@ -50,9 +61,24 @@ def read_name(path: Path) -> str:
     return path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
 
 
-def _has_lapsed(path: Path) -> bool:
+@contextlib.contextmanager
+def occupy(directory: Path) -> Iterator[None]:
+    """Be known inside to work in a directory, as far as the system can lock one."""
+    descriptor = None
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        _lock(descriptor)
     try:
-        descriptor = os.open(path, os.O_RDWR)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def has_lapsed(path: Path) -> bool:
+    """Whether nobody holds the lease that a file is of, or occupies a directory."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     except OSError:  # removed just now, or another user's
         return False
     try:

@@ -12,14 +12,13 @@ import os
 import pickle
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import timedelta
 from functools import lru_cache
-from itertools import repeat
 from typing import Any, TypeVar
 
-from pgkd.exceptions import PGKDError, TeacherError
+from pgkd.exceptions import RankError, TeacherError
+from pgkd.system.interrupts import on_interrupt
 
 T = TypeVar("T")
 
@@ -45,50 +44,60 @@ def is_main_process() -> bool:
 
 
 def broadcast(value: T) -> T:
-    """Return rank 0's value in all processes, which must all call this."""
+    """Return rank 0's value in all processes, which must all call this.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        In all of them, if there was a Ctrl-C in rank 0 inside `end_together`.
+    """
     rank, n_processes = find_rank()
     if n_processes == 1:
         return value
-    import torch.distributed
-
-    values = [value]
-    try:
-        torch.distributed.broadcast_object_list(values, src=0, group=_get_group())
-    except RuntimeError as error:
-        raise PGKDError(
-            f"Rank {rank} cannot reach the other processes, of which one has ended or not begun: "
-            "see what that one says, and call `fit` in all of them."
-        ) from error
-    return value if rank == 0 else values[0]
+    received = _open(_send(_interrupts.take_error() or ("value", value)))
+    return value if rank == 0 else received
 
 
 def share(ask: Callable[[], Iterable[T]]) -> Iterator[T]:
     """Yield what ``ask()`` yields in rank 0, as it comes in, in all processes.
 
-    They stop at the same answer, because they do the same; and what ends the answers in rank 0,
-    Ctrl-C as well, is raised in all.
+    They stop at the same answer, because they do the same; and what ends the answers in rank 0 is
+    raised in all. That includes Ctrl-C, which comes where the next answer is waited for, and not
+    while the last one is sent or used: so it is the teacher who decides what becomes of the
+    answers under way. A second one comes at once.
     """
-    rank, n_processes = find_rank()
-    if n_processes == 1:
-        yield from ask()
-        return
-    outcomes: Any = _attempt(ask) if rank == 0 else repeat(None)
-    interrupted: list[int] = []
+    is_alone = find_rank()[1] == 1
+    interrupts = _Interrupts()
+    answers = _begin(ask)
     try:
-        while True:
-            outcome = outcomes.throw(KeyboardInterrupt) if interrupted else next(outcomes)
-            with _hold_interrupts() as caught:
-                outcome = broadcast(outcome)
-            interrupted = caught if rank == 0 else []  # who tells the others
-            kind, value = outcome
-            if kind == "error":
-                raise value
-            if kind == "end":
-                return
-            yield value
+        with on_interrupt(interrupts.handle):
+            while True:
+                outcome = _take(answers, interrupts) if is_main_process() else None
+                outcome = outcome if is_alone else _send(outcome)
+                if outcome is None:
+                    return
+                yield _open(outcome)
     finally:
-        if rank == 0:
-            outcomes.close()  # calls off what is still in flight
+        answers.close()  # calls off what is still in flight
+        if interrupts.is_noted:  # too late for the teacher
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def end_together() -> Iterator[None]:
+    """Have Ctrl-C end all processes at one place inside: where rank 0 next tells the others things.
+
+    Ended somewhere else, one would leave the others waiting. A second Ctrl-C ends rank 0 at once,
+    and the others for its sake. In one process Ctrl-C does what it always does.
+    """
+    if find_rank()[1] == 1:
+        yield
+        return
+    try:
+        with on_interrupt(_interrupts.handle):
+            yield
+    finally:
+        _interrupts.is_noted = False  # too late
 
 
 def check_shared(error: BaseException) -> None:
@@ -101,18 +110,77 @@ def check_shared(error: BaseException) -> None:
         raise error
 
 
-def _attempt(ask: Callable[[], Iterable[T]]) -> Iterator[tuple[str, Any]]:
-    """Yield each answer, and how it ends."""
+class _Interrupts:
+    """Ctrl-C is noted, until it may come; a second one comes at once.
+
+    Rank 0's counts alone: it tells the others.
+    """
+
+    def __init__(self) -> None:
+        self.is_noted = False
+        self.is_let = False  # whether it may come
+
+    def handle(self) -> None:
+        if not is_main_process():
+            return
+        if self.is_let or self.is_noted:
+            self.is_noted = False
+            raise KeyboardInterrupt
+        self.is_noted = True
+
+    def take_error(self) -> tuple[str, Any] | None:
+        """Return the outcome that one was noted, once."""
+        was_noted, self.is_noted = self.is_noted, False
+        return ("error", _make_picklable(KeyboardInterrupt())) if was_noted else None
+
+
+#: Of `end_together`.
+_interrupts = _Interrupts()
+
+
+def _begin(ask: Callable[[], Iterable[T]]) -> Generator[T]:
+    yield from ask()
+
+
+def _take(answers: Generator[T], interrupts: _Interrupts) -> tuple[str, Any] | None:
+    """Return the next answer, or the error that ended them; ``None`` at their end."""
+    was_noted, interrupts.is_noted = interrupts.is_noted, False
+    interrupts.is_let = True
     try:
-        for answer in ask():
+        answer = answers.throw(KeyboardInterrupt) if was_noted else next(answers)
+        interrupts.is_let = False
+        if find_rank()[1] > 1:
             pickle.dumps(answer)
-            yield "answer", answer
-    except GeneratorExit:
-        raise
+        return "value", answer
+    except StopIteration:
+        return None
     except BaseException as error:
-        yield "error", _make_picklable(error)
-    else:
-        yield "end", None
+        return "error", error if find_rank()[1] == 1 else _make_picklable(error)
+    finally:
+        interrupts.is_let = False
+
+
+def _open(outcome: tuple[str, Any]) -> Any:
+    kind, value = outcome
+    if kind == "error":
+        raise value
+    return value
+
+
+def _send(outcome: T) -> T:
+    """Return rank 0's outcome in all processes."""
+    import torch.distributed
+
+    outcomes = [outcome]
+    try:
+        torch.distributed.broadcast_object_list(outcomes, src=0, group=_get_group())
+    except RuntimeError as error:
+        raise RankError(
+            f"Rank {find_rank()[0]} cannot reach the other processes, of which one has ended or "
+            "not begun: see what that one says, and call `fit` in all of them. With `run_dir`, the "
+            "same `fit` goes on where this one ended."
+        ) from error
+    return outcomes[0]
 
 
 def _make_picklable(error: BaseException) -> BaseException:
@@ -123,20 +191,6 @@ def _make_picklable(error: BaseException) -> BaseException:
         return error
     except Exception:
         return _make_picklable(TeacherError(f"The teacher raised {error!r}."))
-
-
-@contextlib.contextmanager
-def _hold_interrupts() -> Iterator[list[int]]:
-    """Collect Ctrl-C inside, as half a message would leave the other processes waiting."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught  # others get no signals
-        return
-    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
-    try:
-        yield caught
-    finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def _get_group() -> Any:

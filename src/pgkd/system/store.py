@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import warnings
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,16 +16,21 @@ from typing import Any
 
 from pgkd.exceptions import PersistenceError
 from pgkd.records import Completion, Usage
-from pgkd.system.lease import Lease, find_lapsed, read_name
+from pgkd.system.lease import Lease, find_lapsed, is_held, read_name
 
 #: Name of the file in a ``run_dir``.
 FILE_NAME = "run.sqlite"
+#: Of the tables; a later one is left alone.
+FORMAT = 1
+#: Seconds to wait for another process.
+PATIENCE = 60.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, answer TEXT);
 CREATE TABLE IF NOT EXISTS batches (key TEXT PRIMARY KEY, batch TEXT);
 CREATE TABLE IF NOT EXISTS spending (id INTEGER PRIMARY KEY, cost REAL, tokens INTEGER);
 CREATE TABLE IF NOT EXISTS reservations (entry INTEGER PRIMARY KEY, lease TEXT);
+CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, lease TEXT);
 """
 
 
@@ -38,26 +45,50 @@ class RunStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lease: str | None = None
+        self._lease: Lease | None = None
+
+    def check(self) -> None:
+        """Raise, before anything is spent, if nothing could be kept, or something is damaged.
+
+        Raises
+        ------
+        PersistenceError
+        """
+        with self._transaction() as connection:
+            [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if found != "ok":
+                raise sqlite3.DatabaseError(found)
+            connection.execute(f"PRAGMA user_version = {FORMAT}")  # a full disk is read well
 
     def get(self, key: str) -> Completion | None:
         """Return the answer stored under `key`, ``None`` if there is none."""
-        if not self.path.exists():
-            return None
+        find = "SELECT CAST(answer AS BLOB) FROM answers WHERE key = ?"
         with self._transaction("DEFERRED") as connection:
-            row = connection.execute("SELECT answer FROM answers WHERE key = ?", [key]).fetchone()
+            row = connection.execute(find, [key]).fetchone()
         if row is None:
             return None
-        answer = json.loads(row[0])
-        return read_completion(answer)
+        try:
+            answer = json.loads(row[0])
+            if answer.pop("digest", None) not in (None, _digest(answer)):
+                raise ValueError("it is not what was kept")
+            return read_completion(answer)
+        except Exception as error:  # whatever a flipped bit leads to
+            warnings.warn(
+                f"An answer in {str(self.path)!r} is damaged ({error}), and is bought again.",
+                stacklevel=2,
+            )
+            return None
 
     def put(self, key: str, answer: Completion) -> None:
-        """Store `answer`; it is on disk when this returns."""
+        """Store `answer`; it is on disk when this returns, and its entry in the ledger is final."""
+        row = asdict(answer)
         with self._transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?)",
-                [key, json.dumps(asdict(answer), ensure_ascii=False)],
+                [key, _dump({**row, "digest": _digest(row)})],
             )
+            connection.execute("DELETE FROM reservations WHERE entry = ?", [_SETTLED.get()])
+        _SETTLED.set(None)
 
     def find_batches(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the batch of each request that is known to have been submitted with one."""
@@ -80,6 +111,26 @@ class RunStore:
         with self._transaction() as connection:
             connection.executemany("DELETE FROM batches WHERE key = ?", [[key] for key in keys])
 
+    def claim(self, key: str) -> bool:
+        """Whether to ask for an answer, inside `lease`: no other one who lives is about to."""
+        if self._lease is None or not self._lease.is_locked:
+            return True
+        find = "SELECT lease FROM claims WHERE key = ?"
+        with self._transaction() as connection:
+            row = connection.execute(find, [key]).fetchone()
+            if row is not None and is_held(self.path.parent, row[0]):
+                return False
+            row = [key, self._lease.name]
+            connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", row)
+        return True
+
+    def disclaim(self, key: str) -> None:
+        """Let others ask for an answer, if it has not come by then."""
+        if self._lease is not None:
+            own = [key, self._lease.name]
+            with self._transaction() as connection:
+                connection.execute("DELETE FROM claims WHERE key = ? AND lease = ?", own)
+
     @contextmanager
     def lease(self) -> Iterator[None]:
         """Reserve inside as a process that is alive, after all reservations of dead ones are gone.
@@ -99,7 +150,7 @@ class RunStore:
             lease = Lease(self.path.parent)
         for path in lapsed:
             path.unlink(missing_ok=True)
-        self._lease = lease.name
+        self._lease = lease
         try:
             yield
         finally:
@@ -132,18 +183,26 @@ class RunStore:
             )
             if self._lease is not None:
                 connection.execute(
-                    "INSERT INTO reservations VALUES (?, ?)", [entry.lastrowid, self._lease]
+                    "INSERT INTO reservations VALUES (?, ?)", [entry.lastrowid, self._lease.name]
                 )
             return entry.lastrowid
 
-    def settle(self, entry: int, usage: Usage) -> None:
-        """Replace a reservation by what the request took; it stays if the cost is not known."""
+    def settle(self, entry: int, usage: Usage, *, is_kept: bool = False) -> None:
+        """Replace a reservation by what the request took; it stays if the cost is not known.
+
+        Of an answer that a cache with the same file is to keep (`is_kept`), the entry is final when
+        that is done: a process that dies in between has lost the answer, as if it had never come.
+        """
+        keeper = ACTIVE_STORE.get()
+        is_final = not is_kept or keeper is None or keeper.path != self.path
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE spending SET cost = COALESCE(?, cost), tokens = ? WHERE id = ?",
                 [usage.cost, _tokens(usage), entry],
             )
-            connection.execute("DELETE FROM reservations WHERE entry = ?", [entry])
+            if is_final:
+                connection.execute("DELETE FROM reservations WHERE entry = ?", [entry])
+        _SETTLED.set(None if is_final else entry)
 
     def total_cost(self) -> float:
         """US dollars on the ledger, reserved ones included."""
@@ -164,26 +223,53 @@ class RunStore:
     def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
         # A connection a call: sqlite3's must not cross threads or forks, and a call costs far less
         # than the request it saves. WAL lets readers and a writer work side by side.
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+        connection = None
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+            [version] = connection.execute("PRAGMA user_version").fetchone()
+            if version > FORMAT:
+                raise PersistenceError(
+                    f"The answers in {str(self.path)!r} were kept by a later pgkd: upgrade pgkd, "
+                    "or pass another `run_dir`."
+                )
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
+            if version < FORMAT:
+                connection.executescript(f"{_SCHEMA}PRAGMA user_version = {FORMAT};")
             connection.execute(f"BEGIN {kind}")
             yield connection
             connection.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.Error, OSError) as error:
             raise PersistenceError(
-                f"The answers in {str(self.path)!r} cannot be read or kept ({error}): free the "
-                "disk, or pass another `run_dir`. If the file is damaged, move it away; what it "
-                "holds will be bought again."
+                f"The answers in {str(self.path)!r} cannot be read or kept ({error}): "
+                f"{_find_fix(str(error))}, or pass another `run_dir`."
             ) from error
         finally:
-            connection.close()  # rolls back what was not committed
+            if connection is not None:
+                connection.close()  # rolls back what was not committed
+
+
+def _find_fix(said: str) -> str:
+    """Tell what helps against an error of SQLite or of the system."""
+    for words, fix in _FIXES.items():
+        if any(word in said for word in words):
+            return fix
+    return "move it away, what it holds will be bought again"
+
+
+_FIXES = {
+    ("locked",): "another process holds it, wait until that one has ended",
+    ("full", "No space", "too large", "disk I/O", "quota"): "free the disk",
+    ("readonly", "Read-only", "unable to open", "denied", "Not a directory", "File exists"): (
+        "make its folder one that can be written"
+    ),
+}
 
 
 #: The store of the session that is open, if it has one, for teachers with something to remember.
 ACTIVE_STORE: ContextVar[RunStore | None] = ContextVar("ACTIVE_STORE", default=None)
+#: The entry that the running task has settled, and whose answer it is about to keep.
+_SETTLED: ContextVar[int | None] = ContextVar("_SETTLED", default=None)
 
 
 def read_completion(answer: dict[str, Any]) -> Completion:
@@ -194,6 +280,15 @@ def read_completion(answer: dict[str, Any]) -> Completion:
         answer["truncated"],
         logprobs=tuple(answer.get("logprobs") or ()),
     )
+
+
+def _dump(answer: dict[str, Any]) -> str:
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def _digest(answer: dict[str, Any]) -> int:
+    """Return a checksum, as SQLite has none."""
+    return zlib.crc32(_dump(answer).encode(errors="surrogatepass"))
 
 
 def _tokens(usage: Usage) -> int:

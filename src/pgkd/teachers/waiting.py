@@ -88,6 +88,11 @@ def run_concurrently(
         while True:
             try:
                 result, error = done.get()
+                if error is not None:
+                    raise error
+                if result is end:
+                    break
+                yield result
             except KeyboardInterrupt as interrupt:
                 if interrupted:
                     raise
@@ -97,12 +102,6 @@ def run_concurrently(
                     "Ctrl-C again calls them off.",
                     stacklevel=2,
                 )
-                continue
-            if error is not None:
-                raise error
-            if result is end:
-                break
-            yield result
     finally:
         with contextlib.suppress(RuntimeError):  # it has ended already
             call_off()

@@ -103,7 +103,7 @@ def test_answers_of_before_there_were_logprobs_still_count(tmp_path):
     with sqlite3.connect(store.path) as connection:
         [[answer]] = connection.execute("SELECT answer FROM answers")
         old = json.loads(answer)
-        del old["logprobs"]
+        del old["logprobs"], old["digest"]
         connection.execute("UPDATE answers SET answer = ?", [json.dumps(old)])
     assert store.get("key") == Completion(ANSWER, Usage(1, 2, 3))
 

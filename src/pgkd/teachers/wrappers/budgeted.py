@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,12 @@ from typing import Any
 
 import anyio
 
-from pgkd.exceptions import InvalidInputError, TeacherBudgetError, TeacherError
+from pgkd.exceptions import (
+    InvalidInputError,
+    PersistenceError,
+    TeacherBudgetError,
+    TeacherError,
+)
 from pgkd.records import Completion, Message, Usage
 from pgkd.system.store import RunStore
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
@@ -98,7 +104,9 @@ class BudgetedTeacher(WrapperTeacher):
                 n_open += 1
                 try:
                     completion = await ask(messages, schema)
-                    store.settle(entry, completion.usage)
+                    with contextlib.suppress(PersistenceError):  # the answer is paid for
+                        is_kept = completion.is_worth_keeping
+                        store.settle(entry, completion.usage, is_kept=is_kept)
                     return completion
                 except TeacherError as error:
                     store.settle(entry, error.usage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,15 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
+
+from pgkd.exceptions import PersistenceError
 from pgkd.records import Completion, Message, Usage
 from pgkd.system.store import RunStore
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
 from pgkd.teachers.wrappers.base import WrapperTeacher
 
+#: Seconds between two looks at what another process is asking for.
+WAIT = 0.2
+
 
 class CachedTeacher(WrapperTeacher):
     """Keep the answers of an LLM teacher on disk, and ask it only what is new.
 
+    Of processes that ask the same at the same time, one does, and the others wait for its answer.
     The key of an answer is the rendered request: the messages, the schema, and the teacher's
     parameters that change an answer. One that was cut off is asked for again only with other
     `max_tokens`; one that failed, is empty or was ended by a filter is not kept.
@@ -53,26 +61,68 @@ class CachedTeacher(WrapperTeacher):
         super().__init__(teacher)
         self.path = path
 
+    def check_ready(self, max_cost: float | None = None) -> None:
+        """Raise if the wrapped teacher cannot serve, or its answers could not be kept."""
+        super().check_ready(max_cost)
+        RunStore(Path(self.path)).check()
+
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncComplete]:
-        """Look each request up before the wrapped teacher is asked."""
+        """Look each request up before the wrapped teacher is asked.
+
+        When answers cannot be kept any more, as on a full disk, no other is bought; those under way
+        are waited for and used, because they are paid for.
+        """
         store = RunStore(Path(self.path))
-        with store.activate():
+        store.check()
+        n_open, failure = 0, None
+        with store.activate(), store.lease():
             async with self.teacher.session() as ask:
+
+                async def serve(messages: Sequence[Message], schema: dict[str, Any]) -> Completion:
+                    nonlocal n_open, failure
+                    key = hash_request(self.teacher, messages, schema)
+                    # An answer that was cut off holds as long as the limit is the same.
+                    cut_key = f"{key}-{_unwrap(self.teacher).max_tokens}"
+
+                    def find() -> Completion | None:
+                        stored = store.get(key) or store.get(cut_key)
+                        if stored is None or not stored.is_worth_keeping:
+                            return None
+                        return replace(stored, usage=Usage(), saved=stored.usage)
+
+                    if (stored := find()) is not None:
+                        return stored
+                    while not store.claim(key):
+                        await anyio.sleep(WAIT)
+                    n_open += 1
+                    try:
+                        if (stored := find()) is not None:  # who had claimed it has kept it
+                            return stored
+                        completion = await ask(messages, schema)
+                        if completion.is_worth_keeping:
+                            try:
+                                store.put(cut_key if completion.truncated else key, completion)
+                            except PersistenceError as error:
+                                failure = error
+                        return completion
+                    finally:
+                        n_open -= 1
+                        with contextlib.suppress(PersistenceError):  # it lapses with the lease
+                            store.disclaim(key)
 
                 async def complete(
                     messages: Sequence[Message], schema: dict[str, Any]
                 ) -> Completion:
-                    key = hash_request(self.teacher, messages, schema)
-                    # An answer that was cut off holds as long as the limit is the same.
-                    cut_key = f"{key}-{_unwrap(self.teacher).max_tokens}"
-                    stored = store.get(key) or store.get(cut_key)
-                    if stored is not None and stored.is_worth_keeping:
-                        return replace(stored, usage=Usage(), saved=stored.usage)
-                    completion = await ask(messages, schema)
-                    if completion.is_worth_keeping:
-                        store.put(cut_key if completion.truncated else key, completion)
-                    return completion
+                    nonlocal failure
+                    if failure is None:
+                        try:
+                            return await serve(messages, schema)
+                        except PersistenceError as error:
+                            failure = error
+                    while n_open:
+                        await anyio.sleep(0.05)
+                    raise failure
 
                 yield complete
 
