@@ -5,8 +5,9 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
+PYTEST = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: quickstart test test-slow layout docs clean
+.PHONY: quickstart test test-slow test-lowest test-latest layout docs dist clean
 
 quickstart: $(VENV)/.examples
 	$(BIN)/python examples/quickstart.py
@@ -16,11 +17,20 @@ test: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(call PYTEST,$(VENV))
 
 test-slow: $(VENV)/.test-slow
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m pytest tests/students/test_setfit.py
+
+# The oldest and the newest versions that pyproject.toml allows: make test-lowest PYTHON=python3.10
+test-lowest: RESOLUTION = lowest-direct
+test-latest: RESOLUTION = highest
+test-lowest test-latest: test-%:
+	$(PYTHON) -m venv --clear $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet uv
+	$(VENV)-$*/bin/uv pip install --quiet --python $(VENV)-$* --resolution $(RESOLUTION) --editable ".[test]"
+	$(call PYTEST,$(VENV)-$*)
 
 layout: $(VENV)/.test
 	$(BIN)/python tests/layout.py
@@ -28,15 +38,19 @@ layout: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
 
+# The wheel, the sdist, an SBOM and SHA256SUMS, each tried in an environment of its own.
+dist: $(VENV)/.release
+	$(BIN)/python scripts/dist.py --with "$(TORCH)"
+
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	touch $@
 
-$(VENV)/.examples $(VENV)/.test $(VENV)/.test-slow $(VENV)/.docs: $(VENV)/.%: $(VENV)/.torch pyproject.toml
+$(VENV)/.examples $(VENV)/.test $(VENV)/.test-slow $(VENV)/.docs $(VENV)/.release: $(VENV)/.%: $(VENV)/.torch pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[$*]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-latest dist docs/_build .pytest_cache .mypy_cache .ruff_cache

@@ -3,6 +3,7 @@
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,3 +54,14 @@ def test_exported_names_exist_and_are_documented(module):
 def test_unknown_name():
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         pgkd.Nothing  # noqa: B018
+
+
+def test_changelog_can_be_written():
+    """Each fragment in `changelog.d/` has a name that towncrier knows."""
+    pytest.importorskip("towncrier", reason="not installed: pip install pgkd[release]")
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "towncrier", "build", "--draft", "--version", "1.2.3"]
+    draft = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert draft.returncode == 0, draft.stderr
+    for fragment in root.glob("changelog.d/*.*.md"):
+        assert fragment.read_text(encoding="utf-8").split("\n")[0] in draft.stdout

@@ -20,6 +20,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 FORMATS = ("format_3",)
 
 pytest.importorskip("onnxruntime", reason="an export is opened, which needs pgkd[onnx]")
+pytest.importorskip("sklearn", minversion="1.8", reason="scikit-learn 1.9 wrote it")
 
 
 @pytest.fixture(scope="module", params=FORMATS)

@@ -60,6 +60,8 @@ LINEAR = LogisticRegression()
 )
 @pytest.mark.filterwarnings("ignore")
 def test_models_of_scikit_learn_need_not_be_named(tmp_path, estimator):
+    if getattr(estimator, "method", None) == "temperature":
+        pytest.importorskip("sklearn", minversion="1.8", reason="it has no such method")
     estimator.fit(X, Y)
     assert _skops.dump(estimator, tmp_path / "file") == []
     loaded = _skops.load(tmp_path / "file")

@@ -61,6 +61,13 @@ def ask(directory, requests=REQUESTS, max_tokens=12, **params):
     return Raw(directory, max_tokens=max_tokens, **params).ask(requests)
 
 
+@pytest.fixture
+def exact(monkeypatch):
+    """In bfloat16 tokens are often as likely as each other, and batches round differently."""
+    monkeypatch.setattr(causal_lm, "has_fast_bf16", lambda device: False)
+
+
+@pytest.mark.usefixtures("exact")
 def test_an_answer_depends_on_its_request_and_the_seed_alone(directory):
     """Not on what shares its batch: prompts of all lengths are padded to the longest."""
     answers = ask(directory, batch_size=5)
@@ -68,12 +75,6 @@ def test_an_answer_depends_on_its_request_and_the_seed_alone(directory):
     assert ask(directory, batch_size=1) == answers
     assert ask(directory, REQUESTS[::-1], batch_size=2)[::-1] == answers
     assert ask(directory, batch_size=5, random_state=1) != answers
-
-
-@pytest.fixture
-def exact(monkeypatch):
-    """In bfloat16 tokens are often exactly as likely as each other, even when it is cold."""
-    monkeypatch.setattr(causal_lm, "has_fast_bf16", lambda device: False)
 
 
 @pytest.mark.usefixtures("exact")
