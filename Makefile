@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PYTEST = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: quickstart test test-slow test-lowest test-latest layout docs dist clean
+.PHONY: quickstart test test-slow reliability test-lowest test-latest layout docs dist clean
 
 quickstart: $(VENV)/.examples
 	$(BIN)/python examples/quickstart.py
@@ -22,6 +22,10 @@ test: $(VENV)/.test
 test-slow: $(VENV)/.test-slow
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python -m pytest tests/students/test_setfit.py
+
+# Kills, full disks, soaks: the long part of what docs/reliability.md promises.
+reliability: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "" tests/reliability
 
 # The oldest and the newest versions that pyproject.toml allows: make test-lowest PYTHON=python3.10
 test-lowest: RESOLUTION = lowest-direct
