@@ -148,14 +148,13 @@ def test_a_stalled_server_does_not_hang__autolabel_591():
     assert all(len(g.examples) == 2 for g in generations)
 
 
-def test_a_body_that_trickles_in_does_not_hang(monkeypatch):
-    monkeypatch.setattr(OpenAITeacher, "deadline", 1.0)
+def test_a_body_that_trickles_in_does_not_hang():
     with FaultServer([Fault.slow_body(30)]) as server:
-        teacher = OpenAITeacher("m", base_url=server.base_url, max_retries=0)
+        teacher = OpenAITeacher("m", base_url=server.base_url, max_retries=0, timeout=1.0)
         start = time.perf_counter()
         [generation] = teacher.generate(REQUESTS[:1])
     assert time.perf_counter() - start < 15
-    assert "did not finish its answer" in generation.error
+    assert "No whole answer from" in generation.error
 
 
 def test_failures_are_not_cached(tmp_path):

@@ -203,26 +203,27 @@ class CascadeClassifier(BaseTextClassifier):
         teacher = clone_teacher(self.teacher, self.max_cost)
         seed = int(random_state.randint(np.iinfo(np.int32).max))
 
+        state = State(
+            cycle=0,
+            classes=tuple(classes.tolist()),
+            examples=tuple(map(Example, texts, y.tolist())),
+            task_description=self.task_description,
+            class_descriptions=class_descriptions,
+        )
+        escalator = Escalator(
+            teacher,
+            state,
+            n_candidates=self.n_candidates,
+            texts_per_request=self.texts_per_request,
+            max_cost=self.max_cost,
+            run_dir=None if self.run_dir is None else Path(self.run_dir),
+            seed=seed,
+        )
         with end_together():
+            escalator.check_reachable()
             student, probabilities = self._prepare_student(texts, y, classes, seed)
             rows = find_least_sure(probabilities.max(axis=1), self.max_escalated)
             asked = [texts[i] for i in rows]
-            state = State(
-                cycle=0,
-                classes=tuple(classes.tolist()),
-                examples=tuple(map(Example, texts, y.tolist())),
-                task_description=self.task_description,
-                class_descriptions=class_descriptions,
-            )
-            escalator = Escalator(
-                teacher,
-                state,
-                n_candidates=self.n_candidates,
-                texts_per_request=self.texts_per_request,
-                max_cost=self.max_cost,
-                run_dir=None if self.run_dir is None else Path(self.run_dir),
-                seed=seed,
-            )
             answers = escalator.ask(asked, probabilities[rows], prefix="c", is_shared=True)
         labels = read_labels(answers)
         found = measure(

@@ -76,6 +76,11 @@ class Escalator:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _lock=threading.RLock())
 
+    def check_reachable(self) -> None:
+        """Raise if the teacher can tell that it is out of reach; all processes must call this."""
+        with TemporaryDirectory(prefix="pgkd-") as scratch:
+            self._make_buyer(Path(scratch), self.max_cost, True).check_reachable()
+
     def ask(
         self,
         texts: Sequence[str],
@@ -128,20 +133,7 @@ class Escalator:
         self, requests: Sequence[AnnotationRequest], left: float | None, is_shared: bool
     ) -> list[Generation]:
         with TemporaryDirectory(prefix="pgkd-") as scratch:
-            teacher = wrap_teacher(
-                self.teacher,
-                self.run_dir or Path(scratch),
-                max_cost=left,
-                max_tokens=None,
-                is_cached=self.run_dir is not None,
-            )
-            buyer = Buyer(
-                teacher,
-                max_cost=left,
-                max_tokens=None,
-                emit=lambda event: None,
-                is_shared=is_shared,
-            )
+            buyer = self._make_buyer(Path(scratch), left, is_shared)
             try:
                 return buyer.ask(requests, brings_texts=False, give_up_after=GIVE_UP_AFTER)
             finally:
@@ -151,6 +143,22 @@ class Escalator:
                         self._spent += RunStore(Path(scratch) / FILE_NAME).total_cost()
                     if buyer.is_down:
                         self._down_until = time.monotonic() + COOL_DOWN
+
+    def _make_buyer(self, scratch: Path, left: float | None, is_shared: bool) -> Buyer:
+        teacher = wrap_teacher(
+            self.teacher,
+            self.run_dir or scratch,
+            max_cost=left,
+            max_tokens=None,
+            is_cached=self.run_dir is not None,
+        )
+        return Buyer(
+            teacher,
+            max_cost=left,
+            max_tokens=None,
+            emit=lambda event: None,
+            is_shared=is_shared,
+        )
 
     def _is_llm(self) -> bool:
         return hasattr(self.teacher, "session")

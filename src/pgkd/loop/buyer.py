@@ -36,6 +36,11 @@ Request: TypeAlias = GenerationRequest | AnnotationRequest
 
 #: An annotator that can label none of so many texts is broken; of fewer, the texts may be.
 MANY = 16
+#: Why no more is bought if `Buyer.is_cost_hidden`.
+HIDDEN_COST = (
+    "The teacher does not say what its answers cost, so `max_cost` cannot be held and no more are "
+    "bought."
+)
 #: Output tokens that a label takes, about.
 TOKENS_PER_LABEL = 10
 
@@ -118,6 +123,17 @@ class Buyer:
         """Whether the teacher labels texts as well."""
         return hasattr(self.teacher, "annotate")
 
+    def check_reachable(self) -> None:
+        """Raise if the teacher can tell that it is out of reach."""
+        teacher: Any = self.teacher
+        if hasattr(teacher, "check_reachable"):
+
+            def check() -> Iterable[Generation]:
+                teacher.check_reachable()
+                return ()
+
+            list(self._call(check))
+
     @property
     def bill(self) -> Bill:
         """What to `resume` with in another process."""
@@ -144,9 +160,9 @@ class Buyer:
 
     @property
     def is_cost_hidden(self) -> bool:
-        """Whether no budget in US dollars can be held; that of an LLM is held by a ledger."""
+        """Whether there is a budget in US dollars that cannot be held; a ledger holds an LLM's."""
         cost = (self.paid_before + self.usage).cost
-        return cost is None and not hasattr(self.teacher, "session")
+        return self.max_cost is not None and cost is None and not hasattr(self.teacher, "session")
 
     def afford(self, requests: Sequence[AnnotationRequest], limit: float) -> Any:
         """Return the first requests for labels, as many as cost no more than `limit` US dollars.
@@ -219,11 +235,12 @@ class Buyer:
         except RankError:
             raise
         except Exception as error:  # a stranger's teacher may raise anything
-            if not bought:
+            n_answers = sum(not generation.error for generation in bought)
+            if not n_answers:
                 if isinstance(error, (TeacherError, PersistenceError)):
                     raise
                 raise TeacherError(f"{type(self.teacher).__name__} raised {error!r}.") from error
-            _warn(f"The teacher failed after {len(bought)} answers, which are used: {error}")
+            _warn(f"The teacher failed after {n_answers} answers, which are used: {error}")
         finally:
             answers.close()  # calls off what is still in flight
         self._is_refused = any(generation.unsent for generation in bought)

@@ -2,7 +2,7 @@
 
 A file for each run in ``run_dir/checkpoints``, named by a hash of all that decides the run's
 course: a NumPy archive of arrays and of JSON, without pickle. It takes the place of the last one
-whole or not at all.
+whole or not at all. Beside it lie the students that it names.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import time
 import warnings
 import zipfile
@@ -24,17 +25,18 @@ import numpy as np
 from pgkd._version import __version__
 from pgkd.loop.packing import pack, unpack
 from pgkd.loop.routes import PAID
+from pgkd.loop.shelf import KeptStudent, Shelf
 from pgkd.loop.snapshot import Run, Snapshot, restore
 from pgkd.records import Event
 from pgkd.system.documents import dumps
 from pgkd.system.ranks import broadcast
 
-#: Of the file; a later one is left alone.
-FORMAT = 1
+#: Of the file; a later one is left alone. 2: it names students.
+FORMAT = 2
 #: Name of the folder in a ``run_dir``.
 FOLDER = "checkpoints"
-#: Drafts that are so old are nobody's any more, in seconds.
-STALE = 3600.0
+#: Drafts that are so old are nobody's any more, in seconds; and runs that nobody goes on with.
+STALE, ABANDONED = 3600.0, 30 * 86400.0
 #: What is said of a run that ends in the middle of a step.
 GOES_ON = " With `run_dir` and an int as `random_state`, the same `fit` goes on from there."
 
@@ -60,6 +62,7 @@ class Checkpoint:
         self.find_changes = find_changes
         name = hashlib.sha256(json.dumps(self.fingerprint, sort_keys=True).encode()).hexdigest()
         self.path = folder / f"{name[:32]}.npz"
+        self.shelf = Shelf(self.path.with_suffix(""))
         self._is_over = False  # whether it is of no use to write on
 
     def read(self, max_cycles: int) -> Snapshot | None:
@@ -72,8 +75,10 @@ class Checkpoint:
         """
         try:
             if self.path.exists():
-                snapshot = _read(self.path)
+                snapshot = self._read()
                 if snapshot.n_cycles <= max_cycles:
+                    with contextlib.suppress(OSError):
+                        self.path.touch()  # it is not abandoned
                     return snapshot
                 self._warn_of_others(["max_cycles"])
                 return None
@@ -92,7 +97,9 @@ class Checkpoint:
             self._is_over = True
             return
         try:
+            kept = self.shelf.put(snapshot.current.results) if snapshot.asks_students else {}
             document, arrays = pack(snapshot)
+            document["students"] = [[n, own.directory.name, own.kind] for n, own in kept.items()]
             draft = io.BytesIO()
             np.savez(
                 draft,
@@ -106,12 +113,33 @@ class Checkpoint:
                 },
             )
             _replace(self.path, draft.getbuffer())
+            self.shelf.keep_only(kept)
+            _clear(self.path.parent)
         except Exception as error:  # a full disk, or what JSON cannot hold
             self._is_over = True
             _warn(
                 f"The checkpoint {str(self.path)!r} cannot be written ({error}): the run goes on. "
                 "Should it be cut off, its trainings are done again"
             )
+
+    def forget_students(self) -> None:
+        """Throw the students away, after the last step."""
+        self.shelf.keep_only({})
+
+    def _read(self) -> Snapshot:
+        with _open(self.path) as archive:
+            arrays = {
+                name.removeprefix("array-"): archive[name]
+                for name in archive.files
+                if name.startswith("array-")
+            }
+            document = _decode(archive["document"])
+        snapshot = unpack(document, arrays)
+        results = snapshot.current.results
+        for number, name, kind in document.get("students", ()):  # format 1 has none
+            student = KeptStudent(self.shelf.folder / Path(name).name, kind)
+            results[number] = results[number]._replace(student=student)
+        return snapshot
 
     def _compare_with_others(self) -> list[str]:
         """Return in what the most similar run of the folder differs from this one."""
@@ -151,16 +179,6 @@ def resume(run: Run, checkpoint: Checkpoint | None, max_cycles: int) -> bool:
     return True
 
 
-def _read(path: Path) -> Snapshot:
-    with _open(path) as archive:
-        arrays = {
-            name.removeprefix("array-"): archive[name]
-            for name in archive.files
-            if name.startswith("array-")
-        }
-        return unpack(_decode(archive["document"]), arrays)
-
-
 def _open(path: Path) -> Any:
     """Open a file of ours, if nothing is wrong with it."""
     with zipfile.ZipFile(path) as archive:
@@ -192,10 +210,17 @@ def _replace(path: Path, data: memoryview) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-    for left in path.parent.glob("*.tmp"):  # of processes that were killed
+
+
+def _clear(folder: Path) -> None:
+    """Throw away what is nobody's any more: drafts and students of dead processes, old runs."""
+    for path in folder.iterdir():
+        is_run = path.suffix == ".npz"
+        if not is_run and path.with_suffix(".npz").exists():
+            continue  # students of a run that is kept
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > STALE:
-                left.unlink()
+            if time.time() - path.stat().st_mtime > (ABANDONED if is_run else STALE):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _encode(value: Any) -> Any:

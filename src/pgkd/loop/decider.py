@@ -15,6 +15,7 @@ from pgkd.evaluation.scoring import TextScorer, is_macro, log_likelihood
 from pgkd.exceptions import InvalidInputError
 from pgkd.inputs.labelled import LabelledTexts
 from pgkd.loop.learner import Learner
+from pgkd.loop.shelf import KeptStudent
 from pgkd.loop.training_set import Result, Splits, TrainingSet
 from pgkd.records import Comparison, FloatArray, StudentReport
 
@@ -58,8 +59,12 @@ class Decider:
         return own
 
     def students(self, candidate: TrainingSet) -> list[Any]:
-        """Return the student of each split."""
-        return [self._student(candidate, number) for number in range(len(self.splits.all))]
+        """Return the student that has learnt all that the teacher may see, and that of each split.
+
+        What those of the splits say of a text betrays none of their judges.
+        """
+        of_splits = (self._student(candidate, number) for number in range(len(self.splits.all)))
+        return [self.fit_visible(candidate), *of_splits]
 
     def fit_visible(self, candidate: TrainingSet) -> Any:
         """Train the student, once, on all that the teacher may see and on a training set."""
@@ -155,12 +160,15 @@ class Decider:
         return candidate.results[number]
 
     def _student(self, candidate: TrainingSet, number: int) -> Any:
-        """Return the student of a split; a process that goes on must train it again."""
+        """Return the student of a split; of another process, as far as it was kept."""
         result = self._ask(candidate, number)
-        if result.student is None:
-            result = result._replace(student=self._fit(candidate, number))
-            candidate.results[number] = result
-        return result.student
+        student = result.student
+        if isinstance(student, KeptStudent):
+            student = student.load(self.learner.student)
+        if student is None:
+            student = self._fit(candidate, number)
+            candidate.results[number] = result._replace(student=student)
+        return student
 
     def _fit(self, candidate: TrainingSet, number: int) -> Any:
         learnt = self.labelled.take(self.splits.all[number].learnt)

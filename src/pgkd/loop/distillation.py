@@ -15,7 +15,7 @@ from pgkd.curation.curator import Curator, count_reasons
 from pgkd.curation.diversity import measure_diversity
 from pgkd.exceptions import TeacherBudgetError, TeacherError
 from pgkd.loop.briefing import Briefing
-from pgkd.loop.buyer import Buyer
+from pgkd.loop.buyer import HIDDEN_COST, Buyer
 from pgkd.loop.checkpoint import GOES_ON, Checkpoint, resume
 from pgkd.loop.choice import Choice
 from pgkd.loop.decider import Decider
@@ -27,7 +27,7 @@ from pgkd.loop.opinions import label_softly
 from pgkd.loop.outcome import count_rejected, drop_pending, estimate_seconds, measure_texts, settle
 from pgkd.loop.probe import DEFAULT_WEIGHT, ask_probe
 from pgkd.loop.routes import PAID, Allocator, find_open
-from pgkd.loop.self_training import N_ROUNDS, PER_CLASS, draw_pool, self_train
+from pgkd.loop.self_training import PER_CLASS, draw_pool, find_round, self_train
 from pgkd.loop.snapshot import take_snapshot
 from pgkd.loop.task import Settings, Task
 from pgkd.loop.telling import Teller
@@ -98,6 +98,9 @@ class Distillation:
         seen, gate = task.part_texts(show_gate=self.evidence.feedback == "validation")
         self.curator = Curator(task.classes.tolist(), seen, gate, multilabel=task.multilabel)
         self.choice = Choice(self.decider, self.evidence)
+        # With several labels a text it harms as often as not.
+        is_tried = "unlabelled" in settings.routes and not task.multilabel
+        self.teaches_itself = is_tried and self.splits.decide  # on evidence alone
         self.briefing = Briefing(
             task, settings, self.decider, samplers, self.curator.screen(task.pool)
         )
@@ -124,9 +127,14 @@ class Distillation:
         self.teller.begin(self.task, self.settings)
         if self.buyer is not None:
             self.buyer.check_ready()
-        if not resume(self, self.checkpoint, self.settings.max_cycles):
+        is_resumed = resume(self, self.checkpoint, self.settings.max_cycles)
+        if self.buyer is not None and self._find_reason_to_stop(self.buyer) is None:
+            self.buyer.check_reachable()
+        if not is_resumed:
             self._start()
         reason = self._go_on()
+        if self.checkpoint is not None and reason not in UNFINISHED:
+            self.checkpoint.forget_students()
         if self.evidence.scout is not None:
             self.decider = self._make_decider(self.settings.student)
             self.choice.promote(self.decider)
@@ -202,19 +210,13 @@ class Distillation:
     def _learn_from_pool(self) -> None:
         """Self-training by rounds, each of which relabels the texts, as long as that helps."""
         pool = draw_pool(self.briefing.state.pool, self.seed)
-        is_wanted = "unlabelled" in self.settings.routes and pool and self.splits.decide
-        if not is_wanted or self.task.multilabel:  # it harms as often as not: on evidence alone
-            return
-        rounds = [step.taken for step in self.history if step.route == "unlabelled"]
-        for number in range(len(rounds) + 1, N_ROUNDS + 1 if all(rounds) else 0):
+        while pool and self.teaches_itself and (number := find_round(self.history)) is not None:
             start = time.perf_counter()
             self.teller.say(len(self.history), "unlabelled")
-            current = self.choice.current
-            students = (self.decider.fit_visible(current), *self.decider.students(current))
+            students = self.decider.students(self.choice.current)
             part = self_train(self.decider.learner, students, pool, number * PER_CLASS)
             self.choice.bought.pop("unlabelled", None)  # relabelled, not added to
-            if not self._decide("unlabelled", part.texts, part, start=start):
-                break
+            self._decide("unlabelled", part.texts, part, start=start)
 
     # What the teacher brings
 
@@ -223,12 +225,12 @@ class Distillation:
             return "no_teacher"
         if not self.is_probed:
             self._ask_probe(self.buyer)
-        if self.probe is not None and self.probe.is_useless:
-            return "probe"
         while (reason := self._find_reason_to_stop(self.buyer)) is None:
             route = self.allocator.choose()
             assert route is not None
             self._run_cycle(route, self.buyer)
+        if reason == "budget" and self.buyer.is_cost_hidden:
+            self._warn(HIDDEN_COST, "")
         return reason
 
     def _ask_probe(self, buyer: Buyer) -> None:
@@ -251,13 +253,9 @@ class Distillation:
             self.emit(Event("probe", self.probe))
 
     def _find_reason_to_stop(self, buyer: Buyer) -> str | None:
+        if self.probe is not None and self.probe.is_useless:
+            return "probe"
         if buyer.is_budget_spent():
-            if buyer.max_cost is not None and buyer.is_cost_hidden:
-                self._warn(
-                    "The teacher does not say what its answers cost, so `max_cost` cannot be held "
-                    "and no more are bought.",
-                    "",
-                )
             return "budget"
         if self.n_cycles >= self.settings.max_cycles:
             return "max_cycles"

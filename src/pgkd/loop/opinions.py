@@ -193,6 +193,6 @@ def join_opinions(
             temperature=temperature,
             takes_weights=decider.learner.takes_weights,
         )
-        for student in (decider.fit_visible(current), *decider.students(current))
+        for student in decider.students(current)
     ]
     return Part(tuple(soft[0]), tuple(tuple(map(to_example, own)) for own in soft[1:]))

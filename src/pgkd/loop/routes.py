@@ -68,11 +68,15 @@ class Allocator:
 
     def choose(self) -> str | None:
         """Return the route of the next batch, ``None`` if none is left."""
-        left = {r: a for r, a in self.accounts.items() if a.n_idle < self.patience}
+        left = {r: a for r, a in self.accounts.items() if self.is_open(r)}
         for route, account in left.items():
             if not account.n_batches:
                 return route
         return max(left, key=lambda route: left[route].gain_per_token, default=None)
+
+    def is_open(self, route: str) -> bool:
+        """Whether a route may get a batch yet."""
+        return route in self.accounts and self.accounts[route].n_idle < self.patience
 
     def book(self, route: str, usage: Usage, gain: float | None) -> None:
         """Enter what a batch took and gained; ``None``: nothing can judge it."""

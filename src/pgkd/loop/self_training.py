@@ -9,7 +9,7 @@ import numpy as np
 
 from pgkd.loop.learner import Learner
 from pgkd.loop.training_set import Part, to_example
-from pgkd.records import FloatArray, LabelArray, SyntheticText
+from pgkd.records import FloatArray, LabelArray, Step, SyntheticText
 
 #: Texts of each class that the first round takes; each further one takes as many more.
 PER_CLASS = 8
@@ -55,6 +55,12 @@ def self_train(learner: Learner, students: Sequence[Any], pool: Sequence[str], n
     """
     every = [pseudo_label(pool, learner.predict(own, pool), learner.classes, n) for own in students]
     return Part(tuple(every[0]), tuple(tuple(map(to_example, texts)) for texts in every[1:]))
+
+
+def find_round(history: Sequence[Step]) -> int | None:
+    """Number the next round, from 1; ``None`` after one that did not help, and after the last."""
+    taken = [step.taken for step in history if step.route == "unlabelled"]
+    return len(taken) + 1 if all(taken) and len(taken) < N_ROUNDS else None
 
 
 def draw_pool(texts: Sequence[str], seed: int) -> list[str]:

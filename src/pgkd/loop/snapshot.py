@@ -11,6 +11,7 @@ from pgkd.loop.briefing import Briefing
 from pgkd.loop.buyer import Bill, Buyer
 from pgkd.loop.choice import Choice
 from pgkd.loop.routes import PAID, Account, Allocator
+from pgkd.loop.self_training import find_round
 from pgkd.loop.training_set import Part, TrainingSet
 from pgkd.records import (
     Batch,
@@ -55,7 +56,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that the steps to come depend on, beside what the user gave. No student is in it.
+    """All that the steps to come depend on, beside what the user gave and the students.
 
     Attributes
     ----------
@@ -71,6 +72,8 @@ class Snapshot:
         Whether the teacher was asked, even if its answers said nothing.
     shown : Shown
     bill : Bill or None
+    asks_students : bool
+        Whether a step to come may ask the students of `current`.
     """
 
     history: list[Step]
@@ -83,6 +86,7 @@ class Snapshot:
     is_probed: bool
     shown: Shown
     bill: Bill | None
+    asks_students: bool = False
 
     @property
     def n_cycles(self) -> int:
@@ -103,6 +107,7 @@ class Run(Protocol):
     buyer: Buyer | None
     curator: Curator
     emit: Callable[[Event], None]
+    teaches_itself: bool
 
 
 def take_snapshot(run: Run) -> Snapshot:
@@ -118,7 +123,15 @@ def take_snapshot(run: Run) -> Snapshot:
         is_probed=run.is_probed,
         shown=_note_shown(run.briefing),
         bill=None if run.buyer is None else run.buyer.bill,
+        asks_students=_asks_students(run),
     )
+
+
+def _asks_students(run: Run) -> bool:
+    """Whether a step to come may have the students of the splits label unlabelled texts."""
+    goes_on = run.teaches_itself and find_round(run.history) is not None
+    state = run.briefing.state
+    return bool(state.pool) and not state.multilabel and (goes_on or run.allocator.is_open("label"))
 
 
 def restore(run: Run, snapshot: Snapshot) -> None:

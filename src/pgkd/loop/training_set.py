@@ -122,7 +122,7 @@ class Result(NamedTuple):
 
     Attributes
     ----------
-    student : classifier or None
+    student : classifier, KeptStudent or None
         ``None`` once it is not needed any more: students can be large.
     probabilities : array of shape (n_judges, n_classes)
     fair : array of shape (n_judges, n_classes)

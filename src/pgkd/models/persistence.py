@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from pgkd.loop.evidence import Evidence
 from pgkd.loop.routes import ROUTES
 from pgkd.models.serialization import abstention_from_json, calibration_from_json
 from pgkd.records import Records, Usage
+from pgkd.students._saving import load_student, save_student
 from pgkd.system.documents import (
     comparison_from_json,
     diversity_from_json,
@@ -79,7 +79,7 @@ def load(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
 
 
 def _write(classifier: Any, directory: Path) -> None:
-    student_class = _save_student(classifier.student_, directory / STUDENT)
+    student_class = save_student(classifier.student_, directory / STUDENT)
     write_text(directory / TEXTS, "".join(map(text_to_line, classifier.synthetic_)))
     params = classifier.get_params(deep=False)
     descriptions, names = params["class_descriptions"], params["class_names"]
@@ -154,7 +154,7 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     classifier.refit_mask_ = None if mask is None else np.array(mask, dtype=bool)
     with (directory / TEXTS).open(encoding="utf-8") as lines:
         classifier.synthetic_ = Records(map(text_from_line, lines))
-    classifier.student_ = _load_student(document["student"], directory / STUDENT, trusted)
+    classifier.student_ = load_student(document["student"], directory / STUDENT, trusted)
     classifier.student = clone(classifier.student_)
     if classifier.multilabel_:
         if classifier._target_kind == "indicator":
@@ -192,55 +192,3 @@ def _upgrade(document: dict[str, Any], cls: type[Any]) -> dict[str, Any]:
         "labelled_diversity": document.get("labelled_diversity"),
         "refit_mask": document.get("refit_mask"),
     }
-
-
-def _save_student(student: Any, directory: Path) -> str | None:
-    """Save a student by its own means or by skops; name its class in the first case."""
-    directory.mkdir()
-    cls = type(student)
-    name = f"{cls.__module__}:{cls.__qualname__}"
-    own = hasattr(student, "save")
-    if own and ("." in cls.__qualname__ or not hasattr(cls, "load")):
-        raise PersistenceError(
-            f"The student's class {name!r} has `save`, but could not be loaded again: give it a "
-            "class method `load(directory)`, and define it at the top of its module."
-        )
-    try:
-        if own:
-            student.save(directory)
-        else:
-            from pgkd.students import _skops  # not needed to predict
-
-            _skops.dump(student, directory / "student.skops")
-    except (PersistenceError, OSError):
-        raise
-    except Exception as error:
-        parts = [
-            f"Its part `{key}`, of class {type(value).__name__}, can only be saved as the student "
-            "itself. "
-            for key, value in student.get_params().items()
-            if hasattr(value, "save")
-        ]
-        raise PersistenceError(
-            f"The student, of class {name!r}, cannot be saved without pickle ({error!r}). "
-            f"{''.join(parts)}Use another student, or pickle the classifier with joblib.dump."
-        ) from error
-    return name if own else None
-
-
-def _load_student(name: str | None, directory: Path, trusted: Sequence[str]) -> Any:
-    if name is None:
-        from pgkd.students import _skops
-
-        return _skops.load(directory / "student.skops", trusted)
-    module, _, attribute = name.partition(":")
-    # The directory names the class: importing just anything would be a pickle by another name.
-    if module.split(".")[0] != "pgkd" and name not in trusted:
-        raise PersistenceError(
-            f"The student is of the class {name!r}, which is none of pgkd's. If you know where the "
-            f"directory comes from, pass `trusted=[{name!r}]`."
-        )
-    cls = getattr(importlib.import_module(module), attribute)
-    if not isinstance(cls, type):  # e.g. torch, which has a `load` as well
-        raise TypeError(f"{name!r} is no class")
-    return cls.load(directory)  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
@@ -44,7 +44,7 @@ def dump(estimator: Any, file: Path) -> list[str]:
     return _find_unknown(data)
 
 
-def load(file: Path, trusted: Sequence[str] = ()) -> Any:
+def load(file: Path, trusted: Collection[str] = ()) -> Any:
     """Read an estimator that `dump` wrote.
 
     Raises

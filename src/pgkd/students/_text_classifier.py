@@ -189,14 +189,21 @@ class TextClassifier(BaseTextClassifier):
         PersistenceError
             If a part cannot be saved without pickle.
         """
+        self._write(Path(directory), is_whole=True)
+
+    def _save_trained(self, directory: Path) -> None:
+        """Save what training has changed; `load` finds the rest where `fit` did."""
+        self._write(directory, is_whole=False)
+
+    def _write(self, path: Path, *, is_whole: bool) -> None:
         check_is_fitted(self)
-        path = Path(directory)
         path.mkdir(parents=True, exist_ok=True)
-        self._save(path)
+        self._save(path, is_whole=is_whole)
         params = self.get_params(deep=False)
         document = {
             "class": type(self).__name__,
             "pgkd": __version__,
+            "is_whole": is_whole,
             "params": jsonable(params) | _list_items(params),
             "classes": self.classes_.tolist(),
             "classes_dtype": self.classes_.dtype.str,
@@ -313,7 +320,7 @@ class TextClassifier(BaseTextClassifier):
             min_agreement=min_agreement,
         )
 
-    def _save(self, directory: Path) -> None:
+    def _save(self, directory: Path, *, is_whole: bool) -> None:
         raise NotImplementedError
 
     def _load(self, directory: Path, document: dict[str, Any]) -> None:

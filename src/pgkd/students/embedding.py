@@ -84,6 +84,7 @@ class EmbeddingStudent(TextClassifier):
     }
 
     _make_encoder = staticmethod(make_encoder)
+    _has_frozen_encoder = True  # so that it is found where `fit` found it
 
     def __init__(
         self,
@@ -206,7 +207,7 @@ class EmbeddingStudent(TextClassifier):
                 weights, bias = (np.concatenate([np.zeros_like(x), x]) for x in (weights, bias))
         return weights.astype(np.float32), bias.astype(np.float32)
 
-    def _save(self, directory: Path) -> None:
+    def _save(self, directory: Path, *, is_whole: bool) -> None:
         from pgkd.students import _skops
 
         unknown = _skops.dump(self.head_, directory / "head.skops")
@@ -217,7 +218,8 @@ class EmbeddingStudent(TextClassifier):
                 f"{unknown}. Use a head of scikit-learn's own, e.g. LogisticRegression(), or "
                 "pickle the student."
             )
-        self.encoder_.save(directory / "encoder")
+        if is_whole or not self._has_frozen_encoder:
+            self.encoder_.save(directory / "encoder")
 
     def _load(self, directory: Path, document: dict[str, Any]) -> None:
         from pgkd.students import _skops
@@ -225,7 +227,10 @@ class EmbeddingStudent(TextClassifier):
         self.head_ = _skops.load(directory / "head.skops")
         if "head" not in document["params"]:  # it was not the default
             self.head = clone(self.head_)
-        self.encoder_ = self._make_encoder(directory / "encoder", self.max_length)
+        if document.get("is_whole", True) or not self._has_frozen_encoder:
+            self.encoder_ = self._make_encoder(directory / "encoder", self.max_length)
+        else:
+            self.encoder_ = get_encoder(self.model, self.max_length, self._make_encoder)
 
 
 def _stack(heads: Sequence[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

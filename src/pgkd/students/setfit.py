@@ -108,6 +108,8 @@ class SetFitStudent(EmbeddingStudent):
         self.batch_size = batch_size
         self.random_state = random_state
 
+    _has_frozen_encoder = False
+
     def _get_encoder(self, texts: list[str], labels: LabelArray, sample_weight: Any) -> Encoder:
         """Tune a copy of the encoder."""
         if not find_spec("setfit"):

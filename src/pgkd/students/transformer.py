@@ -372,7 +372,7 @@ class TransformerStudent(TextClassifier):
             _logits, self.model_, self.tokenizer_, self._reader.max_length, self.multilabel_
         )
 
-    def _save(self, directory: Path) -> None:
+    def _save(self, directory: Path, *, is_whole: bool) -> None:
         save_pretrained(self.model_, self.tokenizer_, directory)
 
     def _load(self, directory: Path, document: dict[str, Any]) -> None:

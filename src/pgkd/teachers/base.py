@@ -66,7 +66,8 @@ class LLMTeacher(Component):
     max_retries : int, default=5
         Further tries when `complete` raises :class:`~pgkd.exceptions.TeacherUnavailableError`.
     deadline : float, default=600
-        Seconds after which a request is not tried again.
+        Seconds after which a request is not tried again. If none is answered for so long, and a
+        `timeout` more, the teacher is down.
     max_followups : int, default=1
         Times that the texts which a broken answer lacks are asked for again.
     max_tokens : int or None, default=None
@@ -192,7 +193,10 @@ class LLMTeacher(Component):
         return 2 * self.max_concurrency
 
     def _make_limits(self) -> Limits:
-        return Limits(self.max_concurrency, self.requests_per_minute, self.tokens_per_minute)
+        patience = self.deadline + getattr(self, "timeout", 0.0)  # which an answer may take
+        return Limits(
+            self.max_concurrency, self.requests_per_minute, self.tokens_per_minute, patience
+        )
 
     async def _ask(
         self,
@@ -274,6 +278,12 @@ class LLMTeacher(Component):
                 "`price=(input, output)`, in US dollars for a million tokens. For OpenAI's own "
                 'models `pip install "pgkd[prices]"` will do.'
             )
+
+    def check_reachable(self) -> None:
+        """Raise TeacherError if the LLM is out of reach; called before anything is trained.
+
+        To be overridden by teachers that ask a server; what it sends must be free and quick.
+        """
 
     def check_parameters(self) -> None:
         """Raise InvalidInputError if a parameter cannot work."""

@@ -7,6 +7,7 @@ import contextlib
 import math
 import queue
 import threading
+import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 import anyio
 import tenacity
 
-from pgkd.exceptions import TeacherUnavailableError
+from pgkd.exceptions import TeacherError, TeacherRequestError, TeacherUnavailableError
 from pgkd.records import Completion, Usage
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ def run_concurrently(
 
 
 class Limits:
-    """How many requests may be under way, and how much may be sent in a minute.
+    """How many requests may be under way, how much may be sent in a minute, and when to give up.
 
     Fewer requests are sent at once when the server refuses many of them, and more again later.
 
@@ -121,6 +122,8 @@ class Limits:
     requests_per_minute : int or None
     tokens_per_minute : int, (int, int) or None
         Input and output tokens together, or apart.
+    patience : float, default=inf
+        Seconds without an answer to any request after which the teacher is down.
     """
 
     def __init__(
@@ -128,7 +131,10 @@ class Limits:
         max_concurrency: int,
         requests_per_minute: int | None = None,
         tokens_per_minute: int | tuple[int, int] | None = None,
+        patience: float = math.inf,
     ) -> None:
+        self._patience = patience
+        self._last_answer = time.monotonic()
         self._max = max_concurrency
         self._limiter = anyio.CapacityLimiter(max_concurrency)
         self._requests = _Pace(requests_per_minute)
@@ -146,7 +152,13 @@ class Limits:
     async def call(
         self, function: Callable[[], Awaitable[Completion]], expected: Usage
     ) -> Completion:
-        """Await ``function()`` when its turn has come; `expected` are the tokens it may take."""
+        """Await ``function()`` when its turn has come; `expected` are the tokens it may take.
+
+        Raises
+        ------
+        TeacherError
+            If the teacher is down: each of many requests would wait for it in vain.
+        """
         async with self._limiter:
             await self._requests.wait(1)
             await self._take(expected)
@@ -154,7 +166,14 @@ class Limits:
                 completion = await function()
             except TeacherUnavailableError as error:
                 self._adapt(error.overloaded)
+                seconds = time.monotonic() - self._last_answer
+                if seconds > self._patience:
+                    raise _give_up(error, seconds) from error
                 raise
+            except TeacherRequestError:
+                self._last_answer = time.monotonic()
+                raise
+            self._last_answer = time.monotonic()
             self._adapt(False)
             self._correct(completion.usage, expected)
             return completion
@@ -184,6 +203,12 @@ class Limits:
         else:
             return
         self._n_answers = self._n_refused = 0
+
+
+def _give_up(error: TeacherUnavailableError, seconds: float) -> TeacherError:
+    failure = TeacherError(f"No request was answered for {seconds:.0f} s. {error}")
+    failure.usage = error.usage
+    return failure
 
 
 class _Pace:

@@ -117,7 +117,7 @@ class AnthropicTeacher(BatchTeacher, StructuredTeacher):
         same classes within five minutes. Writing to it costs a quarter more, reading from it saves
         nine tenths: turn it off for a long task description and many classes.
     timeout : float, default=300
-        Seconds to wait for an answer, which comes as a whole.
+        Seconds that an answer may take, from the request to its last byte.
     max_concurrency : int, default=8
         Requests under way at once; fewer while the server answers that there are too many.
     requests_per_minute : int, default=None
@@ -156,6 +156,7 @@ class AnthropicTeacher(BatchTeacher, StructuredTeacher):
     key_variable = "ANTHROPIC_API_KEY"
     url_variable = "ANTHROPIC_BASE_URL"
     price_provider = "anthropic"
+    presence_path = "v1/models"
     refusable = REFUSABLE
     batches = AnthropicBatches
 

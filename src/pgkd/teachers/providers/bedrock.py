@@ -78,7 +78,7 @@ class BedrockTeacher(StructuredTeacher):
     max_tokens : int, default=None
         Limit of an answer's tokens. ``None``: the model's.
     timeout : float, default=300
-        Seconds to wait for an answer, which comes as a whole.
+        Seconds that an answer may take, from the request to its last byte.
     max_concurrency : int, default=8
         Requests under way at once; fewer while the server answers that there are too many.
     requests_per_minute : int, default=None
@@ -110,6 +110,7 @@ class BedrockTeacher(StructuredTeacher):
     key_variable = "AWS_BEARER_TOKEN_BEDROCK"
     url_variable = "AWS_ENDPOINT_URL_BEDROCK_RUNTIME"
     price_provider = "aws"
+    presence_path = ""  # where any answer will do
     refusable = REFUSABLE
 
     _without_effect = StructuredTeacher._without_effect | {"region", "profile"}

@@ -8,12 +8,13 @@ from typing import Any
 
 import httpx
 
-from pgkd.exceptions import TeacherError
+from pgkd.exceptions import TeacherError, TeacherUnavailableError
 from pgkd.records import Completion, Message, Usage
 from pgkd.system.secret import remember_environment
 from pgkd.teachers.base import make_seed
 from pgkd.teachers.parameters import instance_of
 from pgkd.teachers.transport.chat_completions import answer_format, read_chat_completion
+from pgkd.teachers.transport.http import PRESENCE
 from pgkd.teachers.transport.pricing import look_up_cost
 from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal
 
@@ -39,7 +40,7 @@ class LiteLLMTeacher(RemoteTeacher):
     max_tokens : int, default=None
         Limit of an answer's tokens. ``None``: the model's default.
     timeout : float, default=120
-        Seconds to wait for an answer.
+        Seconds that litellm waits for an answer.
     max_concurrency : int, default=8
         Requests under way at once, each in a thread.
     requests_per_minute : int, default=None
@@ -81,6 +82,19 @@ class LiteLLMTeacher(RemoteTeacher):
         check_allowed(self.base_url)
         _import_litellm()
         super().check_ready(max_cost)
+
+    def check_reachable(self) -> None:
+        """Raise if nothing answers at `base_url`; without one, litellm alone knows the address."""
+        if self.base_url is None:
+            return
+        try:
+            with httpx.stream("GET", self.base_url, timeout=PRESENCE):
+                return
+        except httpx.RequestError as error:
+            raise TeacherUnavailableError(
+                f"No answer from {self.base_url}: {self._quote(repr(error))}. Is the server up, "
+                "and is `base_url` right?"
+            ) from error
 
     def _is_default(self) -> bool:
         return self.base_url is None

@@ -107,7 +107,7 @@ class OpenAITeacher(BatchTeacher):
     max_tokens : int, default=None
         Limit of an answer's tokens. ``None``: the server's default.
     timeout : float, default=120
-        Seconds to wait for an answer to begin or go on.
+        Seconds that an answer may take, from the request to its last byte.
     max_concurrency : int, default=8
         Requests under way at once; fewer while the server answers that there are too many.
     requests_per_minute : int, default=None
@@ -145,6 +145,9 @@ class OpenAITeacher(BatchTeacher):
     key_variable = "OPENAI_API_KEY"
     url_variable = "OPENAI_BASE_URL"
     answer_name = "chat completion"
+    #: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header: some gateways and
+    #: servers know it, others look over it. OpenAI itself publishes none, nor do Anthropic or AWS.
+    idempotency_header = "Idempotency-Key"
     batches = OpenAIBatches
 
     #: 403: "You are not allowed to request logprobs from this model", of OpenAI's that reason.

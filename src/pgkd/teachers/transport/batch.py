@@ -21,7 +21,7 @@ from pgkd.system.store import ACTIVE_STORE, RunStore
 from pgkd.teachers.base import AsyncComplete
 from pgkd.teachers.parameters import ABOVE_ZERO, SWITCH
 from pgkd.teachers.transport.gathering import Gatherer
-from pgkd.teachers.transport.http import HTTPTeacher, load_certificates
+from pgkd.teachers.transport.http import Experience, HTTPTeacher, load_certificates
 from pgkd.teachers.transport.remote import RETRY_STATUSES, check_allowed
 from pgkd.teachers.waiting import Limits, retry
 
@@ -29,6 +29,8 @@ from pgkd.teachers.waiting import Limits, retry
 DISCOUNT = 0.5
 #: Requests of a batch. OpenAI takes 50,000 and 200 MB, Anthropic 100,000 and 256 MB.
 MAX_SIZE = 5_000
+#: Bytes of a file of answers.
+MAX_FILE = 2 * 2**30
 #: Seconds in which a further request may come to be in a batch.
 MOMENT = 1.0
 #: Batches that a request is put in, one after the other, if the provider does not get round to it.
@@ -136,7 +138,7 @@ class BatchTeacher(HTTPTeacher):
             batches = self.batches(partial(self._manage, client))
             transport = _BatchTransport(batches, ACTIVE_STORE.get(), self.poll_interval)
             async with httpx.AsyncClient(base_url=client.base_url, transport=transport) as waiting:
-                yield partial(self._complete, waiting, set())
+                yield partial(self._complete, waiting, Experience())
 
     async def _manage(
         self, client: httpx.AsyncClient, method: str, path: str, **options: Any
@@ -144,7 +146,9 @@ class BatchTeacher(HTTPTeacher):
         """Send what is not billed; ``None`` where nothing was found."""
 
         async def send() -> httpx.Response:
-            response = await self._send(client, method, path, **options)
+            response = await self._send(
+                client, method, path, within=self.deadline, max_bytes=MAX_FILE, **options
+            )
             if not response.is_success and response.status_code != 404:
                 raise self._error(response)
             return response

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import ssl
 import warnings
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import anyio
@@ -20,10 +24,33 @@ from pgkd.system.secret import Secret, redact
 from pgkd.teachers.base import AsyncComplete
 from pgkd.teachers.parameters import instance_of
 from pgkd.teachers.transport.pricing import look_up_cost
-from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal
+from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal, receive
+from pgkd.teachers.waiting import retry, run_concurrently
 
 #: They name certificates in place of certifi's.
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+#: Bytes of an answer. One of 4,096 tokens with 21 log probabilities each, of 80 bytes, has a tenth.
+MAX_ANSWER = 64 * 2**20
+#: Seconds, and further tries in them, in which a server must show that it is there.
+PRESENCE, PRESENCE_RETRIES = 10.0, 2
+#: Statuses with which a gateway says that nothing is behind it.
+ABSENT_STATUSES = frozenset({502, 503, 504})
+
+
+@dataclass
+class Experience:
+    """What was learnt of a server since the connections to it were opened.
+
+    Attributes
+    ----------
+    refused : set of str
+        Features that it refuses in requests.
+    answered : Counter of str
+        How often each request, by its hash, was answered by whatever.
+    """
+
+    refused: set[str] = field(default_factory=set)
+    answered: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -38,6 +65,10 @@ class HTTPTeacher(RemoteTeacher):
     url_variable: ClassVar[str]
     #: The provider's name in genai-prices; ``None``: told by the model's name.
     price_provider: ClassVar[str | None] = None
+    #: Header by which a server knows a request again that it has answered, if it has one.
+    idempotency_header: ClassVar[str | None] = None
+    #: Below the base URL, what shows without a token that the server is there.
+    presence_path: ClassVar[str] = "models"
     #: Statuses with which a server refuses a part of a request.
     refusal_statuses: ClassVar[frozenset[int]] = frozenset({400, 422})
 
@@ -59,6 +90,42 @@ class HTTPTeacher(RemoteTeacher):
                 stacklevel=4,
             )
 
+    def check_reachable(self) -> None:
+        """Raise if no server is there, or it refuses the key; nothing is billed for that.
+
+        Raises
+        ------
+        TeacherError
+        """
+        list(run_concurrently(self._open_for_presence, [self.presence_path], 1))
+
+    @asynccontextmanager
+    async def _open_for_presence(self) -> AsyncIterator[Callable[[str], Awaitable[None]]]:
+        async with self._open(load_certificates(), None) as client:
+
+            async def check(path: str) -> None:
+                await retry(partial(self._check_presence, client, path), PRESENCE_RETRIES, PRESENCE)
+
+            yield check
+
+    async def _check_presence(self, client: httpx.AsyncClient, path: str) -> None:
+        """Look for a server; one that does not know the path is there as well."""
+        response = await self._send(client, "GET", path, within=PRESENCE)
+        # A key may be allowed to ask for answers, and not for the models that there are.
+        is_refused = response.status_code == 401 and "scope" not in response.text
+        if is_refused or _leads_elsewhere(response):
+            raise self._error(response)
+        if response.status_code in ABSENT_STATUSES:
+            raise TeacherUnavailableError(
+                f"{self._error(response)} Nothing answers behind this gateway: is the server up?"
+            )
+        if response.is_success and "html" in response.headers.get("content-type", ""):
+            warnings.warn(
+                f"{response.url} is a page for people, and no API: is `base_url` right? That of "
+                "most servers ends in /v1.",
+                stacklevel=2,
+            )
+
     def _check_key(self) -> None:
         if not self._key() and self._is_default():
             raise TeacherAuthenticationError(
@@ -73,8 +140,7 @@ class HTTPTeacher(RemoteTeacher):
     async def connect(self) -> AsyncIterator[AsyncComplete]:
         """Open the connections for a batch of requests, each when it is needed."""
         check_allowed(self._url())
-        # Parameters that this server has refused, learnt once for all requests of the batch.
-        refused: set[str] = set()
+        experience = Experience()
         certificates = load_certificates()
         auth = self._auth()
         idle: list[httpx.AsyncClient] = []
@@ -88,7 +154,7 @@ class HTTPTeacher(RemoteTeacher):
                     idle.append(await clients.enter_async_context(self._open(certificates, auth)))
                 client = idle.pop()
                 try:
-                    return await self._complete(client, refused, messages, schema)
+                    return await self._complete(client, experience, messages, schema)
                 finally:
                     idle.append(client)
 
@@ -135,15 +201,16 @@ class HTTPTeacher(RemoteTeacher):
     async def _complete(
         self,
         client: httpx.AsyncClient,
-        refused: set[str],
+        experience: Experience,
         messages: Sequence[Message],
         schema: dict[str, Any],
     ) -> Completion:
         """Make one request, and again without what the server refuses."""
         while True:
-            left_out = frozenset(refused)  # other requests may add to it while this one is served
+            # Other requests may add to it while this one is served.
+            left_out = frozenset(experience.refused)
             body = self._body(messages, schema, left_out)
-            response = await self._post(client, self._path(), body)
+            response = await self._post_once(client, experience, body)
             if response.is_success:
                 return self._read_answer(response)
             feature = None
@@ -151,7 +218,24 @@ class HTTPTeacher(RemoteTeacher):
                 feature = self._find_refused(response.text, body, left_out)
             if feature is None:
                 raise self._error(response)
-            refused.add(feature)
+            experience.refused.add(feature)
+
+    async def _post_once(
+        self, client: httpx.AsyncClient, experience: Experience, body: Mapping[str, Any]
+    ) -> httpx.Response:
+        """Send `body`; who got no answer, be it in a process that died, sends the same key again.
+
+        Another answer, in place of one that was no good, takes another key.
+        """
+        if self.idempotency_header is None:
+            return await self._post(client, self._path(), body)
+        text = json.dumps([self._url(), self._path(), body], sort_keys=True)
+        content = _hash(text)
+        key = _hash(f"{content}-{experience.answered[content]}")
+        headers = {self.idempotency_header: key}
+        response = await self._post(client, self._path(), body, headers=headers)
+        experience.answered[content] += 1
+        return response
 
     async def _post(
         self, client: httpx.AsyncClient, path: str, body: Mapping[str, Any], **options: Any
@@ -160,34 +244,48 @@ class HTTPTeacher(RemoteTeacher):
         return await self._send(client, "POST", path, json=body, **options)
 
     async def _send(
-        self, client: httpx.AsyncClient, method: str, path: str, **options: Any
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        path: str,
+        *,
+        within: float | None = None,
+        max_bytes: int = MAX_ANSWER,
+        **options: Any,
     ) -> httpx.Response:
         url = f"{self._url().rstrip('/')}/{path}"  # joined by httpx, it costs a tenth of a request
         try:
             # httpx's time-outs are between two bytes: a body that trickles in would pass them.
-            with anyio.fail_after(self.deadline):
-                return conceal(await client.request(method, url, **options), self._key())
+            with anyio.fail_after(self.timeout if within is None else within):
+                async with client.stream(method, url, **options) as response:
+                    return conceal(await receive(response, max_bytes), self._key())
         except Exception as error:
-            failure = self._explain(error)
+            failure = self._explain(error, within)
         # Not from the error of httpx: the variables in its traceback are headers, with the key.
         raise failure
 
-    def _explain(self, error: Exception) -> TeacherError:
+    def _explain(self, error: Exception, within: float | None = None) -> TeacherError:
         """Tell what a request that was not answered means."""
         if isinstance(error, TeacherError):
             return error.with_traceback(None)
         url = self._url()
-        if isinstance(error, TimeoutError):
+        if isinstance(error, (TimeoutError, httpx.ReadTimeout)):
+            seconds = f"{within} s: is the server up, and is `base_url` right?"
+            if within is None:
+                seconds = (
+                    f"{self.timeout} s, the `timeout`: raise it if the server is slow, or lower "
+                    "`max_concurrency`."
+                )
+            # A slow server is faster with fewer at once.
             return TeacherUnavailableError(
-                f"{url} did not finish its answer in {self.deadline} s.", overloaded=True
-            )
-        if isinstance(error, httpx.ReadTimeout):  # a slow server is faster with fewer at once
-            return TeacherUnavailableError(
-                f"No answer from {url} in {self.timeout} s, the `timeout`: raise it if the server "
-                "is slow, or lower `max_concurrency`.",
-                overloaded=True,
+                f"No whole answer from {url} in {seconds}", overloaded=True
             )
         what = redact(repr(error), self._key())
+        if "CERTIFICATE_VERIFY_FAILED" in what:
+            return TeacherError(
+                f"The certificate of {url} is not trusted: {what}. If you trust the server, set "
+                "SSL_CERT_FILE to the certificate that it is signed by."
+            )
         if isinstance(error, httpx.RequestError):
             return TeacherUnavailableError(
                 f"No answer from {url}: {what}. Is the server up, and is `base_url` right?"
@@ -213,6 +311,21 @@ class HTTPTeacher(RemoteTeacher):
     def _key(self) -> str | None:
         own = Secret(os.environ.get(self.key_variable))
         return super()._key() or own.reveal(self.key_variable)
+
+
+def _leads_elsewhere(response: httpx.Response) -> bool:
+    """Whether a response redirects to another server, which an API's own addresses do not."""
+    if not response.has_redirect_location:
+        return False
+    try:
+        own, target = response.url, response.url.join(response.headers["location"])
+    except httpx.InvalidURL:
+        return True
+    return (own.scheme, own.host, own.port) != (target.scheme, target.host, target.port)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_certificates() -> ssl.SSLContext:

@@ -86,6 +86,10 @@ class RemoteTeacher(LLMTeacher):
     def _read(self, body: Any) -> tuple[Completion, str | None]:
         """Read an answer, and why the model refused if it did."""
 
+    def _url(self) -> str | None:
+        """Where the service is, as far as it is known here."""
+        return self.base_url
+
     def _key(self) -> str | None:
         return self.api_key.reveal() if isinstance(self.api_key, Secret) else None
 
@@ -100,7 +104,8 @@ class RemoteTeacher(LLMTeacher):
             failure.usage = completion.usage
         except (ValueError, LookupError, TypeError, AttributeError):
             failure = TeacherUnavailableError(  # another try may help
-                f"The server's answer is no {self.answer_name}: {self._quote(response.text)}"
+                f"The server's answer is no {self.answer_name}: {self._quote(response.text)}. Is "
+                f"`base_url` right? Got {self._url()!r}."
             )
         raise failure
 
@@ -151,12 +156,43 @@ def conceal(response: httpx.Response, key: str | None) -> httpx.Response:
     content = response.text if response.is_success else ""
     if all(redact(t, own) == t for t in (status, content, *chain.from_iterable(headers))):
         return response
-    # The content is decoded already.
+    return _remake(
+        response,
+        redact(content).encode() if response.is_success else response.content,
+        [(name, redact(value, own)) for name, value in headers],
+        redact(status, own),
+    )
+
+
+async def receive(response: httpx.Response, max_bytes: int) -> httpx.Response:
+    """Read a response to its end, if it has one.
+
+    Raises
+    ------
+    TeacherRequestError
+        If there is more than `max_bytes` of it, unpacked.
+    """
+    content = bytearray()
+    async for piece in response.aiter_bytes():
+        content += piece
+        if len(content) > max_bytes:
+            raise TeacherRequestError(
+                f"{response.url.host} sent more than {max_bytes:,} bytes, which is no answer: is "
+                "`base_url` right?"
+            )
+    headers = response.headers.multi_items()
+    return _remake(response, bytes(content), headers, response.reason_phrase)
+
+
+def _remake(
+    response: httpx.Response, content: bytes, headers: list[tuple[str, str]], status: str
+) -> httpx.Response:
+    """Make a response with a content that is unpacked already."""
     dropped = {"content-encoding", "content-length", "transfer-encoding"}
     return httpx.Response(
         response.status_code,
-        headers=[(name, redact(value, own)) for name, value in headers if name not in dropped],
-        content=redact(content).encode() if response.is_success else response.content,
-        extensions={"reason_phrase": redact(status, own).encode("ascii", "replace")},
+        headers=[(name, value) for name, value in headers if name not in dropped],
+        content=content,
+        extensions={"reason_phrase": status.encode("ascii", "replace")},
         request=response.request,
     )

@@ -47,6 +47,10 @@ class WrapperTeacher(LLMTeacher):
         self.check_parameters()
         self.teacher.check_ready(max_cost)
 
+    def check_reachable(self) -> None:
+        """Raise if the wrapped teacher is out of reach."""
+        self.teacher.check_reachable()
+
     def check_parameters(self) -> None:
         """Raise InvalidInputError if a parameter of the wrapped teacher cannot work."""
         self.teacher.check_parameters()

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 
 import anyio
 
-from pgkd.exceptions import PersistenceError
+from pgkd.exceptions import PersistenceError, TeacherError
 from pgkd.records import Completion, Message, Usage
 from pgkd.system.store import RunStore
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
@@ -65,6 +66,19 @@ class CachedTeacher(WrapperTeacher):
         """Raise if the wrapped teacher cannot serve, or its answers could not be kept."""
         super().check_ready(max_cost)
         RunStore(Path(self.path)).check()
+
+    def check_reachable(self) -> None:
+        """Raise if the wrapped teacher is out of reach; warn where answers of it are kept."""
+        try:
+            self.teacher.check_reachable()
+        except TeacherError as error:
+            if RunStore(Path(self.path)).is_empty():
+                raise
+            warnings.warn(
+                f"{error} Answers that are kept in {str(self.path)!r} are used; where a new one is "
+                "needed, the teacher will fail.",
+                stacklevel=2,
+            )
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncComplete]:

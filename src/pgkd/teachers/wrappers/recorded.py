@@ -76,6 +76,11 @@ class RecordedTeacher(LLMTeacher):
                 "make it."
             )
 
+    def check_reachable(self) -> None:
+        """Raise if there is no recording yet, and the teacher that is to make it out of reach."""
+        if self.teacher is not None and not Path(self.path).exists():
+            self.teacher.check_reachable()
+
     def check_parameters(self) -> None:
         """Raise InvalidInputError if a parameter of the teacher cannot work."""
         if self.teacher is not None:

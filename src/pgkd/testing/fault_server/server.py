@@ -32,6 +32,8 @@ Step: TypeAlias = Reply | Callable[[Any], Reply]
 
 PROVIDERS: tuple[Provider, ...] = (OpenAI(), Anthropic())
 HOST = "127.0.0.1"
+#: What clients ask for to find out whether a server is there.
+MODELS = "/v1/models"
 
 
 class FaultServer:
@@ -39,7 +41,9 @@ class FaultServer:
 
     It takes ``POST /v1/chat/completions`` and ``POST /v1/messages``, refuses requests that are not
     of the provider's published shape as the provider does, and answers others with texts that fit
-    the JSON schema in the request and are all different. It does not stream.
+    the JSON schema in the request and are all different. It does not stream. ``GET /v1/models``, by
+    which clients find out whether a server is there, has an empty list, is no step of the script
+    and is not counted.
 
     Parameters
     ----------
@@ -212,6 +216,9 @@ class FaultServer:
         except wire.MalformedRequest as error:
             await wire.send(writer, error.response, keep_alive=False)
             return False
+        if (method, path) == ("GET", MODELS):
+            await wire.send(writer, Response(200, b'{"object": "list", "data": []}'), True)
+            return True
         request = ReceivedRequest(method, path, headers, _read_json(content), time.monotonic())
         self.n_requests += 1
         if self.record:
