@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-#: How the files are named.
-_PREFIX, _SUFFIX = ".", ".lease"
-
 
 class Lease:
-    """A lease that lapses when it is released or its process ends, however that ends.
+    """A lease of a file that lapses when it is released or its process ends, however that ends.
 
     The number of a process would not do: it is given again, and means nothing in another container.
 
     Parameters
     ----------
-    folder : Path
+    of : Path
+        The lease is a file beside this one.
 
     Attributes
     ----------
@@ -29,9 +28,9 @@ class Lease:
         Whether others can tell that it is held.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.name = uuid4().hex
-        self._path = folder / f"{_PREFIX}{self.name}{_SUFFIX}"
+    def __init__(self, of: Path) -> None:
+        self.name = f".{uuid4().hex}.{of.name}.lease"
+        self._path = of.with_name(self.name)
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         self.is_locked = False
         with contextlib.suppress(OSError):  # as on the few disks that know no locks
@@ -45,20 +44,16 @@ class Lease:
             self._path.unlink()
 
 
-def find_lapsed(folder: Path) -> list[Path]:
-    """Return the files of leases whose processes have ended without releasing them."""
-    return [path for path in folder.glob(f"{_PREFIX}*{_SUFFIX}") if has_lapsed(path)]
+def find_lapsed(of: Path) -> list[Path]:
+    """Return the leases of a file that ended without being released; each is named as its path."""
+    pattern = f".{'[0-9a-f]' * 32}.{glob.escape(of.name)}.lease"
+    return [path for path in of.parent.glob(pattern) if has_lapsed(path)]
 
 
-def is_held(folder: Path, name: str) -> bool:
+def is_held(of: Path, name: str) -> bool:
     """Whether the process of a lease lives and has not released it."""
-    path = folder / f"{_PREFIX}{name}{_SUFFIX}"
+    path = of.with_name(name)
     return path.exists() and not has_lapsed(path)
-
-
-def read_name(path: Path) -> str:
-    """Return the name of the lease that a file is of."""
-    return path.name.removeprefix(_PREFIX).removesuffix(_SUFFIX)
 
 
 @contextlib.contextmanager

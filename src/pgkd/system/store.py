@@ -7,7 +7,7 @@ import sqlite3
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import asdict
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Any
 
 from pgkd.exceptions import PersistenceError
 from pgkd.records import Completion, Usage
-from pgkd.system.lease import Lease, find_lapsed, is_held, read_name
+from pgkd.system.lease import Lease, find_lapsed, is_held
 
 #: Name of the file in a ``run_dir``.
 FILE_NAME = "run.sqlite"
@@ -46,6 +46,7 @@ class RunStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lease: Lease | None = None
+        self._open: set[int] = set()  # entries that this process has yet to settle
 
     def check(self) -> None:
         """Raise, before anything is spent, if nothing could be kept, or something is damaged.
@@ -93,7 +94,8 @@ class RunStore:
         with self._transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?)",
-                [key, _dump({**row, "digest": _digest(row)})],
+                # In ASCII: SQLite takes no half of an emoji.
+                [key, json.dumps({**row, "digest": _digest(row)})],
             )
             connection.execute("DELETE FROM reservations WHERE entry = ?", [_SETTLED.get()])
         _SETTLED.set(None)
@@ -126,7 +128,7 @@ class RunStore:
         find = "SELECT lease FROM claims WHERE key = ?"
         with self._transaction() as connection:
             row = connection.execute(find, [key]).fetchone()
-            if row is not None and is_held(self.path.parent, row[0]):
+            if row is not None and is_held(self.path, row[0]):
                 return False
             row = [key, self._lease.name]
             connection.execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", row)
@@ -141,30 +143,41 @@ class RunStore:
 
     @contextmanager
     def lease(self) -> Iterator[None]:
-        """Reserve inside as a process that is alive, after all reservations of dead ones are gone.
+        """Reserve inside for as long as this lasts; what is not settled then is given back.
 
-        What these had asked for may have been billed, but its answers are lost: they are asked for
-        again, as far as the budget had allowed it.
+        If the process dies, the next lease sees to that. What had been asked for may have been
+        billed, but its answers are lost: they are asked for again, as far as the budget had allowed
+        it.
         """
         with self._transaction() as connection:  # one process after the other
-            lapsed = find_lapsed(self.path.parent)
-            for name in map(read_name, lapsed):
+            lapsed = find_lapsed(self.path)
+            for path in lapsed:
                 connection.execute(
                     "DELETE FROM spending WHERE id IN "
                     "(SELECT entry FROM reservations WHERE lease = ?)",
-                    [name],
+                    [path.name],
                 )
-                connection.execute("DELETE FROM reservations WHERE lease = ?", [name])
-            lease = Lease(self.path.parent)
+                connection.execute("DELETE FROM reservations WHERE lease = ?", [path.name])
+            lease = Lease(self.path)
         for path in lapsed:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
         self._lease = lease
         try:
             with self._stay_open():
                 yield
         finally:
             self._lease = None
+            with suppress(PersistenceError):  # which would hide what led here
+                self._end(lease)
             lease.release()
+
+    def _end(self, lease: Lease) -> None:
+        entries = [[entry] for entry in self._open]
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM spending WHERE id = ?", entries)
+            connection.execute("DELETE FROM reservations WHERE lease = ?", [lease.name])
+        self._open.clear()
 
     def reserve(
         self, expected: Usage, max_cost: float | None, max_tokens: int | None
@@ -175,8 +188,8 @@ class RunStore:
         -------
         entry : int or None
             To be settled when the bill is known. One that is not goes on counting, because the
-            request may have been billed; inside `lease`, as long as the process lives. ``None``:
-            the budget does not allow it.
+            request may have been billed; inside `lease`, as long as that lasts. ``None``: the
+            budget does not allow it.
         """
         with self._transaction() as connection:
             cost, tokens = connection.execute(
@@ -194,7 +207,9 @@ class RunStore:
                 connection.execute(
                     "INSERT INTO reservations VALUES (?, ?)", [entry.lastrowid, self._lease.name]
                 )
-            return entry.lastrowid
+        if self._lease is not None and entry.lastrowid is not None:
+            self._open.add(entry.lastrowid)
+        return entry.lastrowid
 
     def settle(self, entry: int, usage: Usage, *, is_kept: bool = False) -> None:
         """Replace a reservation by what the request took; it stays if the cost is not known.
@@ -211,6 +226,7 @@ class RunStore:
             )
             if is_final:
                 connection.execute("DELETE FROM reservations WHERE entry = ?", [entry])
+        self._open.discard(entry)
         _SETTLED.set(None if is_final else entry)
 
     def total_cost(self) -> float:
@@ -307,13 +323,10 @@ def read_completion(answer: dict[str, Any]) -> Completion:
     )
 
 
-def _dump(answer: dict[str, Any]) -> str:
-    return json.dumps(answer, ensure_ascii=False)
-
-
 def _digest(answer: dict[str, Any]) -> int:
     """Return a checksum, as SQLite has none."""
-    return zlib.crc32(_dump(answer).encode(errors="surrogatepass"))
+    text = json.dumps(answer, ensure_ascii=False)
+    return zlib.crc32(text.encode(errors="surrogatepass"))
 
 
 def _tokens(usage: Usage) -> int:

@@ -37,7 +37,7 @@ from pgkd.system.secret import redact
 from pgkd.teachers.parameters import RULES, Rule, check_parameters
 from pgkd.teachers.prompts import labelling, options, writing
 from pgkd.teachers.prompts.replies import find_missing, parse_answer
-from pgkd.teachers.reading import estimate_tokens, read_text
+from pgkd.teachers.reading import estimate_tokens, read_answer, read_usage
 from pgkd.teachers.waiting import Limits, run_concurrently, with_retries
 
 #: ``await complete(messages, schema)``
@@ -209,7 +209,7 @@ class LLMTeacher(Component):
         try:
             completion = await complete(messages, schema)
         except TeacherError as error:
-            error.usage = self._settle(error.usage, "", expected)
+            error.usage = self._settle(read_usage(error.usage), "", expected)
             raise
         except Exception as error:
             what = redact(f"{type(self).__name__}.complete raised {error!r}.")
@@ -219,14 +219,16 @@ class LLMTeacher(Component):
                 f"{type(self).__name__}.complete must return a Completion. Got "
                 f"{type(completion).__name__} instead: return Completion(text)."
             )
-        text = read_text(completion.text)
-        return replace(completion, text=text, usage=self._settle(completion.usage, text, expected))
+        answer = read_answer(completion)
+        return replace(answer, usage=self._settle(answer.usage, answer.text, expected))
 
     def _settle(self, usage: Usage, text: str, expected: Usage) -> Usage:
         """Add the cost of an answer, and estimate the tokens that its server did not count.
 
         No request is without input. The cost is not known then, unless the teacher is free.
         """
+        if usage.cost == 0 and usage.input_tokens and self.price is not None:
+            usage = replace(usage, cost=None)  # as in Usage(1, 400, 20), which says nothing of it
         if usage.cost is not None:
             return usage
         if usage.input_tokens:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
+
+from pgkd.records import Completion, Usage
 
 #: UTF-8 bytes of English in a token, about; other scripts have fewer characters and more bytes.
 BYTES_PER_TOKEN = 4
@@ -26,6 +29,63 @@ def read_count(value: Any) -> int:
     except (TypeError, ValueError, OverflowError):
         return 0
     return int(number) if 0 < number < MAX_COUNT and number.is_integer() else 0
+
+
+def read_usage(usage: Any) -> Usage:
+    """Read what an answer took; a cost that no budget could count is not known.
+
+    Examples
+    --------
+    >>> from pgkd.records import Usage
+    >>> from pgkd.teachers.reading import read_usage
+    >>> read_usage(Usage(1, "1000", None, cost=float("nan")))
+    Usage(n_requests=1, input_tokens=1000, output_tokens=0, cost=None, cached_tokens=0)
+    """
+    if not isinstance(usage, Usage):
+        return Usage(1, cost=None)
+    n_input = read_count(usage.input_tokens)
+    return Usage(
+        read_count(usage.n_requests),
+        n_input,
+        read_count(usage.output_tokens),
+        _read_cost(usage.cost),
+        min(read_count(usage.cached_tokens), n_input),
+    )
+
+
+def _read_cost(value: Any) -> float | None:
+    try:
+        cost = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return cost if 0 <= cost < math.inf else None
+
+
+def read_answer(completion: Completion) -> Completion:
+    """Read what a `complete` of the user's own may have put in an answer, such as NumPy's floats.
+
+    Examples
+    --------
+    >>> from pgkd.records import Completion
+    >>> from pgkd.teachers.reading import read_answer
+    >>> read_answer(Completion(["yes"], logprobs=[{"yes": "-0.5"}])).logprobs
+    ({'yes': -0.5},)
+    """
+    try:
+        logprobs = tuple(
+            {str(token): float(value) for token, value in candidates.items()}
+            for candidates in completion.logprobs or ()
+        )
+    except (AttributeError, TypeError, ValueError):  # no reason to lose the answer
+        logprobs = ()
+    return replace(
+        completion,
+        text=read_text(completion.text),
+        usage=read_usage(completion.usage),
+        truncated=bool(completion.truncated),
+        logprobs=logprobs,
+        filtered=bool(completion.filtered),
+    )
 
 
 def estimate_tokens(text: str) -> int:

@@ -15,6 +15,9 @@ from pgkd.records import Completion, Message, Usage
 from pgkd.system.store import read_completion
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
 
+#: Half an emoji, which LLMs write now and then, is no reason to lose an answer.
+_ERRORS = "surrogatepass"
+
 
 class RecordedTeacher(LLMTeacher):
     """Record the answers of an LLM teacher in a file, or replay them without it.
@@ -58,7 +61,7 @@ class RecordedTeacher(LLMTeacher):
         """The recorded teacher's."""
         if self.teacher is not None:
             return self.teacher.model_name
-        with Path(self.path).open(encoding="utf-8") as file:  # it was one teacher: the first line
+        with Path(self.path).open(encoding="utf-8", errors=_ERRORS) as file:  # it was one teacher: the first line
             return str(json.loads(file.readline()).get("model", type(self).__name__))
 
     @property
@@ -129,7 +132,7 @@ class RecordedTeacher(LLMTeacher):
                 if answer.is_worth_keeping:
                     recording[key] = answer
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    with path.open("a", encoding="utf-8") as file:
+                    with path.open("a", encoding="utf-8", errors=_ERRORS) as file:
                         file.write(_line(self.model_name, messages, schema, answer))
                 return answer
 
@@ -156,7 +159,7 @@ def _read(path: Path) -> dict[str, Completion]:
     recording: dict[str, Completion] = {}
     if not path.exists():
         return recording
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors=_ERRORS) as file:
         for number, line in enumerate(file, start=1):
             try:
                 document = json.loads(line)
