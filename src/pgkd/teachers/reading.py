@@ -11,6 +11,8 @@ from pgkd.records import Completion, Usage
 
 #: UTF-8 bytes of English in a token, about; other scripts have fewer characters and more bytes.
 BYTES_PER_TOKEN = 4
+#: Where the text of a part is.
+_TEXTS = {"text", "content"}
 #: No answer takes more tokens; a server that says so does not count.
 MAX_COUNT = 10**9
 
@@ -111,15 +113,24 @@ def read_text(content: Any) -> str:
 
 
 def _read_part(part: Any) -> str:
-    if isinstance(part, dict) and (isinstance(part.get("type"), str) or "text" in part):
-        kind, text = str(part.get("type", "text")), part.get("text")
-        if isinstance(text, str):
-            return "" if "think" in kind or "reason" in kind else text
-        if isinstance(part.get("type"), str):
+    if isinstance(part, (bytes, bytearray)):
+        return part.decode(errors="replace")
+    if isinstance(part, dict) and (isinstance(part.get("type"), str) or _TEXTS & part.keys()):
+        kind = str(part.get("type", "text"))
+        if part.get("thought") is True or any(
+            name in kind for name in ("think", "reason", "summar")
+        ):
             return ""
+        return next((_read_value(part[name]) for name in ("text", "content") if name in part), "")
     if isinstance(part, str):
         return part
     try:  # a server that has read the JSON of the answer already
         return "" if part is None else json.dumps(part, ensure_ascii=False)
     except (TypeError, ValueError):
         return ""
+
+
+def _read_value(value: Any) -> str:
+    if isinstance(value, dict):  # as OpenAI's assistants have it
+        value = value.get("value")
+    return value if isinstance(value, str) else ""

@@ -20,7 +20,8 @@ from pgkd.records import (
     Refusal,
 )
 from pgkd.teachers.prompts.labelling import NONE, name_options
-from pgkd.teachers.prompts.parsing import as_list, drop_thinking, find_label, join_pairs, load
+from pgkd.teachers.prompts.parsing import as_list, find_label, join_pairs, load, repair
+from pgkd.teachers.prompts.thinking import drop_thinking
 
 #: In an answer that is no JSON as a whole: the number of a text, and a label or the list of them.
 _PAIR = re.compile(r'"(?:text )?(\d+)"\s*:\s*("(?:[^"\\]|\\.)*")', re.IGNORECASE)
@@ -28,16 +29,37 @@ _LIST = re.compile(
     r'"(?:text )?(\d+)"\s*:\s*(\[\s*(?:"(?:[^"\\]|\\.)*"\s*(?:,\s*"(?:[^"\\]|\\.)*"\s*)*)?\])',
     re.IGNORECASE,
 )
+#: A line such as "1. B".
+_LINE = re.compile(
+    r"^\W*(?:text\W*)?(\d{1,6})\s*[:.)=-]+\s*(\S.*?)\s*$", re.IGNORECASE | re.MULTILINE
+)
 #: How an LLM may write the number of a text, and the letter of an option.
-_NUMBER = re.compile(r"\W*(?:text)?[\W_]*(\d{1,6})\W*", re.IGNORECASE)
+_NUMBER = re.compile(r"\W*(?:text|message|item|number|no|id)?[\W_]*(\d{1,6})\W*", re.IGNORECASE)
 _LETTER = re.compile(r"\W*(?:option\s+)?([a-z]{1,3})\W*", re.IGNORECASE)
 _LETTER_AND_NAME = re.compile(r"\W*(?:option\s+)?([a-z]{1,3})\s*[.:)-]\s*(.+)", re.IGNORECASE)
 _PUNCTUATION = " .,;:!*'\"`()[]"
 #: What says that no option fits, unless a label is called so.
-_NONES = (NONE, "none", "none of the above", "none of them")
+_NONES = (NONE, "none", "none of the above", "none of them", "none of these options", "null")
+_NONES += (
+    "none of these fit",
+    "none of these fits",
+    "none of these labels",
+    "no label fits",
+    "n/a",
+)
 #: How an LLM may call the number of a text and its label in an object.
-_NUMBERS = ("text", "number", "id", "index")
-_LABELS = ("label", "labels", "option", "options", "letter", "answer")
+_NUMBERS = ("text", "number", "id", "index", "message", "item")
+_LABELS = (
+    "label",
+    "labels",
+    "option",
+    "options",
+    "letter",
+    "answer",
+    "class",
+    "category",
+    "intent",
+)
 #: Objects around an answer, as in {"result": {"labels": {"1": "B"}}}.
 _MAX_WRAPPERS = 3
 _FENCE = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
@@ -156,7 +178,9 @@ def _read(answer: str, request: AnnotationRequest) -> dict[int, Any]:
         pairs = (_LIST if request.multilabel else _PAIR).findall(answer)
         if pairs:
             return join_pairs((int(number), json.loads(value)) for number, value in pairs)
-        document = answer.strip()
+        document = repair(answer) or answer.strip()
+        if isinstance(document, str) and (lines := _LINE.findall(document)):
+            return join_pairs((int(number), value) for number, value in lines)
     numbered = _by_number(document, request)
     for _ in range(_MAX_WRAPPERS):
         if numbered or not (isinstance(document, dict) and len(document) == 1):
@@ -170,6 +194,8 @@ def _by_number(document: Any, request: AnnotationRequest) -> dict[int, Any]:
     """Read ``{"1": "B"}``, a list of such, or a list of ``{"text": 1, "label": "B"}``."""
     pairs: list[tuple[int, Any]] = []
     for item in as_list(document):
+        if isinstance(item, list) and len(item) == 2:  # ["1", "B"]
+            item = {str(item[0]): item[1]}
         if not isinstance(item, dict):
             continue
         own = next((item[name] for name in _NUMBERS if name in item), None)
@@ -179,10 +205,26 @@ def _by_number(document: Any, request: AnnotationRequest) -> dict[int, Any]:
             continue
         found = ((_find_number(key, request), value) for key, value in item.items())
         pairs += [(number, value) for number, value in found if number is not None]
+    pairs = pairs or _by_option(document, request)
     numbered = join_pairs((number, _find_given(value)) for number, value in pairs)
     if set(numbered) == set(range(len(request.texts))):  # counted from 0
         numbered = {number + 1: value for number, value in numbered.items()}
     return numbered
+
+
+def _by_option(document: Any, request: AnnotationRequest) -> list[tuple[int, Any]]:
+    """Read ``{"card": [1, 3], "pin": [2]}``, each option with its texts."""
+    if not isinstance(document, dict):
+        return []
+    shortlist = tuple(dict.fromkeys(chain.from_iterable(request.shortlists)))
+    names = {str(label): (label,) for label in shortlist}
+    found = [
+        (_find_number(own, request), name)
+        for name, value in document.items()
+        for own in as_list(value)
+    ]
+    is_clear = all(_find_option(name, names) for name in document)
+    return [(number, name) for number, name in found if number] if is_clear else []
 
 
 def _find_number(value: Any, request: AnnotationRequest) -> int | None:
@@ -191,7 +233,8 @@ def _find_number(value: Any, request: AnnotationRequest) -> int | None:
         return int(number[1])
     texts = [" ".join(text.split()) for text in request.texts]
     own = " ".join(str(value).split())
-    return texts.index(own) + 1 if own in texts else None
+    numbered = [f"{i}. {text}" for i, text in enumerate(texts, start=1)]
+    return next((shown.index(own) + 1 for shown in (texts, numbered) if own in shown), None)
 
 
 def _find_given(value: Any) -> Any:
@@ -199,8 +242,10 @@ def _find_given(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if len(value) == 1:
-        return next(iter(value.values()))
-    return next((value[name] for name in _LABELS if name in value), value)
+        return _find_given(next(iter(value.values())))
+    if all(isinstance(score, float) for score in value.values()):  # of each option
+        return max(value, key=value.__getitem__) if value else value
+    return next((_find_given(value[name]) for name in _LABELS if name in value), value)
 
 
 def _by_place(document: Any, request: AnnotationRequest) -> dict[int, Any]:

@@ -12,22 +12,16 @@ import json_repair
 
 from pgkd.inputs.text import fold_name, is_valid
 from pgkd.records import NO_LABEL, Example, Label, Refusal
+from pgkd.teachers.prompts.thinking import drop_thinking
 
-#: Where an LLM's thinking is, and where it ends if its beginning was in the prompt.
-_THINK = r"think(?:ing)?|thought|reasoning|reflection|scratchpad"
-_THINKING = re.compile(
-    rf"<({_THINK})>.*?</\1>|\[THINK\].*?\[/THINK\]|\A\s*(?:<(?:{_THINK})>|\[THINK\]).*\Z",
-    re.DOTALL | re.IGNORECASE,
-)
-_END_OF_THINKING = re.compile(
-    rf"</(?:{_THINK})>|\[/THINK\]|\u25c1/think\u25b7|<\|channel\|>final<\|message\|>"
-    r"|(?<=\S)assistantfinal(?=\s*[{\[])",
-    re.IGNORECASE,
-)
 #: A key, and the beginning of its list of texts.
 _LIST = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*\[')
 #: A text in such a list, after the comma if it is not the first.
 _ITEM = re.compile(r'\s*,?\s*(?=")')
+#: As the prompt has it: Label "card".
+_PREFIX = re.compile(
+    r"""\A\s*(?:label\b\s*:?)?\s*(["'`]?)(.*?)\1\s*\Z""", re.DOTALL | re.IGNORECASE
+)
 _WHOLE = re.compile(r"\A\s*(-?\d+)\.0+\s*\Z")
 #: The beginning of a text with its labels.
 _LABELLED = re.compile(r'\{\s*"(?:text|labels?)"\s*:')
@@ -139,33 +133,6 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def drop_thinking(answer: str) -> str:
-    """Return what follows the thinking of an LLM, whose drafts are no answer.
-
-    Examples
-    --------
-    >>> from pgkd.teachers.prompts.parsing import drop_thinking
-    >>> drop_thinking('<think>{"1": "A"}? No.</think>{"1": "B"}')
-    '{"1": "B"}'
-    >>> drop_thinking("<think>cut off")
-    ''
-    """
-    if _is_json(answer):  # a text may speak of such a mark
-        return answer
-    answer = _THINKING.sub("", answer)
-    while (end := _END_OF_THINKING.search(answer)) and not _is_json(answer):
-        answer = answer[end.end() :]
-    return answer
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 def _read_items(
     answer: str, names: Mapping[str, Label], several: bool
 ) -> Iterator[tuple[Any, Any]]:
@@ -177,14 +144,14 @@ def _read_items(
         if salvaged := _salvage(answer, names, several):
             yield from salvaged
             return
-        document = _repair(answer, may_end=("}", "]") if several else ("}",))
+        document = repair(answer, may_end=("}", "]") if several else ("}",))
     # A bare list can only be of the one class that was asked for.
     is_bare = isinstance(document, list) and all(isinstance(item, str) for item in document)
     is_clear = is_bare and len(set(names.values())) == 1 and not several
     yield from _split(document, names, several, next(iter(names)) if is_clear else None)
 
 
-def _repair(answer: str, may_end: tuple[str, ...]) -> Any:
+def repair(answer: str, may_end: tuple[str, ...] = ("}", "]")) -> Any:
     """Read what is whole but no JSON: single quotes, a comma too many; else an empty list."""
     answer = answer.strip("`\n ")
     try:
@@ -214,9 +181,16 @@ def _split(
     keys say nothing; the one around a text is shown as its label where no class is.
     """
     if isinstance(document, list):
+        is_pair = len(document) == 2 and _names_class(document[0], names)
+        if is_pair and name is None and not several:  # ["card", "..."]
+            yield from _split(document[1], names, several, document[0])
+            return
         for item in document:
             yield from _split(item, names, several, name)
     elif isinstance(document, dict):
+        if pairs := _pair_up(document, names, several, name):
+            yield from pairs
+            return
         if _is_labelled(document, names, several):
             around = None if several or name is None else [name]
             given = document.get("labels", document.get("label", around))
@@ -225,19 +199,55 @@ def _split(
         is_known = name is not None and find_label(name, names) is not None
         for key, value in document.items():
             own = find_label(str(key), names) is not None
-            if is_known and own and not str(key).isdigit():  # of which of the two classes?
+            is_other = own and find_label(str(key), names) != find_label(str(name), names)
+            if is_known and is_other and not str(key).isdigit():  # of which of the two classes?
                 yield None, None
             else:
                 yield from _split(value, names, several, name if is_known else str(key))
+    elif (inner := _read_inner(document)) and not _names_class(name, names):
+        yield from _split(inner, names, several, name)
     elif several or name is None:
         yield document, None
     else:
         yield document, [name]
 
 
+def _read_inner(value: Any) -> Any:
+    """Read an answer that is a JSON string, in which the JSON is."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return load(value)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _is_labelled(item: Mapping[str, Any], names: Mapping[str, Label], several: bool) -> bool:
     """Whether it is a text with its labels; a class may be called "text"."""
     return "text" in item and (several or (isinstance(item["text"], str) and "text" not in names))
+
+
+def _pair_up(
+    item: Mapping[str, Any], names: Mapping[str, Label], several: bool, around: str | None
+) -> list[tuple[Any, Any]]:
+    """Read ``{"message": "...", "class": "card"}``: of two values, only one can be the label."""
+    values = [as_list(value) for value in item.values()]
+    known = [all(_names_class(own, names) for own in value) for value in values]
+    if sorted(known) != [False, True] or any(_names_class(key, names) for key in item):
+        return []
+    texts, labels = values[known.index(False)], values[known.index(True)]
+    if around is not None and _names_class(around, names):  # which says the same, or is in doubt
+        own = {find_label(label, names) for label in (around, *labels)}
+        labels = labels if len(own) == 1 else []
+    if not all(isinstance(text, str) for text in texts):
+        return []
+    if several or len(labels) == 1:
+        return [(text, labels) for text in texts] if labels else []
+    return [(text, [label]) for text, label in zip(texts, labels)] * (len(texts) == len(labels))
+
+
+def _names_class(value: Any, names: Mapping[str, Label]) -> bool:
+    return isinstance(value, str) and find_label(value, names) is not None
 
 
 def _salvage(answer: str, names: Mapping[str, Label], several: bool) -> list[tuple[Any, Any]]:
@@ -275,7 +285,7 @@ def _salvage_sets(
 def find_label(name: str, names: Mapping[str, Label]) -> Label | None:
     """Find the class that `name` stands for; white space and case may differ if that is no guess.
 
-    A whole number may be written as 3.0.
+    A whole number may be written as 3.0, and "card" as 'Label "card"'.
 
     Examples
     --------
@@ -284,8 +294,10 @@ def find_label(name: str, names: Mapping[str, Label]) -> Label | None:
     >>> [find_label(name, names) for name in ("open", "OPEN", "closed")]
     [2, None, 3]
     """
-    name = name if name in names else _WHOLE.sub(r"\1", name)
-    if name in names:
-        return names[name]
-    alike = [label for known, label in names.items() if fold_name(known) == fold_name(name)]
-    return alike[0] if len(alike) == 1 else None
+    for spelling in (name, _WHOLE.sub(r"\1", name), _PREFIX.sub(r"\2", name)):
+        if spelling in names:
+            return names[spelling]
+        alike = [label for known, label in names.items() if fold_name(known) == fold_name(spelling)]
+        if alike:
+            return alike[0] if len(alike) == 1 else None
+    return None

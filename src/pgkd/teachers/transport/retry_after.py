@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import time
@@ -21,7 +22,7 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
     https://platform.openai.com/docs/guides/rate-limits
     https://docs.anthropic.com/en/api/rate-limits
     """
-    if (seconds_asked := _read_time(f"{headers.get('retry-after-ms')}ms")) is not None:
+    if (seconds_asked := _read_time(f"{headers.get('retry-after-ms', '').strip()}ms")) is not None:
         return seconds_asked
     waits = [headers.get("retry-after")]
     for name, left in headers.items():
@@ -38,15 +39,13 @@ def _read_time(value: str) -> float | None:
 
     ``None`` if it is none of these, or no time to wait, such as "nan" or "-1".
     """
+    value = value.strip()
     parts = re.findall(r"(\d+(?:\.\d*)?|\.\d+)(ms|s|m|h|d)", value)
     if parts and "".join(map("".join, parts)) == value:
         unit = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-        return sum(float(number) * unit[name] for number, name in parts)
-    try:
-        seconds = float(value)
-        return seconds if 0 <= seconds < math.inf else None
-    except ValueError:
-        pass
+        return _check(sum(float(number) * unit[name] for number, name in parts))
+    with contextlib.suppress(ValueError):
+        return _check(float(value))
     readers: list[Callable[[str], datetime]] = [
         parsedate_to_datetime,
         lambda v: datetime.fromisoformat(v.replace("Z", "+00:00")),
@@ -57,3 +56,7 @@ def _read_time(value: str) -> float | None:
         except (ValueError, TypeError, OverflowError, OSError):
             continue
     return None
+
+
+def _check(seconds: float) -> float | None:
+    return seconds if 0 <= seconds < math.inf else None

@@ -61,7 +61,9 @@ class RecordedTeacher(LLMTeacher):
         """The recorded teacher's."""
         if self.teacher is not None:
             return self.teacher.model_name
-        with Path(self.path).open(encoding="utf-8", errors=_ERRORS) as file:  # it was one teacher: the first line
+        with Path(self.path).open(
+            encoding="utf-8", errors=_ERRORS
+        ) as file:  # it was one teacher: the first line
             return str(json.loads(file.readline()).get("model", type(self).__name__))
 
     @property
