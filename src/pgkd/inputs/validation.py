@@ -50,12 +50,13 @@ def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[s
         raise InvalidInputError(
             f"{expected}. Got a {type(X).__name__} instead: pass its text column, e.g. df['text']."
         )
-    if getattr(X, "ndim", 1) != 1:
+    if getattr(X, "ndim", 1) > 1:
         raise InvalidInputError(
             f"{expected}. Got an array of shape {X.shape} instead: pass its text column, "
             "e.g. X[:, 0]."
         )
-    if isinstance(X, Set) or not hasattr(X, "__len__") or not hasattr(X, "__iter__"):
+    is_single = getattr(X, "ndim", 1) == 0
+    if is_single or isinstance(X, Set) or not hasattr(X, "__len__") or not hasattr(X, "__iter__"):
         raise InvalidInputError(f"{expected}. Got {type(X).__name__} instead: pass list(X).")
     texts = list(X)
     for i, text in enumerate(texts):

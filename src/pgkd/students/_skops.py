@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
@@ -74,6 +75,8 @@ def _returns(value: Any) -> bool:
     """Whether a callable comes back from a file, and is what it was."""
     if hasattr(value, "get_params"):  # an estimator, whose own parts are looked at
         return True
+    if isinstance(value, partial) and not all(map(_returns, filter(callable, _list_parts(value)))):
+        return False
     try:
         data = skops.io.dumps(value)
         back = skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
@@ -81,6 +84,10 @@ def _returns(value: Any) -> bool:
         return False
     # By its name another function may be found.
     return back is value or not isinstance(value, (FunctionType, BuiltinFunctionType, type))
+
+
+def _list_parts(value: partial[Any]) -> list[Any]:
+    return [value.func, *value.args, *value.keywords.values()]
 
 
 def _without_requests(estimator: Any) -> Any:

@@ -12,16 +12,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from sklearn import metrics
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._gb import BaseGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
+from sklearn.neighbors import BallTree, KDTree
 from sklearn.tree import BaseDecisionTree
 from sklearn.tree._tree import Tree
 
 _TYPES = {
-    "numpy": ["dtype"],
+    "numpy": ["dtype", "mean"],
     "scipy.sparse._csc": ["csc_array", "csc_matrix"],
     "scipy.sparse._csr": ["csr_array", "csr_matrix"],
     "sklearn.calibration": ["_CalibratedClassifier", "_SigmoidCalibration", "_TemperatureScaling"],
@@ -32,25 +35,40 @@ _TYPES = {
         *("Hyperparameter", "Matern", "PairwiseKernel", "Product", "RBF", "RationalQuadratic"),
         *("Sum", "WhiteKernel"),
     ],
+    "sklearn.metrics._dist_metrics": [
+        *("ChebyshevDistance64", "EuclideanDistance64", "ManhattanDistance64"),
+        "MinkowskiDistance64",
+    ],
     "sklearn.metrics._scorer": ["_CurveScorer", "_PassthroughScorer", "_Scorer"],
     "sklearn.model_selection._split": [
-        *("GroupKFold", "KFold", "LeaveOneOut", "PredefinedSplit", "RepeatedKFold", "ShuffleSplit"),
+        *("GroupKFold", "GroupShuffleSplit", "KFold", "LeaveOneGroupOut", "LeaveOneOut"),
+        *("LeavePGroupsOut", "LeavePOut", "PredefinedSplit", "RepeatedKFold", "ShuffleSplit"),
         *("RepeatedStratifiedKFold", "StratifiedGroupKFold", "StratifiedKFold"),
-        "StratifiedShuffleSplit",
+        *("StratifiedShuffleSplit", "TimeSeriesSplit", "_CVIterableWrapper"),
+    ],
+    "sklearn.model_selection._search_successive_halving": [
+        *("HalvingGridSearchCV", "HalvingRandomSearchCV"),
     ],
     "sklearn.multiclass": ["_ConstantPredictor"],
+    "sklearn.neighbors._ball_tree": ["BallTree"],  # made anew when it is read
+    "sklearn.neighbors._kd_tree": ["KDTree"],
     "sklearn.neural_network._stochastic_optimizers": ["AdamOptimizer", "SGDOptimizer"],
     "sklearn.tree._tree": ["Tree"],
     "sklearn.utils._bunch": ["Bunch"],
     # Functions of arrays, which return arrays or a score.
     "sklearn.feature_selection._mutual_info": ["mutual_info_classif"],
     "sklearn.feature_selection._univariate_selection": ["chi2", "f_classif"],
+    "sklearn.preprocessing._data": ["binarize", "maxabs_scale", "normalize"],
 }
+_FUNCTIONS = [
+    *(get_scorer(name)._score_func for name in get_scorer_names()),
+    *(getattr(metrics, name) for name in metrics.__all__ if name.endswith(("_loss", "_score"))),
+    *PAIRWISE_KERNEL_FUNCTIONS.values(),
+]
 
 #: Names of types, as skops has them.
 TRUSTED = frozenset(f"{module}.{name}" for module, names in _TYPES.items() for name in names) | {
-    f"{metric.__module__}.{metric.__name__}"
-    for metric in (get_scorer(name)._score_func for name in get_scorer_names())
+    f"{function.__module__}.{function.__name__}" for function in _FUNCTIONS
 }
 
 
@@ -79,7 +97,7 @@ def check_trees(estimator: Any) -> None:
     """Refuse trees with which scikit-learn would read memory that is not theirs.
 
     It follows the numbers of children and features without a look at their bounds, which is why
-    skops does not trust trees.
+    skops does not trust trees. Those of nearest neighbours are made anew of their texts.
 
     Raises
     ------
@@ -90,9 +108,18 @@ def check_trees(estimator: Any) -> None:
         for tree in _list_trees(owner):
             _check_tree(tree, owner.n_features_in_)
             checked.add(id(tree))
+        if isinstance(search := getattr(owner, "_tree", None), _SEARCHES):
+            params = owner.effective_metric_params_
+            owner._tree = type(search)(
+                owner._fit_X, owner.leaf_size, metric=owner.effective_metric_, **params
+            )
+            checked.add(id(owner._tree))
     for part in walk(estimator):
-        if isinstance(part, (Tree, TreePredictor)) and id(part) not in checked:
+        if isinstance(part, (Tree, TreePredictor, *_SEARCHES)) and id(part) not in checked:
             raise ValueError("a tree is no part of an estimator that could check its texts")
+
+
+_SEARCHES = (BallTree, KDTree)
 
 
 def _list_trees(owner: Any) -> list[Any]:
