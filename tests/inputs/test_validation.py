@@ -62,6 +62,8 @@ def classifier(**params):
         ([], "Got no text"),
         (iter(X), "pass list"),
         (7, "pass list"),
+        (np.array("aa bb"), r"Got ndarray instead: pass list"),
+        ([bytearray(b"aa"), *X[1:]], r"Got bytearray\(b'aa'\) at position 0 instead"),
     ],
 )
 def test_texts(X, message):

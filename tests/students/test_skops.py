@@ -5,6 +5,7 @@ import pytest
 import scipy.stats
 import skops.io
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.cluster import FeatureAgglomeration
 from sklearn.ensemble import (
     AdaBoostClassifier,
     BaggingClassifier,
@@ -15,13 +16,25 @@ from sklearn.ensemble import (
     StackingClassifier,
     VotingClassifier,
 )
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LogisticRegression, SGDClassifier
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.manifold import Isomap
+from sklearn.metrics import cohen_kappa_score, make_scorer
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.model_selection import (
+    GridSearchCV,
+    HalvingGridSearchCV,
+    LeavePOut,
+    StratifiedKFold,
+    TimeSeriesSplit,
+)
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier, RadiusNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, normalize
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -55,6 +68,19 @@ LINEAR = LogisticRegression()
         StackingClassifier([("a", LINEAR), ("b", RandomForestClassifier(3))], cv=2),
         VotingClassifier([("a", LINEAR), ("b", DecisionTreeClassifier())]),
         make_pipeline(SelectKBest(k=2), SelectKBest(chi2, k=1), LINEAR),
+        KNeighborsClassifier(),
+        KNeighborsClassifier(algorithm="ball_tree", metric="minkowski", p=3, weights="distance"),
+        RadiusNeighborsClassifier(5.0, algorithm="kd_tree", metric="manhattan"),
+        BaggingClassifier(KNeighborsClassifier(), n_estimators=2, max_features=2),
+        make_pipeline(Isomap(n_components=2), LINEAR),
+        make_pipeline(FunctionTransformer(normalize), SVC(kernel=cosine_similarity)),
+        make_pipeline(FeatureAgglomeration(2), LINEAR),
+        GridSearchCV(
+            LINEAR, {"C": [1, 2]}, scoring=make_scorer(cohen_kappa_score), cv=LeavePOut(1)
+        ),
+        GridSearchCV(LINEAR, {"C": [1, 2]}, cv=TimeSeriesSplit(2)),
+        GridSearchCV(LINEAR, {"C": [1, 2]}, cv=[(np.arange(15), np.arange(15, 30))]),
+        HalvingGridSearchCV(LINEAR, {"C": [1, 2]}, cv=2),
     ],
     ids=lambda estimator: type(estimator).__name__,
 )
@@ -72,6 +98,21 @@ def test_models_of_scikit_learn_need_not_be_named(tmp_path, estimator):
 def test_what_could_do_harm_must_be_named(tmp_path, part):
     skops.io.dump(LogisticRegression(C=part), tmp_path / "file")
     with pytest.raises(PersistenceError, match="not trusted by default"):
+        _skops.load(tmp_path / "file")
+
+
+@pytest.mark.parametrize("algorithm", ["kd_tree", "ball_tree"])
+def test_a_search_that_points_outside_of_its_texts_is_made_anew(tmp_path, algorithm):
+    neighbours = KNeighborsClassifier(algorithm=algorithm, leaf_size=5).fit(X, Y)
+    expected = neighbours.predict_proba(X)
+    state = list(neighbours._tree.__getstate__())
+    state[1] = state[1] + 10**6
+    neighbours._tree.__setstate__(tuple(state))
+    skops.io.dump(neighbours, tmp_path / "file")
+    loaded = _skops.load(tmp_path / "file")
+    np.testing.assert_array_equal(loaded.predict_proba(X), expected)
+    skops.io.dump(LogisticRegression(C=neighbours._tree), tmp_path / "file")
+    with pytest.raises(ValueError, match="no part of an estimator"):
         _skops.load(tmp_path / "file")
 
 
@@ -107,7 +148,7 @@ def test_a_tree_of_more_nodes_than_it_has_is_refused(tmp_path):
 
 
 def test_a_forest_of_fewer_features_than_its_trees_is_refused(tmp_path):
-    forest = RandomForestClassifier(3).fit(X, Y)
+    forest = RandomForestClassifier(3, max_features=1, random_state=0).fit(X, Y)
     forest.n_features_in_ = 1
     skops.io.dump(forest, tmp_path / "file")
     with pytest.raises(ValueError, match="nodes that point outside"):

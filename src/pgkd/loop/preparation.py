@@ -119,7 +119,11 @@ def _make_checkpoint(
 
 def is_without_labels(X: Any, y: Any) -> bool:
     """Whether `fit` got no labelled text at all, which is a start as well."""
-    return all(v is None or (hasattr(v, "__len__") and len(v) == 0) for v in (X, y))
+    return all(v is None or _is_empty(v) for v in (X, y))
+
+
+def _is_empty(v: Any) -> bool:
+    return hasattr(v, "__len__") and getattr(v, "ndim", 1) > 0 and len(v) == 0
 
 
 def _check_target(settings: Settings, data: Mapping[str, Any], logs: Logs | None) -> Target:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from pgkd.exceptions import InvalidInputError
 
@@ -59,14 +60,29 @@ def _is_price(value: Any) -> bool:
     )
 
 
+def _is_url(value: Any) -> bool:
+    if not isinstance(value, str) or not value.startswith(("http://", "https://")):
+        return False
+    try:
+        parts = urlsplit(value)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_whole and value.isprintable() and " " not in value
+
+
 ABOVE_ZERO = Rule(_is_above_zero, "a number above 0")
 TEXT = instance_of(str, "a str")
 SWITCH = instance_of(bool, "True or False")
 MODEL = Rule(
     lambda v: isinstance(v, (str, os.PathLike)) and bool(str(v).strip()), "the name of a model"
 )
+PATH = Rule(
+    lambda v: isinstance(v, (str, os.PathLike)) and bool(str(v)) and "\0" not in str(v),
+    "the path of a file",
+)
 URL = Rule(
-    lambda v: isinstance(v, str) and v.startswith(("http://", "https://")),
+    _is_url,
     "an address that begins with http:// or https://",
 )
 TEMPERATURE = Rule(lambda v: _is_number(v) and 0 <= v < math.inf, "a number of 0 or more").or_none(

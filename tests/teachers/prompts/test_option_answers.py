@@ -59,6 +59,29 @@ from pgkd.testing import ScriptedTeacher
             [],
             {"unknown label": 1, "no label fits": 2},
         ),
+        *(
+            (shape, ["card", "card", "pin"], {})
+            for shape in (
+                "1: A\n2: card\n3. A",
+                "Text 1: A\n**Text 2**: B\nText 3: pin",
+                "{'1': 'A', '2': 'B', '3': 'A'}",
+                "{1: 'A', 2: 'B', 3: 'A'}",
+                '[["1", "A"], ["2", "B"], ["3", "A"]]',
+                '[{"id": 1, "class": "A"}, {"item": 2, "category": "B"}, {"id": 3, "intent": "A"}]',
+                '{"card": [1, 2], "pin": [3]}',
+                '{"card": ["where is it", "how many yen"], "pin": "hello"}',
+                '{"1": {"card": 0.9, "pin": 0.1}, "2": {"A": 0.2, "B": 0.8}, "3": {"pin": 1.0}}',
+                '{"1. where is it": "A", "message 2": "B", "#3": "A"}',
+                '{"1": {"answer": {"label": "A"}}, "2": "Label: card", "3": "**pin**"}',
+            )
+        ),
+        (
+            '{"1": "N/A", "2": "None of these fit", "3": "no label fits"}',
+            [],
+            {"no label fits": 3},
+        ),
+        ('{"card": [1, 9], "pin": ["who?"]}', ["card"], {"no answer": 2}),
+        ('{"cards": [1, 2], "pin": [3]}', [], {"unreadable answer": 1}),
         ('<think>{"1": "A"}', [], {"unreadable answer": 1}),
         # Which texts are these?
         ('["A", "B"]', [], {"unreadable answer": 1}),

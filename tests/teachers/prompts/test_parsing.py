@@ -145,6 +145,54 @@ def test_thinking_without_an_end_is_no_answer(answer):
     assert parse(answer, TWO) == ((), (Refusal("unreadable answer"),))
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '[{"class": "card", "text": "a"}, {"class": "rate", "text": "b"}]',
+        '{"examples": [{"input": "a", "output": "card"}, {"input": "b", "output": "RATE "}]}',
+        '[{"label": "card", "texts": ["a"]}, {"label": "rate", "texts": ["b"]}]',
+        '{"card": [{"content": "a", "label": "card"}], "rate": [{"message": "b"}]}',
+        '[["card", "a"], ["rate", ["b"]]]',
+        '{"labels": ["card", "rate"], "texts": ["a", "b"]}',
+        '{"Label \\"card\\"": ["a"], "label: rate": ["b"]}',
+        '{"\\"card\\"": ["a"], "`rate`": ["b"]}',
+        '{"card": {"card": ["a"]}, "rate": {"rate": {"1": "b"}}}',
+        json.dumps({"answer": json.dumps({"card": ["a"], "rate": ["b"]})}),
+        json.dumps(json.dumps({"card": ["a"], "rate": ["b"]})),
+        json.dumps([json.dumps({"card": ["a"]}), json.dumps({"rate": ["b"]})]),
+    ],
+)
+def test_clean_json_in_other_shapes(answer):
+    assert parse(answer, TWO) == (AB, ())
+
+
+def test_the_labels_of_a_text_under_any_key():
+    answer = (
+        '{"texts": [{"message": "a", "classes": ["rate", "card"]}, {"q": "b", "tags": "rate"}]}'
+    )
+    assert parse(answer, TWO, several=True) == (
+        (Example("a", ("card", "rate")), Example("b", ("rate",))),
+        (),
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"card": [{"q": "of which?", "label": "rate"}]}',
+        '[{"q": "card", "label": "rate"}]',
+        '[{"q": "of which?", "and": "this?", "label": "cards"}]',
+        '{"labels": ["card", "rate"], "texts": ["of which?"]}',
+        '[["cards", "of which?"]]',
+        '{"answer": "{of which?}"}',
+    ],
+)
+def test_no_class_is_guessed_in_other_shapes(answer):
+    examples, refused = parse(answer, TWO)
+    assert examples == ()
+    assert refused
+
+
 @pytest.mark.parametrize("text", ["use </think> here", "<think>a</think>", "[THINK] [/THINK]"])
 def test_a_text_may_speak_of_thinking(text):
     assert parse(json.dumps({"card": [text]}), TWO) == ((Example(text, "card"),), ())

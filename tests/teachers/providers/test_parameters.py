@@ -3,6 +3,7 @@
 import inspect
 import re
 
+import numpy as np
 import pytest
 from sklearn.base import clone
 
@@ -64,6 +65,23 @@ WRONG = [
     {"timeout": None},
     {"base_url": "127.0.0.1:9"},
     {"base_url": 9},
+    *(
+        {"base_url": url}
+        for url in ("http://", "http://a b", "http://[::1", "http://a:99999", "http://a\n")
+    ),
+    *({"temperature": value} for value in (True, np.int64(1), float("nan"), float("inf"), [0.5])),
+    *({"max_tokens": value} for value in (True, 5.0, np.int64(5), "5", float("inf"))),
+    *({"max_concurrency": value} for value in (None, 2.0, np.bool_(True), "2", float("nan"))),
+    *(
+        {"requests_per_minute": value}
+        for value in (False, "60", float("nan"), np.int64(60), (1, 2))
+    ),
+    *({"tokens_per_minute": value} for value in ((1, 0), (1,), (1, 2, 3), (True, 1), "9", {})),
+    *({"price": value} for value in ((1,), (1, 2, 3, 4), (1, None), ("1", "2"), (1, float("inf")))),
+    *({"price": value} for value in ((float("nan"), 1), (True, 1), np.array([1, 2]), {"input": 1})),
+    *({"timeout": value} for value in (True, "60", -1, float("nan"), np.float32(5))),
+    *({"max_retries": value} for value in (None, True, 1.0, "5", np.int64(5))),
+    *({"model": value} for value in (5, b"m", " ", True, ["m"])),
     {"model": ""},
     {"model": None},
 ]
@@ -146,3 +164,23 @@ def test_parameters_of_a_wrapped_teacher(tmp_path, data):
             PGKDClassifier(teacher, Untrained()).fit(*data)
         with pytest.raises(InvalidInputError, match="parameter of FunctionTeacher must be an int"):
             next(teacher.generate([GenerationRequest("1-1", {"card": 1})]))
+
+
+@pytest.mark.parametrize("path", [None, 5, b"x", "", ["a"], True, "a\0b"])
+def test_paths_of_wrappers(path, data):
+    teacher = FunctionTeacher(str)
+    for wrapper in (
+        CachedTeacher(teacher, path),
+        BudgetedTeacher(teacher, path),
+        RecordedTeacher(path, teacher),
+        RecordedTeacher(path),
+    ):
+        with pytest.raises(InvalidInputError, match="`path` parameter of .* must be the path of a"):
+            PGKDClassifier(wrapper, Untrained()).fit(*data)
+
+
+@pytest.mark.parametrize("teacher", [None, "gpt", 5, FunctionTeacher, print])
+def test_what_cannot_be_wrapped(teacher, tmp_path, data):
+    for wrapper in (CachedTeacher, BudgetedTeacher):
+        with pytest.raises(InvalidInputError, match="`teacher` parameter of .* must be a teacher"):
+            PGKDClassifier(wrapper(teacher, tmp_path / "a"), Untrained()).fit(*data)

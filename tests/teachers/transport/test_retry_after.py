@@ -15,6 +15,7 @@ from pgkd.testing import Fault, FaultServer
 NAMES = ("retry-after", "retry-after-ms", "x-ratelimit-reset-tokens")
 NO_TIMES = [
     *("nan", "-1", "-100", "inf", "-inf", "1e999", "1.2.3", "1.2.3s", "--5", "", "soon", "\u00b2"),
+    *("5, 10", "0x10", "5 seconds", "null", "[5]", " ", "9" * 400, "9" * 400 + "s", "1h-2m"),
     *("Fri, 31 Dec 99999 23:59:59 GMT", "Fri, 99 Foo 2030 99:99:99 GMT", "9999999999999999-01-01"),
 ]
 
@@ -30,12 +31,19 @@ def test_what_is_no_time_is_left_out(name, value):
 def test_the_header_that_can_be_read_counts():
     assert read_retry_after({"retry-after-ms": "-100", "retry-after": "7"}) == 7
     assert read_retry_after({"retry-after-ms": "1500"}) == 1.5
+    assert read_retry_after({"retry-after-ms": " 20 ", "retry-after": " 7\n"}) == 0.02
+    assert read_retry_after({"retry-after": " 6m0.5s "}) == 360.5
     assert read_retry_after({"retry-after": "0"}) == 0
+    assert read_retry_after({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}) == 0
     past = formatdate(time.time() - 100, usegmt=True)
     assert read_retry_after({"retry-after": past}) == 0  # clocks differ: it is now
 
 
-@given(st.sampled_from(NAMES), st.text() | st.floats().map(str) | st.integers().map(str))
+NUMBERS = st.floats().map(str) | st.integers().map(str) | st.integers(1, 999).map("9".__mul__)
+VALUES = st.text() | st.tuples(NUMBERS, st.sampled_from(["", "s", "ms", "d"])).map("".join)
+
+
+@given(st.sampled_from(NAMES), VALUES)
 def test_any_header_is_a_time_or_none(name, value):
     seconds = read_retry_after({name: value, "x-ratelimit-remaining-tokens": "0"})
     assert seconds is None or 0 <= seconds < float("inf")

@@ -31,7 +31,7 @@ _LIST = re.compile(
 )
 #: A line such as "1. B".
 _LINE = re.compile(
-    r"^\W*(?:text\W*)?(\d{1,6})\s*[:.)=-]+\s*(\S.*?)\s*$", re.IGNORECASE | re.MULTILINE
+    r"^\W*(?:text\W*)?(\d{1,6})[*_\s]*[:.)=-]+[*_\s]*(\S.*?)\s*$", re.IGNORECASE | re.MULTILINE
 )
 #: How an LLM may write the number of a text, and the letter of an option.
 _NUMBER = re.compile(r"\W*(?:text|message|item|number|no|id)?[\W_]*(\d{1,6})\W*", re.IGNORECASE)
@@ -39,13 +39,9 @@ _LETTER = re.compile(r"\W*(?:option\s+)?([a-z]{1,3})\W*", re.IGNORECASE)
 _LETTER_AND_NAME = re.compile(r"\W*(?:option\s+)?([a-z]{1,3})\s*[.:)-]\s*(.+)", re.IGNORECASE)
 _PUNCTUATION = " .,;:!*'\"`()[]"
 #: What says that no option fits, unless a label is called so.
-_NONES = (NONE, "none", "none of the above", "none of them", "none of these options", "null")
-_NONES += (
-    "none of these fit",
-    "none of these fits",
-    "none of these labels",
-    "no label fits",
-    "n/a",
+_NONES = (
+    *(NONE, "none", "none of the above", "none of them", "none of these options", "null", "n/a"),
+    *("none of these fit", "none of these fits", "none of these labels", "no label fits"),
 )
 #: How an LLM may call the number of a text and its label in an object.
 _NUMBERS = ("text", "number", "id", "index", "message", "item")
@@ -241,10 +237,11 @@ def _find_given(value: Any) -> Any:
     """Find the label in ``{"label": "B"}`` or ``{"label": "B", "reason": "..."}``."""
     if not isinstance(value, dict):
         return value
+    is_scored = value and all(isinstance(score, float) for score in value.values())
+    if is_scored and not value.keys() & _LABELS:  # {"A": 0.9, "B": 0.1}
+        return max(value, key=value.__getitem__)
     if len(value) == 1:
         return _find_given(next(iter(value.values())))
-    if all(isinstance(score, float) for score in value.values()):  # of each option
-        return max(value, key=value.__getitem__) if value else value
     return next((_find_given(value[name]) for name in _LABELS if name in value), value)
 
 

@@ -236,9 +236,9 @@ def _pair_up(
     if sorted(known) != [False, True] or any(_names_class(key, names) for key in item):
         return []
     texts, labels = values[known.index(False)], values[known.index(True)]
-    if around is not None and _names_class(around, names):  # which says the same, or is in doubt
-        own = {find_label(label, names) for label in (around, *labels)}
-        labels = labels if len(own) == 1 else []
+    own = {find_label(str(label), names) for label in (around, *labels)}
+    if _names_class(around, names) and len(own) > 1:  # of which of the two classes?
+        return [(None, None)]
     if not all(isinstance(text, str) for text in texts):
         return []
     if several or len(labels) == 1:

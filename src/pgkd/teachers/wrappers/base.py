@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pgkd.records import Message, Usage
 from pgkd.teachers.base import LLMTeacher, Request
+from pgkd.teachers.parameters import Rule, check_parameters, instance_of
+
+#: What can be wrapped.
+TEACHER = instance_of(LLMTeacher, "a teacher that is an LLM")
 
 
 class WrapperTeacher(LLMTeacher):
@@ -18,6 +22,8 @@ class WrapperTeacher(LLMTeacher):
     ----------
     teacher : LLMTeacher
     """
+
+    _rules: ClassVar[dict[str, Rule]] = {"teacher": TEACHER}
 
     def __init__(self, teacher: LLMTeacher) -> None:
         self.teacher = teacher
@@ -52,7 +58,8 @@ class WrapperTeacher(LLMTeacher):
         self.teacher.check_reachable()
 
     def check_parameters(self) -> None:
-        """Raise InvalidInputError if a parameter of the wrapped teacher cannot work."""
+        """Raise InvalidInputError if a parameter cannot work, or one of the wrapped teacher."""
+        check_parameters(self, self._rules)
         self.teacher.check_parameters()
 
     def knows_price(self) -> bool:

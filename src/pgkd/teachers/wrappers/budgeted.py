@@ -19,7 +19,7 @@ from pgkd.exceptions import (
 from pgkd.records import Completion, Message, Usage
 from pgkd.system.store import RunStore
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
-from pgkd.teachers.parameters import ABOVE_ZERO, check_parameters
+from pgkd.teachers.parameters import ABOVE_ZERO, PATH
 from pgkd.teachers.wrappers.base import WrapperTeacher
 
 
@@ -55,6 +55,12 @@ class BudgetedTeacher(WrapperTeacher):
     [False, False, True, True, True]
     """
 
+    _rules = WrapperTeacher._rules | {
+        "path": PATH,
+        "max_cost": ABOVE_ZERO.or_none("no limit"),
+        "max_tokens": ABOVE_ZERO.or_none("no limit"),
+    }
+
     def __init__(
         self,
         teacher: LLMTeacher,
@@ -71,8 +77,6 @@ class BudgetedTeacher(WrapperTeacher):
     def check_parameters(self) -> None:
         """Raise InvalidInputError if a parameter cannot work, or the budget cannot be held."""
         super().check_parameters()
-        rule = ABOVE_ZERO.or_none("no limit")
-        check_parameters(self, {"max_cost": rule, "max_tokens": rule})
         if self.max_cost is not None and not self.knows_price():
             raise InvalidInputError(
                 f"max_cost={self.max_cost!r} cannot be held: the price of {self.teacher!r} is not "

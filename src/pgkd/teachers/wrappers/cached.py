@@ -19,6 +19,7 @@ from pgkd.exceptions import PersistenceError, TeacherError
 from pgkd.records import Completion, Message, Usage
 from pgkd.system.store import RunStore
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
+from pgkd.teachers.parameters import PATH
 from pgkd.teachers.wrappers.base import WrapperTeacher
 
 #: Seconds between two looks at what another process is asking for.
@@ -57,6 +58,8 @@ class CachedTeacher(WrapperTeacher):
     >>> generations[1].saved.n_requests
     1
     """
+
+    _rules = WrapperTeacher._rules | {"path": PATH}
 
     def __init__(self, teacher: LLMTeacher, path: str | Path) -> None:
         super().__init__(teacher)

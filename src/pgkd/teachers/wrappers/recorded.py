@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.records import Completion, Message, Usage
 from pgkd.system.store import read_completion
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
+from pgkd.teachers.parameters import PATH, Rule, check_parameters
+from pgkd.teachers.wrappers.base import TEACHER
 
 #: Half an emoji, which LLMs write now and then, is no reason to lose an answer.
 _ERRORS = "surrogatepass"
@@ -47,6 +49,8 @@ class RecordedTeacher(LLMTeacher):
     True
     """
 
+    _rules: ClassVar[dict[str, Rule]] = {"path": PATH, "teacher": TEACHER.or_none("a replay")}
+
     def __init__(self, path: str | Path, teacher: LLMTeacher | None = None) -> None:
         self.path = path
         self.teacher = teacher
@@ -73,6 +77,7 @@ class RecordedTeacher(LLMTeacher):
 
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if there is neither a recording nor a teacher, or the teacher cannot serve."""
+        self.check_parameters()
         if self.teacher is not None:
             self.teacher.check_ready(max_cost)
         elif not Path(self.path).exists():
@@ -87,7 +92,8 @@ class RecordedTeacher(LLMTeacher):
             self.teacher.check_reachable()
 
     def check_parameters(self) -> None:
-        """Raise InvalidInputError if a parameter of the teacher cannot work."""
+        """Raise InvalidInputError if a parameter cannot work, or one of the teacher."""
+        check_parameters(self, self._rules)
         if self.teacher is not None:
             self.teacher.check_parameters()
 
