@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PYTEST = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: quickstart test test-slow reliability test-lowest test-latest layout docs dist clean
+.PHONY: quickstart test coverage test-slow reliability test-lowest test-latest layout docs dist clean
 
 quickstart: $(VENV)/.examples
 	$(BIN)/python examples/quickstart.py
@@ -18,6 +18,9 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(call PYTEST,$(VENV))
+
+coverage: $(VENV)/.test
+	$(call PYTEST,$(VENV)) --cov
 
 test-slow: $(VENV)/.test-slow
 	$(BIN)/python -m pytest -m slow
