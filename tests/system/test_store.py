@@ -136,8 +136,8 @@ class Stores(RuleBasedStateMachine):
     def another(self, data):
         self.running.append(self.start(data.draw(st.sampled_from(list(self.answers)))))
 
-    @rule(data=st.data(), then=st.booleans())
-    def die(self, data, then):
+    @rule(data=st.data())
+    def die(self, data):
         process = data.draw(st.sampled_from(self.running))
         process.kill()
         self.running.remove(process)
