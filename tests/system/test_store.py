@@ -108,6 +108,8 @@ class Stores(RuleBasedStateMachine):
         self.above = dict.fromkeys(paths, Usage())  # what answers took above what was reserved
         self.dead = []
         self.running = [self.start(path) for path in paths]
+        for process in self.running:
+            self.lease_or_end(process)
 
     def teardown(self):
         self.look()
@@ -148,8 +150,10 @@ class Stores(RuleBasedStateMachine):
         self.running.append(self.start(process.path))
 
     @rule(data=st.data())
-    def lease_or_end(self, data):
-        process = data.draw(st.sampled_from(self.running))
+    def choose_lease(self, data):
+        self.lease_or_end(data.draw(st.sampled_from(self.running)))
+
+    def lease_or_end(self, process):
         if process.is_leased:
             process.end()
             process.reserved = {}
@@ -237,6 +241,23 @@ def count(usage):
 
 TestStores = needs_fork(Stores.TestCase)
 TestStores.settings = settings(max_examples=N_EXAMPLES, stateful_step_count=N_STEPS)
+
+
+@needs_fork
+@pytest.mark.parametrize("names", [("run.sqlite", "*.sqlite"), ("sqlite", "run.sqlite")])
+def test_a_ledger_frees_its_own_reservations_only(tmp_path, names):
+    """Also where the name of one is a pattern that matches the other's, or ends as it does."""
+    processes = [Process(tmp_path / name) for name in names]
+    for process in processes:
+        process.lease()
+        assert process.reserve(Usage(cost=0.75), 1.0, None)
+        process.kill()
+    for path in (process.path for process in reversed(processes)):
+        store = RunStore(path)
+        assert store.reserve(Usage(cost=0.5), 1.0, None) is None
+        with store.lease():
+            assert store.reserve(Usage(cost=0.5), 1.0, None)
+        assert store.total_cost() == 0  # what was under way at the end
 
 
 # All at once
