@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence, Set
 from enum import Enum
 from typing import Any
@@ -198,12 +199,19 @@ def check_spelling(classes: Sequence[Label]) -> None:
     """
     known: dict[str, Label] = {}
     for label in classes:
-        other = known.setdefault(" ".join(str(label).split()), label)
+        other = known.setdefault(_show(str(label)), label)
         if other != label:
             raise InvalidInputError(
-                f"Classes must differ in more than white space. Got {other!r} and {label!r}: strip "
-                "the labels, e.g. [label.strip() for label in y]."
+                "Classes must differ in more than white space, and in what can be seen. Got "
+                f"{ascii(other)} and {ascii(label)}: make them one, e.g. [label.strip() for label "
+                "in y]."
             )
+
+
+def _show(name: str) -> str:
+    """Leave out what cannot be seen: white space, zero-width characters, how accents are coded."""
+    seen = "".join(c for c in unicodedata.normalize("NFC", name) if unicodedata.category(c) != "Cf")
+    return " ".join(seen.split())
 
 
 def check_descriptions(
