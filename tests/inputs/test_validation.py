@@ -96,7 +96,7 @@ def test_texts(X, message):
         ([["a\ud83d"], ["b"]] * 6, r"Got 'a\\ud83d' instead: drop its surrogates"),
         (["card", "card "] * 6, r"more than white space.* Got 'card' and 'card '.*strip"),
         (["card", "card\u200b"] * 6, r"can be seen. Got 'card' and 'card\\u200b'"),
-        (["caf\u00e9", "cafe\u0301"] * 6, r"can be seen. Got 'caf\\xe9' and 'cafe\\u0301'"),
+        (["caf\u00e9", "cafe\u0301"] * 6, r"can be seen. Got 'cafe\\u0301' and 'caf\\xe9'"),
         (["a b", "a\n b"] * 6, "more than white space"),
         ([["card"], ["card "]] * 6, "more than white space"),
         ("xy" * 6, "Got str instead: pass a list"),

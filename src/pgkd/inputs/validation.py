@@ -203,7 +203,7 @@ def check_spelling(classes: Sequence[Label]) -> None:
         if other != label:
             raise InvalidInputError(
                 "Classes must differ in more than white space, and in what can be seen. Got "
-                f"{ascii(other)} and {ascii(label)}: make them one, e.g. [label.strip() for label "
+                f"{other!a} and {label!a}: make them one, e.g. [label.strip() for label "
                 "in y]."
             )
 
