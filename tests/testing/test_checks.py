@@ -226,10 +226,8 @@ class Sulks(OverHTTP):
 
 
 class CountsBelowZero(OverHTTP):
-    async def _complete(self, client, *args):
-        completion = await super()._complete(client, *args)
-        n = completion.usage.input_tokens
-        return replace(completion, usage=replace(completion.usage, input_tokens=n or -1))
+    def _settle(self, usage, text, expected):  # which makes the best of what a server tells
+        return replace(usage, input_tokens=usage.input_tokens or -1)
 
 
 class MislabelsThePool(OverHTTP):
