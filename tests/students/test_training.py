@@ -149,7 +149,7 @@ def test_check_student_with_everything(student):
 def test_lora(student, tmp_path):
     student.set_params(learning_rate=0.02)
     base = clone(student).set_params(n_epochs=1, learning_rate=1e-12).fit(TEXTS, LABELS)
-    student.set_params(lora_rank=4, n_epochs=6).fit(TEXTS, LABELS)
+    student.set_params(lora_rank=4, n_epochs=10).fit(TEXTS, LABELS)
     before, after = base.model_.state_dict(), student.model_.state_dict()
     assert before.keys() == after.keys()  # an ordinary model
     moved = {n for n in before if not torch.allclose(before[n], after[n], rtol=0, atol=1e-6)}
@@ -186,7 +186,7 @@ def test_lora_without_peft(student, monkeypatch):
 
 
 def test_partial_fit_goes_on(student, learnt):
-    student.set_params(n_epochs=6).fit(TEXTS, LABELS)
+    student.set_params(n_epochs=10).fit(TEXTS, LABELS)
     before = copy.deepcopy(student)
     student.set_params(n_epochs_partial=1, learning_rate=1e-5).partial_fit(TEXTS[:6], LABELS[:6])
     assert [len(call.rows) for call in learnt] == [36, 6]
