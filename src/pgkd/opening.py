@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from pgkd.exceptions import PersistenceError
 from pgkd.export import runtime
+from pgkd.system.artefacts import read_json
 from pgkd.system.files import DOCUMENT, find_writer
 
 __all__ = ["load"]
@@ -52,7 +52,7 @@ def read_document(directory: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what a directory says of the classifier in it."""
     path = Path(directory) / DOCUMENT
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = read_json(path)
         if "classes" in document:
             return document
         reason = "it names no classes"

@@ -390,3 +390,14 @@ def test_logs_in_cross_validation(student, hard):
 def test_logs_that_do_not_tell_the_classes(student, labels, message):
     with pytest.raises(InvalidInputError, match=message):
         PGKDClassifier(student=student).fit(logs=Logs(TEXTS[: len(labels)], labels))
+
+
+def test_lines_that_are_nested_deeply_are_broken_and_no_more(tmp_path):
+    label = "[" * 400 + "]" * 400  # which JSON reads, and nothing that goes into it
+    lines = ["[" * 10**6, f'{{"text": "deep", "label": {label}}}', "1" * 10**6]
+    lines += [f'{{"messages": {label}, "choices": {label}}}', '{"text": "hi", "label": "other"}']
+    path = tmp_path / "logs.jsonl"
+    path.write_text("\n".join(lines))
+    logs = read_logs(path)
+    assert logs.texts == ("hi",)
+    assert sum(logs.skipped.values()) == 4

@@ -3,7 +3,10 @@
 `tests/reliability/test_kills.py` kills processes.
 """
 
+import json
+import os
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from reliability.fits import LABELLED, POOL, Log, Other, make_classifier
 from sklearn.linear_model import LogisticRegression
 
 from pgkd import Evidence, Logs
+from pgkd.exceptions import PersistenceError
 from pgkd.loop import checkpoint
 from pgkd.records import Example, Generation, Usage
 
@@ -106,11 +110,59 @@ def test_without_a_seed_nothing_is_kept(fit, tmp_path):
     assert fit(random_state=None)[1] > 10
 
 
+def forge(path, change):
+    """Change the arrays of an archive, of which one is the document."""
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    document = json.loads(arrays["document"].tobytes())
+    change(document, arrays)
+    if "document" in arrays and document:
+        arrays["document"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
+    np.savez(path, **arrays)
+
+
+def nest(document, arrays):
+    document.clear()
+    arrays["document"] = np.frombuffer(b"[" * 10**6, np.uint8)
+
+
+def add_nan(document, arrays):
+    for name in arrays:
+        if name.startswith("array-"):
+            arrays[name] = arrays[name] * np.nan
+
+
+def add_objects(document, arrays):
+    arrays["array-evil"] = np.array([print], dtype=object)
+
+
+#: Ways that keep the archive whole.
+FORGED = {
+    "nested": nest,
+    "NaN": add_nan,
+    "objects": add_objects,
+    "no step": lambda document, arrays: document["history"].__setitem__(0, {}),
+    "no document": lambda document, arrays: arrays.pop("document"),
+    "no arrays": lambda document, arrays: [arrays.pop(n) for n in [*arrays] if "array-" in n],
+}
+
+
 def damage(path, how):
     data = path.read_bytes()
     if how == "newer":
         archive = dict(np.load(path))
         np.savez(path, **{**archive, "format": np.array(99)})
+        return
+    if how == "bomb":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("format.npy", b"\0" * 2**28)
+        return
+    if how == "pipe":
+        path.unlink()
+        os.mkfifo(path)
+        return
+    if how in FORGED:
+        forge(path, FORGED[how])
         return
     middle = len(data) // 2
     damaged = {
@@ -123,7 +175,10 @@ def damage(path, how):
     path.write_bytes(damaged[how])
 
 
-@pytest.mark.parametrize("how", ["empty", "truncated", "corrupt", "noise", "pickle", "newer"])
+DAMAGES = ("empty", "truncated", "corrupt", "noise", "pickle", "newer", "bomb", "pipe", *FORGED)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_checkpoint_is_ignored(fit, tmp_path, how):
     first, n, _ = fit()
     path = find_checkpoint(tmp_path)
@@ -134,6 +189,17 @@ def test_a_damaged_checkpoint_is_ignored(fit, tmp_path, how):
     assert n_again == n
     assert (second.predict_proba(X) == first.predict_proba(X)).all()
     assert fit()[1:] == (1, [])
+
+
+def test_a_checkpoint_that_fits_to_nothing(fit, tmp_path):
+    """It is in order, and its texts are of steps that were not."""
+    fit()
+    path = find_checkpoint(tmp_path)
+    forge(path, lambda document, arrays: [t.update(cycle=99) for t in document["tables"]["texts"]])
+    with pytest.raises(PersistenceError, match=rf"{path.name}.*delete it.*answers that are kept"):
+        fit()
+    path.unlink()
+    fit()
 
 
 def test_a_disk_that_is_full_ends_nothing(fit, tmp_path, monkeypatch):

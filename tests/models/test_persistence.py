@@ -24,6 +24,7 @@ from students.tiny_bert import write_tiny_bert
 from pgkd import Evidence, PGKDClassifier
 from pgkd.exceptions import InvalidInputError, PersistenceError
 from pgkd.students import EmbeddingStudent
+from pgkd.system import files
 from pgkd.teachers import OpenAITeacher
 
 OLD_COLUMNS = ("text", "label", "cycle", "request_id", "verdict", "reason", "source", "weight")
@@ -159,6 +160,8 @@ def test_a_directory_without_a_saved_classifier_is_never_deleted(fitted, tmp_pat
 
 
 def test_a_kill_while_the_directory_is_replaced_loses_nothing(fitted, tmp_path, monkeypatch):
+    """Where the disk cannot exchange two names in one step; elsewhere there is no such moment."""
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     fitted.save(tmp_path / "model")
     rename = Path.rename
     seen = []
@@ -242,10 +245,9 @@ def test_a_save_that_fails_leaves_nothing_behind(fitted, tmp_path):
         (lambda d: (d / "synthetic.jsonl").unlink(), "is damaged"),
         (lambda d: edit(d, format=99), "upgrade pgkd"),
         (lambda d: edit(d, student="os:system"), "none of pgkd's"),
-        (lambda d: edit(d, student="pgkd.nothing:X"), "No module named 'pgkd.nothing'.*install"),
-        (lambda d: edit(d, student="pgkd.students:X"), "no attribute 'X'"),
+        (lambda d: edit(d, student="pgkd.nothing:X"), "none of pgkd's"),
         # torch.load would unpickle
-        (lambda d: edit(d, student="pgkd.students._encoder:torch"), "is no class"),
+        (lambda d: edit(d, student="pgkd.students._encoder:torch"), "none of pgkd's"),
         (lambda d: (d / "student").rename(d / "pupil"), "is damaged.*student.skops"),
         (lambda d: cut(d / "student" / "student.skops"), "is damaged.*BadZipFile"),
         (lambda d: edit(d, classes=["card", "pin"]), "student has classes that pgkd.json has not"),

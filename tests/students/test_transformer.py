@@ -294,6 +294,15 @@ def test_load_in_another_process(student, tmp_path):
     assert suffixes == {".json", ".safetensors"}
 
 
+def test_class_names_are_taken_for_no_settings(student, tmp_path):
+    """`load` refuses settings of these names, which would lead transformers elsewhere."""
+    names = dict(zip(sorted(set(LABELS)), ["auto_map", "vocab_file", "9999 layers"]))
+    student.set_params(n_epochs=1).fit(TEXTS, [names[label] for label in LABELS])
+    student.save(tmp_path / "student")
+    loaded = TransformerStudent.load(tmp_path / "student")
+    assert loaded.predict(TEXTS).tolist() == student.predict(TEXTS).tolist()
+
+
 def test_saved_student_is_a_transformers_model(fitted, tmp_path):
     from transformers import pipeline
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pgkd.exceptions import PersistenceError
+from pgkd.system.artefacts import (
+    MAX_TOKENIZER,
+    MAX_TOKENIZER_VALUES,
+    check_folder,
+    count_values,
+    read_bytes,
+    read_json,
+)
 from pgkd.system.files import DOCUMENT
 
 #: 2: several labels a text.
@@ -30,12 +37,14 @@ def read_document(directory: Path) -> dict[str, Any]:
             "Pass the directory given to `export`."
         )
     try:
-        document: dict[str, Any] = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
+        check_folder(directory)
+        document: dict[str, Any] = read_json(directory / DOCUMENT)
         exported = document.get("writer") == "export"
         is_newer = exported and document["format"] > FORMAT
     except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise PersistenceError(
-            f"The export in {str(directory)!r} is damaged ({error!r}): export it again."
+            f"The export in {str(directory)!r} is damaged ({type(error).__name__}: {error}): "
+            "export it again."
         ) from error
     if not exported:
         raise PersistenceError(
@@ -48,3 +57,20 @@ def read_document(directory: Path) -> dict[str, Any]:
             f"{document['format']}, and this one reads up to {FORMAT}: upgrade pgkd."
         )
     return document
+
+
+def read_tokenizer(path: Path) -> Any:
+    """Read a ``tokenizer.json``.
+
+    Raises
+    ------
+    PersistenceError
+        If it is larger than any.
+    Exception
+        Whatever tokenizers raises of a damaged one.
+    """
+    from tokenizers import Tokenizer
+
+    data = read_bytes(path, MAX_TOKENIZER)
+    count_values(data, MAX_TOKENIZER_VALUES)
+    return Tokenizer.from_buffer(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ OUTPUTS = ("logits", "probabilities")
 PRECISIONS = ("float32", "bfloat16")
 #: Times that each engine is tried; the fastest counts, since all else is other work.
 N_TRIALS = 5
+#: Since this version, onnxruntime reads no weights from outside of the graph's folder.
+STAYS_INSIDE = (1, 24)
 
 Batch = Mapping[str, NDArray[np.int64]]
 
@@ -158,6 +161,12 @@ def require(package: str, extra: str) -> None:
 def _open_onnxruntime(path: Path, precision: str, n_threads: int | None) -> Engine:
     import onnxruntime
 
+    version = onnxruntime.__version__
+    if tuple(map(int, version.split(".")[:2])) < STAYS_INSIDE and _has_weights_elsewhere(path):
+        raise PersistenceError(
+            f"{str(path)!r} has weights in other files, which onnxruntime {version} reads from "
+            f"wherever the graph says: install onnxruntime {'.'.join(map(str, STAYS_INSIDE))}."
+        )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     if n_threads is not None:
@@ -169,6 +178,11 @@ def _open_onnxruntime(path: Path, precision: str, n_threads: int | None) -> Engi
         return np.asarray(probabilities)
 
     return Engine("onnxruntime", precision, [node.name for node in session.get_inputs()], run)
+
+
+def _has_weights_elsewhere(path: Path) -> bool:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as graph:
+        return graph.find(b"location") >= 0  # ONNX's key for it
 
 
 def _open_openvino(path: Path, precision: str, n_threads: int | None) -> Engine:

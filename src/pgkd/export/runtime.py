@@ -24,13 +24,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgkd.exceptions import InvalidInputError, PersistenceError
-from pgkd.export.document import TOKENIZER, read_document
+from pgkd.export.document import TOKENIZER, read_document, read_tokenizer
 from pgkd.export.engines import ENGINES, STATIC, list_choices
 from pgkd.export.graph import GraphPredictor
 from pgkd.export.static import open_static
 from pgkd.export.withholding import check_abstain_label, find_unsure, withhold
 from pgkd.inputs.labels import decide, indicate, to_sets
 from pgkd.inputs.text import check_stream, is_valid
+from pgkd.system.artefacts import (
+    TRIAL,
+    check_probabilities,
+    is_fault,
+    read_classes,
+    read_number,
+    read_thresholds,
+)
 
 __all__ = ["ExportedClassifier", "load"]
 
@@ -139,13 +147,14 @@ class ExportedClassifier:
             )
         path = directory / file
         self._batch_size = batch_size
-        thresholds = document.get("label_thresholds")
-        self.label_thresholds_ = None if thresholds is None else np.array(thresholds)
         try:
-            self.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
-            from tokenizers import Tokenizer
-
-            tokenizer = Tokenizer.from_file(str(directory / TOKENIZER))
+            self.classes_ = read_classes(document)
+            self.label_thresholds_ = read_thresholds(document)
+            self.temperature_ = read_number(document.get("temperature", 1.0), "temperature", 0, 1e3)
+            self.threshold_: float | None = document.get("threshold")
+            if self.threshold_ is not None:
+                read_number(self.threshold_, "threshold", 0, 1 + 1e-6)
+            tokenizer = read_tokenizer(directory / TOKENIZER)
             self._predict_window: Callable[[list[str]], NDArray[np.float64]]
             if file == STATIC:
                 ((self.engine, self.precision),) = list_choices(path, engine, precision)
@@ -164,15 +173,16 @@ class ExportedClassifier:
                 )
                 self.engine, self.precision = self._graph.engine.name, self._graph.engine.precision
                 self._predict_window = self._run_graph
-        except Exception as error:
-            if isinstance(error, (ImportError, InvalidInputError, PersistenceError)):
+            found = self._predict_window([TRIAL])  # whether it can answer is found out now
+            check_probabilities(found, len(self.classes_), multilabel=self.multilabel_)
+        except BaseException as error:
+            expected = (ImportError, InvalidInputError, PersistenceError)
+            if isinstance(error, expected) or not is_fault(error):
                 raise
             raise PersistenceError(
                 f"The export in {str(directory)!r} is damaged, or made for another version of "
                 f"its engine ({type(error).__name__}: {error}): export it again."
             ) from error
-        self.temperature_: float = document.get("temperature", 1.0)
-        self.threshold_: float | None = document.get("threshold")
         self.document = document
         self._directory = os.path.abspath(directory)
         self._n_threads = n_threads

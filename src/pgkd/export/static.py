@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pgkd.system.artefacts import check_archive
+
 FloatVectors = NDArray[np.float32]
 
 #: Of a text, so many characters for each token that may be read are given to the tokenizer.
@@ -144,6 +146,20 @@ def write_static(
     np.savez(path, vectors=shrink(embedding.vectors), weights=weights, bias=bias)
 
 
+def check_vectors(vectors: NDArray[Any], tokenizer: Any) -> None:
+    """Refuse vectors that are none, or are not there for each token.
+
+    Raises
+    ------
+    ValueError
+    """
+    if vectors.ndim != 2 or not np.isfinite(vectors).all():
+        raise ValueError("it has vectors that are no numbers")
+    last = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if last >= len(vectors):
+        raise ValueError(f"it has {len(vectors)} vectors, and token {last}")
+
+
 def open_static(
     path: Path, tokenizer: Any, max_length: int, *, multilabel: bool = False
 ) -> Callable[[Sequence[str]], NDArray[np.float64]]:
@@ -151,9 +167,16 @@ def open_static(
 
     With several labels a text, each label has its own; else, each row sums to 1.
     """
+    check_archive(path)
     with np.load(path, allow_pickle=False) as arrays:
-        embedding = StaticEmbedding(arrays["vectors"], tokenizer, max_length)
-        weights, bias = arrays["weights"].T, arrays["bias"]
+        vectors, weights, bias = (arrays[name] for name in ("vectors", "weights", "bias"))
+    check_vectors(vectors, tokenizer)
+    if weights.shape != (*bias.shape, vectors.shape[1]) or not (
+        np.isfinite(weights).all() and np.isfinite(bias).all()
+    ):
+        raise ValueError("its head has what is no number, or of another shape than its vectors")
+    embedding = StaticEmbedding(vectors, tokenizer, max_length)
+    weights = weights.T
 
     def predict_proba(texts: Sequence[str]) -> NDArray[np.float64]:
         logits = (embedding.embed(texts) @ weights + bias).astype(np.float64)

@@ -130,10 +130,10 @@ def read_logs(
         try:
             pair = read(record) if read is not None else _read_record(record, text, label)
             own, given = (None, None) if pair is None else pair
+            given = _tidy(given)
         except Exception as error:  # one odd record must not be the end of it
             skipped[f"`read` raised {type(error).__name__}" if read else "broken record"] += 1
             continue
-        given = _tidy(given)
         if not isinstance(own, str):
             skipped["no text and label" if is_missing(own) else "no text"] += 1
         elif not is_valid(own) or not fold_text(own):
@@ -172,7 +172,7 @@ def _tidy(label: Any) -> Any:
 
 def _is_label(label: Any) -> bool:
     if isinstance(label, tuple):
-        return all(_is_label(own) and not isinstance(own, tuple) for own in label)
+        return all(not isinstance(own, tuple) and _is_label(own) for own in label)
     return is_valid(label) if isinstance(label, str) else isinstance(label, (int, float))
 
 

@@ -23,11 +23,13 @@ from typing import Any
 import numpy as np
 
 from pgkd._version import __version__
+from pgkd.exceptions import PersistenceError
 from pgkd.loop.packing import pack, unpack
 from pgkd.loop.routes import PAID
 from pgkd.loop.shelf import KeptStudent, Shelf
 from pgkd.loop.snapshot import Run, Snapshot, restore
 from pgkd.records import Event
+from pgkd.system.artefacts import check_archive, parse_json
 from pgkd.system.documents import dumps
 from pgkd.system.ranks import broadcast
 
@@ -37,6 +39,8 @@ FORMAT = 2
 FOLDER = "checkpoints"
 #: Drafts that are so old are nobody's any more, in seconds; and runs that nobody goes on with.
 STALE, ABANDONED = 3600.0, 30 * 86400.0
+#: Of the document: some million texts.
+MAX_VALUES = 20_000_000
 #: What is said of a run that ends in the middle of a step.
 GOES_ON = " With `run_dir` and an int as `random_state`, the same `fit` goes on from there."
 
@@ -134,6 +138,8 @@ class Checkpoint:
                 if name.startswith("array-")
             }
             document = _decode(archive["document"])
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError("it has probabilities that are no numbers")
         snapshot = unpack(document, arrays)
         results = snapshot.current.results
         for number, name, kind in document.get("students", ()):  # format 1 has none
@@ -168,7 +174,13 @@ def resume(run: Run, checkpoint: Checkpoint | None, max_cycles: int) -> bool:
     snapshot = broadcast(None if checkpoint is None else checkpoint.read(max_cycles))
     if snapshot is None:
         return False
-    restore(run, snapshot)
+    try:
+        restore(run, snapshot)
+    except Exception as error:  # what was read is in order, and fits to nothing
+        raise PersistenceError(
+            f"The checkpoint {str(checkpoint and checkpoint.path)!r} is damaged or forged "
+            f"({error!r}): delete it, and the run begins anew with the answers that are kept."
+        ) from error
     events = [Event("step", step) for step in run.history]
     if run.probe is not None:
         events.insert(
@@ -181,6 +193,7 @@ def resume(run: Run, checkpoint: Checkpoint | None, max_cycles: int) -> bool:
 
 def _open(path: Path) -> Any:
     """Open a file of ours, if nothing is wrong with it."""
+    check_archive(path)
     with zipfile.ZipFile(path) as archive:
         if (damaged := archive.testzip()) is not None:
             raise ValueError(f"{damaged} is damaged")
@@ -228,7 +241,7 @@ def _encode(value: Any) -> Any:
 
 
 def _decode(array: Any) -> Any:
-    return json.loads(array.tobytes().decode(errors="surrogatepass"))
+    return parse_json(array.tobytes(), MAX_VALUES)
 
 
 def _warn(what: str) -> None:

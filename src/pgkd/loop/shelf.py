@@ -43,7 +43,7 @@ class KeptStudent:
 
     def _read(self, prototype: Any) -> Any:
         try:
-            return load_student(self.kind, self.directory, name_types(prototype))
+            return load_student(self.kind, self.directory, name_types(prototype), is_whole=False)
         except Exception:  # whatever a damaged file leads to: it is trained again
             return None
 

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,8 +22,20 @@ from pgkd.exceptions import PersistenceError
 from pgkd.loop.evidence import Evidence
 from pgkd.loop.routes import ROUTES
 from pgkd.models.serialization import abstention_from_json, calibration_from_json
-from pgkd.records import Records, Usage
+from pgkd.records import Records, SyntheticText, Usage
 from pgkd.students._saving import load_student, save_student
+from pgkd.system.artefacts import (
+    TRIAL,
+    check_folder,
+    check_probabilities,
+    is_fault,
+    parse_json,
+    read_bytes,
+    read_classes,
+    read_json,
+    read_kind,
+    read_thresholds,
+)
 from pgkd.system.documents import (
     comparison_from_json,
     diversity_from_json,
@@ -33,7 +44,7 @@ from pgkd.system.documents import (
     probe_from_json,
     step_from_json,
     step_to_json,
-    text_from_line,
+    text_from_json,
     text_to_line,
 )
 from pgkd.system.files import (
@@ -51,6 +62,8 @@ FORMAT = 3
 TEXTS, STUDENT = "synthetic.jsonl", "student"
 #: A teacher may hold a key, and none is needed to predict. The student is read from `student_`.
 COMPONENTS = ("teacher", "student", "sampler", "callbacks", "run_dir", "evidence", "routes")
+#: Bytes of all generated texts: some 500,000 of them.
+MAX_TEXTS = 256 * 2**20
 
 
 def save(classifier: Any, directory: Path) -> None:
@@ -67,10 +80,11 @@ def load(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
             f"directory given to `save`.{explain_missing(directory)}"
         )
     try:
+        check_folder(directory)
         return _read(cls, directory, trusted)
-    except PersistenceError:
-        raise
-    except Exception as error:  # whatever strangers' students and cut files lead to
+    except BaseException as error:  # whatever strangers' students and cut files lead to
+        if isinstance(error, PersistenceError) or not is_fault(error):
+            raise
         raise PersistenceError(
             f"{str(directory)!r} is damaged, or made with packages that are missing here or of "
             f"another version ({type(error).__name__}: {error}): save it again, or install these "
@@ -111,10 +125,13 @@ def _write(classifier: Any, directory: Path) -> None:
         "refit_mask": None if classifier.refit_mask_ is None else classifier.refit_mask_.tolist(),
     }
     write_text(directory / DOCUMENT, dumps(document, indent=1))
+    # Whether it can be read is found out now, not when it is needed.
+    read_json(directory / DOCUMENT)
+    _read_texts(directory / TEXTS)
 
 
 def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
-    document = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
+    document = read_json(directory / DOCUMENT)
     if find_writer(document) == "export":
         raise PersistenceError(
             f"{str(directory)!r} was written by `export`, which keeps less: use pgkd.runtime.load, "
@@ -127,16 +144,17 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
         )
     if document["format"] < FORMAT:
         document = _upgrade(document, cls)
+    if odd := document["params"].keys() & {*COMPONENTS}:
+        raise ValueError(f"it has {sorted(odd)}, which `save` never writes")
     classifier = cls(**document["params"])
     if document.get("class_descriptions"):
         classifier.class_descriptions = dict(document["class_descriptions"])
     classifier.class_names = document.get("class_names")
-    classifier.classes_ = np.array(document["classes"], document["classes_dtype"])
-    classifier._target_kind = document.get("target_kind", "labels")
+    classifier.classes_ = read_classes(document)
+    classifier._target_kind = read_kind(document)
     if not classifier.multilabel_:  # whose columns may be in any order
         classifier.classes_ = np.unique(classifier.classes_)
-    thresholds = document.get("label_thresholds")
-    classifier.label_thresholds_ = None if thresholds is None else np.array(thresholds)
+    classifier.label_thresholds_ = read_thresholds(document)
     classifier.routes = tuple(document["routes"])
     if document.get("evidence") is not None:
         classifier.evidence = Evidence(**document["evidence"])
@@ -152,20 +170,28 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     classifier._judged = None  # labelled texts are not saved, nor what was answered to them
     mask = document["refit_mask"]
     classifier.refit_mask_ = None if mask is None else np.array(mask, dtype=bool)
-    with (directory / TEXTS).open(encoding="utf-8") as lines:
-        classifier.synthetic_ = Records(map(text_from_line, lines))
+    classifier.synthetic_ = Records(_read_texts(directory / TEXTS))
     classifier.student_ = load_student(document["student"], directory / STUDENT, trusted)
     classifier.student = clone(classifier.student_)
     if classifier.multilabel_:
         if classifier._target_kind == "indicator":
             classifier.class_names = classifier.classes_.tolist()
-        return classifier
-    if not np.isin(classifier.student_.classes_, classifier.classes_).all():
+    elif not np.isin(classifier.student_.classes_, classifier.classes_).all():
         raise PersistenceError(
             f"{str(directory)!r} is damaged: its student has classes that {DOCUMENT} has not. "
             "Save it again."
         )
+    found = classifier.predict_proba([TRIAL])  # whether it can answer is found out now
+    check_probabilities(found, len(classifier.classes_), multilabel=classifier.multilabel_)
     return classifier
+
+
+def _read_texts(path: Path) -> list[SyntheticText]:
+    lines = read_bytes(path, MAX_TEXTS).splitlines()  # of bytes, which has \n, \r and no others
+    texts = [text_from_json(parse_json(line)) for line in lines]
+    if not all(isinstance(text.text, str) for text in texts):
+        raise ValueError(f"{path.name} has what is no text")
+    return texts
 
 
 def _evidence_to_json(evidence: Any) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from pgkd.exceptions import StudentError
 from pgkd.students._cache import TextCache, identify
 from pgkd.system.pretrained import (
     load_pretrained,
+    load_saved,
     pick_device,
     run_in_batches,
     save_pretrained,
@@ -72,7 +73,7 @@ class Encoder:
         )
 
     def save(self, directory: Path) -> None:
-        """Write what `make_encoder` reads."""
+        """Write what `read_encoder` reads."""
         save_pretrained(self.model, self.tokenizer, directory)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -91,6 +92,11 @@ def pool(model: Any, batch: Any) -> torch.Tensor:
 def make_encoder(name: str | os.PathLike[str], max_length: int) -> Encoder:
     """Load an encoder from a directory or the hub."""
     return Encoder(*load_pretrained(AutoModel, name), max_length)
+
+
+def read_encoder(directory: Path, max_length: int) -> Encoder:
+    """Load what `Encoder.save` wrote."""
+    return Encoder(*load_saved(AutoModel, directory), max_length)
 
 
 def get_encoder(

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from pgkd import students
 from pgkd.exceptions import PersistenceError
 
 
@@ -58,23 +59,28 @@ def save_student(student: Any, directory: Path, *, is_whole: bool = True) -> str
     return name if own else None
 
 
-def load_student(name: str | None, directory: Path, trusted: Collection[str]) -> Any:
-    """Load what `save_student` wrote, if its types are pgkd's, scikit-learn's or trusted."""
+def load_student(
+    name: str | None, directory: Path, trusted: Collection[str], *, is_whole: bool = True
+) -> Any:
+    """Load what `save_student` wrote, if its types are pgkd's, scikit-learn's or trusted.
+
+    With `is_whole=False`, pretrained weights are looked for where the student says they are.
+    """
     if name is None:
         from pgkd.students import _skops
 
         return _skops.load(directory / "student.skops", trusted)
     module, _, attribute = name.partition(":")
     # The directory names the class: importing just anything would be a pickle by another name.
-    if module.split(".")[0] != "pgkd" and name not in trusted:
+    if module.split(".")[0] == "pgkd" and attribute in students.__all__:
+        cls = getattr(students, attribute)
+        return cls.load(directory) if is_whole else cls._load_trained(directory)
+    if name not in trusted:
         raise PersistenceError(
-            f"The student is of the class {name!r}, which is none of pgkd's. If you know where the "
-            f"directory comes from, pass `trusted=[{name!r}]`."
+            f"The student in {str(directory)!r} is of the class {name!r}, which is none of pgkd's. "
+            f"If you know where it comes from, pass `trusted=[{name!r}]`."
         )
-    cls = getattr(importlib.import_module(module), attribute)
-    if not isinstance(cls, type):  # e.g. torch, which has a `load` as well
-        raise TypeError(f"{name!r} is no class")
-    return cls.load(directory)  # type: ignore[attr-defined]
+    return getattr(importlib.import_module(module), attribute).load(directory)
 
 
 def name_types(student: Any) -> set[str]:

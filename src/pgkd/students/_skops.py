@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import io
+import zipfile
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,11 @@ from typing import Any
 import skops.io
 
 from pgkd.exceptions import PersistenceError
-from pgkd.students._trusted import TRUSTED, check_trees, walk
+from pgkd.students._trusted import LOADERS, TRUSTED, check_parts, walk
+from pgkd.system.artefacts import check_archive, parse_json, read_bytes
+
+#: Of an estimator: bytes, and what there is to say of its parts, as of a vocabulary of a million.
+MAX_FILE, MAX_VALUES = 2 * 2**30, 12_000_000
 
 
 def dump(estimator: Any, file: Path) -> list[str]:
@@ -40,7 +46,9 @@ def dump(estimator: Any, file: Path) -> list[str]:
         )
     data = skops.io.dumps(_without_requests(estimator))
     # Whether it can be read is found out now, not when it is needed.
-    skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
+    parts, unknown = _read_parts(file, data), skops.io.get_untrusted_types(data=data)
+    _check_loaders(parts, unknown)
+    check_parts(skops.io.loads(data, trusted=unknown))
     file.write_bytes(data)
     return _find_unknown(data)
 
@@ -55,16 +63,58 @@ def load(file: Path, trusted: Collection[str] = ()) -> Any:
     ValueError
         If it was made to do harm.
     """
-    data = file.read_bytes()
+    data = read_bytes(file, MAX_FILE)
+    parts = _read_parts(file, data)
     unknown = sorted(set(_find_unknown(data)) - set(trusted))
     if unknown:
         raise PersistenceError(
-            f"The student has types that are not trusted by default: {unknown}. If you know where "
-            "the directory comes from, pass them as `trusted=[...]`."
+            f"{str(file)!r} has types that are not trusted by default: {unknown}. If you know "
+            "where it comes from, pass them as `trusted=[...]`."
         )
+    _check_loaders(parts, trusted)
     estimator = skops.io.loads(data, trusted=[*TRUSTED, *trusted])
-    check_trees(estimator)
+    check_parts(estimator)
     return estimator
+
+
+def _read_parts(file: Path, data: bytes) -> set[tuple[str, str]]:
+    """Return what a file has parts of, with how skops would make them.
+
+    Raises
+    ------
+    ValueError
+        If it would unpack to more than it is, or take for ever.
+    """
+    check_archive(file, data)
+    parts: set[tuple[str, str]] = set()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        _count_parts(parse_json(archive.read("schema.json"), MAX_VALUES), {}, parts)
+    return parts
+
+
+def _count_parts(part: Any, counts: dict[Any, int], parts: set[tuple[str, str]]) -> int:
+    """Return of how many parts a part is, and note them."""
+    if not isinstance(part, (dict, list)):
+        return 0
+    inner = part.values() if isinstance(part, dict) else part
+    n = 1 + sum([_count_parts(own, counts, parts) for own in inner])
+    if isinstance(part, dict) and "__loader__" in part:
+        parts.add((f"{part['__module__']}.{part['__class__']}", str(part["__loader__"])))
+        # skops writes twice what is found at two places. A file that only refers to it could have
+        # it looked at over and over.
+        if counts.setdefault(part.get("__id__", id(part)), n) != n:
+            raise ValueError("parts refer to others that they are not")
+    return n
+
+
+def _check_loaders(parts: set[tuple[str, str]], trusted: Collection[str]) -> None:
+    """Refuse a part that would be made in another way than by its kind.
+
+    skops looks at names alone: a list of the class of a function would call it.
+    """
+    for name, loader in parts:
+        if name not in trusted and not name.startswith(LOADERS.get(loader, "?")):
+            raise ValueError(f"{name!r} must not be made by {loader!r:.50}")
 
 
 def _find_unknown(data: bytes) -> list[str]:

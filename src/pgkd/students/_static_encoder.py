@@ -12,11 +12,12 @@ import numpy as np
 from huggingface_hub import HfApi, snapshot_download
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
-from tokenizers import Tokenizer
 
 from pgkd.exceptions import ModelNotFoundError, StudentError
-from pgkd.export.static import StaticEmbedding, shrink
+from pgkd.export.document import read_tokenizer
+from pgkd.export.static import StaticEmbedding, check_vectors, shrink
 from pgkd.students._encoder import Encoder
+from pgkd.system.artefacts import read_shapes
 from pgkd.system.pretrained import HUB_TIMEOUT, preserve_globals
 
 #: The name of the model that comes with the package of the same name.
@@ -73,22 +74,33 @@ def make_static_encoder(name: str | os.PathLike[str], max_length: int) -> Static
         If `name` is ``"wordllama"``, and the package is not installed.
     """
     name = os.fspath(name)
-    vectors_file, tokenizer_file = _locate(name)
+    return _read(name, *_locate(name), max_length)
+
+
+def read_static_encoder(directory: Path, max_length: int) -> StaticEncoder:
+    """Load what `StaticEncoder.save` wrote; a name that is no directory is not looked for."""
+    vectors, tokenizer = LAYOUTS[0]
+    return _read(str(directory), directory / vectors, directory / tokenizer, max_length)
+
+
+def _read(name: str, vectors_file: Path, tokenizer_file: Path, max_length: int) -> StaticEncoder:
     try:
+        read_shapes(vectors_file)
         tensors = load_file(vectors_file)
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        tokenizer = read_tokenizer(tokenizer_file)
     except Exception as error:
         raise StudentError(
             f"The static embeddings {name!r} cannot be read ({type(error).__name__}: {error}): "
             "save or download them again."
         ) from error
     vectors = _join(tensors, name)
-    n_tokens = tokenizer.get_vocab_size()
-    if len(vectors) < n_tokens:
+    try:
+        check_vectors(vectors, tokenizer)
+    except ValueError as error:
         raise StudentError(
-            f"The static embeddings {name!r} have {len(vectors)} vectors for {n_tokens} tokens: "
-            "pass the tokenizer that belongs to them, as tokenizer.json."
-        )
+            f"The static embeddings {name!r} cannot be used ({error}): pass the tokenizer that "
+            "belongs to them, as tokenizer.json."
+        ) from error
     return StaticEncoder(StaticEmbedding(vectors, tokenizer, max_length))
 
 

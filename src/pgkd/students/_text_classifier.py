@@ -21,8 +21,17 @@ from pgkd.inputs.targets import Target
 from pgkd.inputs.text import check_stream
 from pgkd.inputs.validation import check_labels, check_texts
 from pgkd.records import FloatArray, Label, LabelArray
+from pgkd.system.artefacts import (
+    TRIAL,
+    check_folder,
+    check_probabilities,
+    is_fault,
+    read_classes,
+    read_json,
+    read_kind,
+)
 from pgkd.system.component import Component
-from pgkd.system.files import jsonable
+from pgkd.system.files import jsonable, list_files, replacing
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -181,13 +190,15 @@ class TextClassifier(BaseTextClassifier):
         Parameters
         ----------
         directory : str or path
-            Created if need be; a student saved there before is overwritten.
+            Created if need be; must be empty or hold a saved student and nothing else, which is
+            replaced.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
         PersistenceError
-            If a part cannot be saved without pickle.
+            If the directory holds anything else or cannot be replaced, or a part cannot be saved
+            without pickle; nothing is changed then.
         """
         self._write(Path(directory), is_whole=True)
 
@@ -197,20 +208,21 @@ class TextClassifier(BaseTextClassifier):
 
     def _write(self, path: Path, *, is_whole: bool) -> None:
         check_is_fitted(self)
-        path.mkdir(parents=True, exist_ok=True)
-        self._save(path, is_whole=is_whole)
-        params = self.get_params(deep=False)
-        document = {
-            "class": type(self).__name__,
-            "pgkd": __version__,
-            "is_whole": is_whole,
-            "params": jsonable(params) | _list_items(params),
-            "classes": self.classes_.tolist(),
-            "classes_dtype": self.classes_.dtype.str,
-            "target_kind": self._target_kind,
-        }
-        text = json.dumps(document, ensure_ascii=False, indent=1)
-        (path / FILE).write_text(text, encoding="utf-8")
+        with replacing(path, "save", FILE) as draft:
+            self._save(draft, is_whole=is_whole)
+            params = self.get_params(deep=False)
+            document = {
+                "class": type(self).__name__,
+                "pgkd": __version__,
+                "files": list_files(draft),
+                "is_whole": is_whole,
+                "params": jsonable(params) | _list_items(params),
+                "classes": self.classes_.tolist(),
+                "classes_dtype": self.classes_.dtype.str,
+                "target_kind": self._target_kind,
+            }
+            text = json.dumps(document, ensure_ascii=False, indent=1)
+            (draft / FILE).write_text(text, encoding="utf-8")
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Self:
@@ -230,29 +242,47 @@ class TextClassifier(BaseTextClassifier):
         PersistenceError
             If `directory` holds no student of this class, or a damaged one.
         """
-        path = Path(directory)
+        return cls._read(Path(directory))
+
+    @classmethod
+    def _load_trained(cls, directory: Path) -> Self:
+        """Load what `_save_trained` wrote; a stranger's could name any model."""
+        return cls._read(directory, is_whole=False)
+
+    @classmethod
+    def _read(cls, path: Path, *, is_whole: bool = True) -> Self:
         if not (path / FILE).is_file():
             raise PersistenceError(
-                f"{str(directory)!r} is no saved student: it has no {FILE}. Pass the directory "
+                f"{str(path)!r} is no saved student: it has no {FILE}. Pass the directory "
                 "given to `save`."
             )
         try:
-            document = json.loads((path / FILE).read_text(encoding="utf-8"))
+            check_folder(path)
+            document = read_json(path / FILE)
             if document["class"] != cls.__name__:
                 raise PersistenceError(
-                    f"{str(directory)!r} holds a student of class {document['class']}: use "
+                    f"{str(path)!r} holds a student of class {document['class']}: use "
                     f"{document['class']}.load."
+                )
+            if is_whole and not document.get("is_whole", True):
+                raise PersistenceError(
+                    f"{str(path)!r} was kept for a run, without the weights of its encoder: pass "
+                    "the directory given to `save`."
                 )
             params = document["params"]
             student = cls(**{k: dict(v) if isinstance(v, list) else v for k, v in params.items()})
-            student._target_kind = document.get("target_kind", "labels")
+            student._validate_params()
+            student._target_kind = read_kind(document)
+            student.classes_ = read_classes(document)
             student._load(path, document)
-            student.classes_ = np.array(document["classes"], dtype=document["classes_dtype"])
-        except Exception as error:
-            if isinstance(error, PersistenceError):
+            found = student.predict_proba([TRIAL])  # whether it can answer is found out now
+            check_probabilities(found, len(student.classes_), multilabel=student.multilabel_)
+        except BaseException as error:
+            if isinstance(error, PersistenceError) or not is_fault(error):
                 raise
             raise PersistenceError(
-                f"The student in {str(directory)!r} is damaged ({error}): save it again."
+                f"The student in {str(path)!r} is damaged ({type(error).__name__}: {error}): save "
+                "it again."
             ) from error
         return student
 

@@ -12,14 +12,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 from sklearn import metrics
+from sklearn.base import BaseEstimator
+from sklearn.cluster._kmeans import _BaseKMeans
 from sklearn.ensemble._forest import BaseForest
 from sklearn.ensemble._gb import BaseGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistGradientBoosting
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.neighbors import BallTree, KDTree
+from sklearn.neighbors._base import NeighborsBase
+from sklearn.svm._base import BaseLibSVM
 from sklearn.tree import BaseDecisionTree
 from sklearn.tree._tree import Tree
 
@@ -66,6 +72,32 @@ _FUNCTIONS = [
     *PAIRWISE_KERNEL_FUNCTIONS.values(),
 ]
 
+#: What a linear part is made of, and has to be a number.
+_WEIGHTS = {"coef_", "coefs_", "idf_", "intercept_", "intercepts_"}
+#: By which of its nodes skops may make what: it looks at names alone, and some nodes call the name
+#: that they have. Others than these call methods, or functions with arguments of the file's.
+LOADERS = {
+    "BytesNode": ("builtins.bytes",),
+    "DTypeNode": ("numpy.dtype",),
+    "DefaultDictNode": ("collections.defaultdict",),
+    "DictNode": ("builtins.dict", "collections.OrderedDict", "sklearn.utils._bunch.Bunch"),
+    "FunctionNode": ("numpy.", "scipy.special.", "sklearn."),
+    "JsonNode": ("",),
+    "ListNode": ("builtins.list",),
+    "LossNode": ("_loss.", "sklearn._loss.", "sklearn.linear_model._sgd_fast."),
+    "MaskedArrayNode": ("numpy.ma.",),
+    "NdArrayNode": ("numpy.",),
+    "ObjectNode": ("scipy.sparse.", "sklearn."),
+    "RandomGeneratorNode": ("numpy.random.",),
+    "RandomStateNode": ("numpy.random.",),
+    "SetNode": ("builtins.set",),
+    "SliceNode": ("builtins.slice",),
+    "SparseMatrixNode": ("scipy.sparse.",),
+    "TreeNode": ("sklearn.tree._tree.Tree",),
+    "TupleNode": ("builtins.tuple", "sklearn.gaussian_process.kernels.Hyperparameter"),
+    "TypeNode": ("builtins.", "numpy.", "sklearn."),
+}
+
 #: Names of types, as skops has them.
 TRUSTED = frozenset(f"{module}.{name}" for module, names in _TYPES.items() for name in names) | {
     f"{function.__module__}.{function.__name__}" for function in _FUNCTIONS
@@ -93,33 +125,78 @@ def walk(part: Any) -> Iterator[Any]:
         left.extend(getattr(part, "__dict__", {}).values())
 
 
-def check_trees(estimator: Any) -> None:
-    """Refuse trees with which scikit-learn would read memory that is not theirs.
+def check_parts(estimator: Any) -> None:
+    """Refuse an estimator with which scikit-learn would read files, or memory that is not its own.
 
-    It follows the numbers of children and features without a look at their bounds, which is why
-    skops does not trust trees. Those of nearest neighbours are made anew of their texts.
+    Its compiled code follows numbers of children, features, classes and columns without a look at
+    their bounds. Trees of nearest neighbours are made anew of their texts.
 
     Raises
     ------
     ValueError
     """
+    parts = list(walk(estimator))
     checked = set()
-    for owner in walk(estimator):
-        for tree in _list_trees(owner):
-            _check_tree(tree, owner.n_features_in_)
+    for part in parts:
+        params = vars(part) if isinstance(part, BaseEstimator) else {}
+        if params.get("input", "content") != "content":
+            raise ValueError(f"{type(part).__name__} would take texts for files")
+        if params.get("memory") is not None:
+            raise ValueError(f"{type(part).__name__} would read a cache, which is a pickle")
+        for name in _WEIGHTS & params.keys():
+            arrays = params[name] if isinstance(params[name], list) else [params[name]]
+            if not all(np.isfinite(getattr(own, "data", own)).all() for own in arrays):
+                raise ValueError(f"{name!r} of {type(part).__name__} has what is no number")
+        if scipy.sparse.issparse(part):
+            part.check_format(full_check=True)
+        if not _is_sound(part):
+            raise ValueError(f"{type(part).__name__} has numbers that point outside of it")
+        for tree in _list_trees(part):
+            _check_tree(tree, part.n_features_in_)
             checked.add(id(tree))
-        if isinstance(search := getattr(owner, "_tree", None), _SEARCHES):
-            params = owner.effective_metric_params_
-            owner._tree = type(search)(
-                owner._fit_X, owner.leaf_size, metric=owner.effective_metric_, **params
+        if isinstance(search := getattr(part, "_tree", None), _SEARCHES):
+            params = part.effective_metric_params_
+            part._tree = type(search)(
+                part._fit_X, part.leaf_size, metric=part.effective_metric_, **params
             )
-            checked.add(id(owner._tree))
+            checked.add(id(part._tree))
     for part in walk(estimator):
         if isinstance(part, (Tree, TreePredictor, *_SEARCHES)) and id(part) not in checked:
             raise ValueError("a tree is no part of an estimator that could check its texts")
 
 
 _SEARCHES = (BallTree, KDTree)
+
+
+def _is_sound(part: Any) -> bool:
+    """Whether the arrays of an estimator, other than trees, fit to one another."""
+    if isinstance(part, CountVectorizer) and hasattr(part, "vocabulary_"):
+        return sorted(part.vocabulary_.values()) == list(range(len(part.vocabulary_)))
+    if isinstance(part, BaseLibSVM) and hasattr(part, "_n_support"):
+        n_classes, n = len(part._n_support), len(part.support_)
+        n_pairs = n_classes * (n_classes - 1) // 2
+        weights = part._dual_coef_
+        return bool(
+            (part._n_support >= 0).all()
+            and part._n_support.sum() == n
+            and part.support_vectors_.shape == (n, part.n_features_in_)
+            and weights.shape == (n_classes - 1, n)
+            and (weights.nnz if scipy.sparse.issparse(weights) else weights.size) == weights.size
+            and len(part._intercept_) == n_pairs
+            and {len(part._probA), len(part._probB)} <= {0, n_pairs}
+        )
+    if isinstance(part, NeighborsBase) and hasattr(part, "_fit_X"):
+        codes = np.asarray(getattr(part, "_y", []))
+        is_known = not isinstance(getattr(part, "classes_", None), np.ndarray) or bool(
+            ((codes >= 0) & (codes < len(part.classes_))).all()
+            and len(codes) == part._fit_X.shape[0]
+        )
+        return is_known and part._fit_X.shape[1] == part.n_features_in_
+    if isinstance(part, _BaseKMeans) and hasattr(part, "cluster_centers_"):
+        return bool(part.cluster_centers_.shape[1] == part.n_features_in_)
+    if isinstance(part, BaseGradientBoosting) and hasattr(part, "estimators_"):
+        return bool(part.estimators_.shape[1:] == (part.n_trees_per_iteration_,))
+    return True
 
 
 def _list_trees(owner: Any) -> list[Any]:

@@ -20,7 +20,7 @@ from pgkd.exceptions import ExportError, PersistenceError
 from pgkd.inputs.targets import check_target
 from pgkd.inputs.validation import check_texts
 from pgkd.records import FloatArray, LabelArray
-from pgkd.students._encoder import Encoder, get_encoder, make_encoder, pool
+from pgkd.students._encoder import Encoder, get_encoder, make_encoder, pool, read_encoder
 from pgkd.students._text_classifier import TextClassifier
 from pgkd.students.any_student import (
     check_takes_several,
@@ -85,6 +85,7 @@ class EmbeddingStudent(TextClassifier):
 
     _make_encoder = staticmethod(make_encoder)
     _has_frozen_encoder = True  # so that it is found where `fit` found it
+    _read_encoder = staticmethod(read_encoder)
 
     def __init__(
         self,
@@ -228,7 +229,7 @@ class EmbeddingStudent(TextClassifier):
         if "head" not in document["params"]:  # it was not the default
             self.head = clone(self.head_)
         if document.get("is_whole", True) or not self._has_frozen_encoder:
-            self.encoder_ = self._make_encoder(directory / "encoder", self.max_length)
+            self.encoder_ = self._read_encoder(directory / "encoder", self.max_length)
         else:
             self.encoder_ = get_encoder(self.model, self.max_length, self._make_encoder)
 

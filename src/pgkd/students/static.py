@@ -13,7 +13,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from pgkd.export.document import TOKENIZER
 from pgkd.export.engines import STATIC
 from pgkd.export.static import write_static
-from pgkd.students._static_encoder import make_static_encoder
+from pgkd.students._static_encoder import make_static_encoder, read_static_encoder
 from pgkd.students.embedding import EmbeddingStudent
 
 
@@ -66,6 +66,7 @@ class StaticStudent(EmbeddingStudent):
     }
 
     _make_encoder = staticmethod(make_static_encoder)
+    _read_encoder = staticmethod(read_static_encoder)
     batch_size = 1024  # changes neither speed nor memory much, hence no parameter
 
     def __init__(

@@ -33,6 +33,7 @@ from pgkd.system.pretrained import (
     Graph,
     available_devices,
     load_pretrained,
+    load_saved,
     pick_device,
     preserve_globals,
     run_in_batches,
@@ -376,9 +377,7 @@ class TransformerStudent(TextClassifier):
         save_pretrained(self.model_, self.tokenizer_, directory)
 
     def _load(self, directory: Path, document: dict[str, Any]) -> None:
-        self.model_, self.tokenizer_ = load_pretrained(
-            AutoModelForSequenceClassification, directory
-        )
+        self.model_, self.tokenizer_ = load_saved(AutoModelForSequenceClassification, directory)
         self.validation_loss_ = []
         self._reader = TextReader(self.tokenizer_, self.max_length)
 

@@ -27,11 +27,6 @@ def text_to_line(text: SyntheticText) -> str:
     return dumps(text_to_json(text)) + "\n"
 
 
-def text_from_line(line: str) -> SyntheticText:
-    """Read a row of `synthetic_`."""
-    return text_from_json(json.loads(line))
-
-
 def text_to_json(text: SyntheticText) -> dict[str, Any]:
     """A row of `synthetic_` in what JSON can hold."""
     row = _fields(text)

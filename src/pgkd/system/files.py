@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import ctypes
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from uuid import uuid4
 import numpy as np
 
 from pgkd.exceptions import PersistenceError
+from pgkd.system.artefacts import read_json
 from pgkd.system.lease import has_lapsed, occupy
 from pgkd.system.ranks import is_main_process
 
@@ -23,11 +25,12 @@ DOCUMENT = "pgkd.json"
 
 
 @contextmanager
-def replacing(directory: Path, writer: str) -> Iterator[Path]:
+def replacing(directory: Path, writer: str, document: str = DOCUMENT) -> Iterator[Path]:
     """Yield a draft that takes the place of `directory`, whole or not at all.
 
-    `writer` is the method that writes it, and the only one whose directories it replaces. Of the
-    processes of a launcher, rank 0 replaces it, and the drafts of the others are thrown away.
+    `writer` is the method that writes it, and the only one whose directories it replaces: those
+    whose `document` lists all their files. Of the processes of a launcher, rank 0 replaces it, and
+    the drafts of the others are thrown away.
     """
     if not is_main_process():
         with TemporaryDirectory(prefix="pgkd-") as scratch:
@@ -35,7 +38,7 @@ def replacing(directory: Path, writer: str) -> Iterator[Path]:
         return
     try:
         directory = Path(os.path.abspath(directory))
-        _check_replaceable(directory, writer)
+        _check_replaceable(directory, writer, document)
         # In the same parent, so that the last step is a rename. No mkdtemp: that is private.
         draft = directory.with_name(f".{directory.name}-{uuid4().hex[:8]}")
         draft.mkdir(parents=True)
@@ -68,7 +71,7 @@ def _find_full_disk(error: BaseException | None) -> BaseException | None:
     return None
 
 
-def _check_replaceable(directory: Path, writer: str) -> None:
+def _check_replaceable(directory: Path, writer: str, document: str) -> None:
     """Refuse a place where something would be destroyed, or where all work would be in vain."""
     place = f"Cannot {writer} to {str(directory)!r}"
     if directory.is_symlink():
@@ -84,7 +87,7 @@ def _check_replaceable(directory: Path, writer: str) -> None:
             f"{place}, in which the process works, so that it cannot be replaced: pass another "
             "directory."
         )
-    strange = _find_strange(directory, writer)
+    strange = _find_strange(directory, writer, document)
     if strange:
         raise PersistenceError(
             f"{place}: it holds {len(strange)} thing(s) that `{writer}` did not write or no longer "
@@ -92,20 +95,20 @@ def _check_replaceable(directory: Path, writer: str) -> None:
         )
 
 
-def _find_strange(directory: Path, writer: str) -> list[str]:
+def _find_strange(directory: Path, writer: str, document: str) -> list[str]:
     """Return what a directory holds besides what `writer` wrote."""
     found = list_files(directory)
     try:
-        document = json.loads((directory / DOCUMENT).read_text(encoding="utf-8"))
-        if find_writer(document) != writer:
+        content = read_json(directory / document)
+        if find_writer(content) != writer:
             return found
-        written = {*document["files"]}
+        written = {*content["files"]}
     except KeyError:  # saved before there was a list
         saved = [name for name in found if name.startswith("student/")]
         written = {"synthetic.jsonl", "student", *saved}
     except (AttributeError, OSError, TypeError, ValueError):  # damaged, or none of ours
         return found
-    return sorted({*found} - {DOCUMENT} - written)
+    return sorted({*found} - {document} - written)
 
 
 def find_writer(document: Any) -> str:
@@ -139,16 +142,33 @@ def explain_missing(directory: Path) -> str:
 
 
 def _replace(directory: Path, draft: Path) -> None:
-    """Put the draft in the directory's place. A kill in between leaves both, side by side."""
-    old = draft.with_name(f"{draft.name}-old")
-    try:
-        if directory.exists():
-            directory.rename(old)
+    """Put the draft in the directory's place."""
+    if not directory.exists():
         draft.rename(directory)
-    finally:
-        if old.exists() and not directory.exists():
-            old.rename(directory)
-    shutil.rmtree(old, ignore_errors=True)
+    elif not _exchange(draft, directory):  # a kill in between leaves both, side by side
+        old = draft.with_name(f"{draft.name}-old")
+        try:
+            directory.rename(old)
+            draft.rename(directory)
+        finally:
+            if old.exists() and not directory.exists():
+                old.rename(directory)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two directories in one step, where the system and the disk know how."""
+    names = os.fsencode(one), os.fsencode(other)
+    try:
+        if sys.platform == "linux":
+            here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+            failed = ctypes.CDLL(None).renameat2(here, names[0], here, names[1], exchange)
+        else:
+            swap = 2  # RENAME_SWAP of macOS
+            failed = ctypes.CDLL(None).renamex_np(*names, swap)
+    except (AttributeError, OSError, TypeError):
+        return False
+    return not failed
 
 
 def write_text(path: Path, text: str) -> None:

@@ -26,6 +26,7 @@ from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from pgkd.exceptions import ModelNotFoundError, StudentError
+from pgkd.system.artefacts import check_pretrained
 
 #: Seconds in which the hub has to answer at all.
 HUB_TIMEOUT = 10.0
@@ -101,12 +102,55 @@ def load_pretrained(
             raise _translate(error, name, on_hub=True) from error
 
 
+def load_saved(auto_class: Any, directory: Path) -> tuple[Any, Any]:
+    """Load what `save_pretrained` wrote: all of it, and nothing else.
+
+    Parameters
+    ----------
+    auto_class : class
+    directory : Path
+
+    Returns
+    -------
+    model, tokenizer
+
+    Raises
+    ------
+    PersistenceError
+        If it names anything outside of the directory.
+    StudentError
+        If weights are missing, foreign, of another shape or no numbers.
+    Exception
+        Whatever transformers raises of damaged files.
+    """
+    check_pretrained(directory)
+    info: dict[str, Any] = {}
+    with preserve_globals():
+        model, tokenizer = _load(
+            auto_class, str(directory), local_files_only=True, info=info, use_safetensors=True
+        )
+    if odd := {kind: sorted(map(str, own))[:3] for kind, own in info.items() if own}:
+        raise StudentError(f"its weights are not those of its model: {odd}")
+    if not all(weight.isfinite().all() for weight in model.parameters()):
+        raise StudentError("it has weights that are no numbers")
+    return model, tokenizer
+
+
 def _load(
-    auto_class: Any, name: str, *, local_files_only: bool = False, **options: Any
+    auto_class: Any,
+    name: str,
+    *,
+    local_files_only: bool = False,
+    info: dict[str, Any] | None = None,
+    **options: Any,
 ) -> tuple[Any, Any]:
     # Where peft is installed, transformers looks for adapters, on the hub unless told otherwise.
     local: dict[str, Any] = {"local_files_only": local_files_only}
-    model = auto_class.from_pretrained(name, **local, adapter_kwargs=dict(local), **options)
+    options = {"adapter_kwargs": dict(local), **options}
+    local["trust_remote_code"] = False  # else it would ask at the terminal
+    model, found = auto_class.from_pretrained(name, **local, output_loading_info=True, **options)
+    if info is not None:
+        info.update(found)
     tokenizer = AutoTokenizer.from_pretrained(name, **local)
     if tokenizer.pad_token is None:
         if tokenizer.eos_token is None:

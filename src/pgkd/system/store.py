@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
+import sys
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator
@@ -16,12 +18,15 @@ from typing import Any
 
 from pgkd.exceptions import PersistenceError
 from pgkd.records import Completion, Usage
+from pgkd.system.artefacts import parse_json
 from pgkd.system.lease import Lease, find_lapsed, is_held
 
 #: Name of the file in a ``run_dir``.
 FILE_NAME = "run.sqlite"
 #: Of the tables; a later one is left alone.
 FORMAT = 1
+#: Bytes of an answer, with the log probabilities of all its tokens.
+MAX_ANSWER = 64 * 2**20
 #: Seconds to wait for another process.
 PATIENCE = 60.0
 
@@ -69,7 +74,7 @@ class RunStore:
         if row is None:
             return None
         try:
-            answer = json.loads(row[0])
+            answer = parse_json(row[0])
             if answer.pop("digest", None) not in (None, _digest(answer)):
                 raise ValueError("it is not what was kept")
             return read_completion(answer)
@@ -192,9 +197,12 @@ class RunStore:
             budget does not allow it.
         """
         with self._transaction() as connection:
-            cost, tokens = connection.execute(
-                "SELECT TOTAL(cost), TOTAL(tokens) FROM spending"
+            cost, tokens, n_odd = connection.execute(
+                "SELECT TOTAL(cost), TOTAL(tokens), TOTAL(typeof(cost) <> 'real' OR cost < 0 OR "
+                "typeof(tokens) <> 'integer' OR tokens < 0) FROM spending"
             ).fetchone()
+            if n_odd:  # with which a budget would never be spent
+                raise sqlite3.DatabaseError(f"its ledger has {n_odd:.0f} entries that are no sums")
             if max_cost is not None and cost + (expected.cost or 0.0) > max_cost:
                 return None
             if max_tokens is not None and tokens + _tokens(expected) > max_tokens:
@@ -268,12 +276,15 @@ class RunStore:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+            if sys.version_info >= (3, 11):
+                connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ANSWER)
             [version] = connection.execute("PRAGMA user_version").fetchone()
             if version > FORMAT:
                 raise PersistenceError(
                     f"The answers in {str(self.path)!r} were kept by a later pgkd: upgrade pgkd, "
                     "or pass another `run_dir`."
                 )
+            _check_schema(connection)
             # Readers and a writer work side by side, and what is committed outlives the power.
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -288,6 +299,14 @@ class RunStore:
         finally:
             if connection is not None:
                 connection.close()  # rolls back what was not committed
+
+
+def _check_schema(connection: sqlite3.Connection) -> None:
+    """Refuse triggers, views and all that would run or be read in the place of our tables."""
+    ours = {line.replace("IF NOT EXISTS ", "") for line in _SCHEMA.strip().split(";\n")}
+    found = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    if odd := {sql for [sql] in found} - {line.rstrip(";") for line in ours}:
+        raise sqlite3.DatabaseError(f"it has what pgkd does not make, {min(odd)[:50]!r}")
 
 
 def _find_fix(said: str) -> str:
@@ -314,13 +333,22 @@ _SETTLED: ContextVar[int | None] = ContextVar("_SETTLED", default=None)
 
 
 def read_completion(answer: dict[str, Any]) -> Completion:
-    """Read what `asdict` made of an answer; an older one has no log probabilities."""
-    return Completion(
-        answer["text"],
-        Usage(**answer["usage"]),
-        answer["truncated"],
-        logprobs=tuple(answer.get("logprobs") or ()),
-    )
+    """Read what `asdict` made of an answer; an older one has no log probabilities.
+
+    Raises
+    ------
+    Exception
+        If it is none.
+    """
+    usage = Usage(**answer["usage"])
+    logprobs = tuple(answer.get("logprobs") or ())
+    sums = [0 if name == "cost" and n is None else n for name, n in asdict(usage).items()]
+    numbers = [value for row in logprobs for value in row.values()]
+    if not isinstance(answer["text"], str) or not all(0 <= n < math.inf for n in sums):
+        raise ValueError("an answer has no text, or took what is no number")
+    if not all(isinstance(value, (int, float)) for value in numbers):
+        raise ValueError("an answer has log probabilities that are no numbers")
+    return Completion(answer["text"], usage, bool(answer["truncated"]), logprobs=logprobs)
 
 
 def _digest(answer: dict[str, Any]) -> int:

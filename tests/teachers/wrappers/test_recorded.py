@@ -1,10 +1,12 @@
 import json
+import os
 
 import pytest
 
-from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.exceptions import InvalidInputError, PersistenceError, TeacherError
 from pgkd.records import Completion, GenerationRequest, Usage
 from pgkd.teachers import FunctionTeacher, RecordedTeacher
+from pgkd.teachers.wrappers import recorded
 from pgkd.testing import check_teacher
 
 REQUESTS = [GenerationRequest(f"1-{i}", {"card": 1}) for i in range(1, 4)]
@@ -54,8 +56,44 @@ def test_no_recording(tmp_path):
 def test_damaged_recording(tmp_path):
     path = tmp_path / "answers.jsonl"
     path.write_text('{"messages": []}\n')
-    with pytest.raises(InvalidInputError, match="Line 1 of the recording"):
+    with pytest.raises(PersistenceError, match="Line 1 of the recording"):
         list(RecordedTeacher(path).generate(REQUESTS))
+
+
+GOOD = '{"messages": [], "schema": {}, "answer": {"text": "", "usage": {}, "truncated": false}}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 10**6,
+        "[" * 900 + "]" * 900,
+        "[" + "[]," * 3_000_000 + "[]]",
+        "1" * 10**6,
+        "null",
+        GOOD.replace('""', "7"),
+        GOOD.replace('"usage": {}', '"usage": {"cost": NaN}'),
+        GOOD.replace('"usage": {}', '"usage": {"input_tokens": "x"}'),
+        GOOD.replace('"answer": {', '"answer": {"logprobs": [7], '),
+        GOOD.replace("[]", '"' + "x" * (recorded.MAX_LINE + 1) + '"'),
+    ],
+    ids=lambda line: line[:30],
+)
+def test_hostile_lines(tmp_path, line):
+    path = tmp_path / "answers.jsonl"
+    path.write_text(f"{GOOD}\n{line}\n")
+    with pytest.raises(PersistenceError, match=r"Line 2 of the recording .*answers\.jsonl.*again"):
+        list(RecordedTeacher(path).generate(REQUESTS))
+
+
+def test_a_recording_that_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "device"):
+        with pytest.raises(PersistenceError, match="is no file"):
+            list(RecordedTeacher(path).generate(REQUESTS))
+        with pytest.raises(PersistenceError, match="is no file"):
+            RecordedTeacher(path).model_name  # noqa: B018
 
 
 def test_conforms(tmp_path):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.exceptions import InvalidInputError, PersistenceError, TeacherError
 from pgkd.records import Completion, Message, Usage
+from pgkd.system.artefacts import parse_json
 from pgkd.system.store import read_completion
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
 from pgkd.teachers.parameters import PATH, Rule, check_parameters
@@ -19,6 +21,9 @@ from pgkd.teachers.wrappers.base import TEACHER
 
 #: Half an emoji, which LLMs write now and then, is no reason to lose an answer.
 _ERRORS = "surrogatepass"
+
+#: Bytes of a line: a request and its answer.
+MAX_LINE = 64 * 2**20
 
 
 class RecordedTeacher(LLMTeacher):
@@ -65,10 +70,8 @@ class RecordedTeacher(LLMTeacher):
         """The recorded teacher's."""
         if self.teacher is not None:
             return self.teacher.model_name
-        with Path(self.path).open(
-            encoding="utf-8", errors=_ERRORS
-        ) as file:  # it was one teacher: the first line
-            return str(json.loads(file.readline()).get("model", type(self).__name__))
+        first = next(_read_lines(Path(self.path)), {})  # it was one teacher
+        return str(first.get("model", type(self).__name__))
 
     @property
     def n_workers(self) -> int:
@@ -164,21 +167,28 @@ def _line(
 
 
 def _read(path: Path) -> dict[str, Completion]:
-    recording: dict[str, Completion] = {}
-    if not path.exists():
-        return recording
-    with path.open(encoding="utf-8", errors=_ERRORS) as file:
-        for number, line in enumerate(file, start=1):
+    return {line["key"]: line["answer"] for line in _read_lines(path)} if path.exists() else {}
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the key and the answer of each line, and the model that gave it."""
+    if not path.is_file():
+        raise PersistenceError(f"The recording {str(path)!r} is no file: pass the path of one.")
+    with path.open("rb") as file:
+        lines = iter(partial(file.readline, MAX_LINE + 1), b"")
+        for number, line in enumerate(lines, start=1):
             try:
-                document = json.loads(line)
-                answer = document["answer"]
-                recording[_key(document["messages"], document["schema"])] = read_completion(answer)
-            except (ValueError, LookupError, TypeError) as error:
-                raise InvalidInputError(
+                if len(line) > MAX_LINE:
+                    raise ValueError(f"it has more than {MAX_LINE:,} bytes")
+                document = parse_json(line)
+                answer = read_completion(document["answer"])
+                key = _key(document["messages"], document["schema"])
+                yield {**document, "key": key, "answer": answer}
+            except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+                raise PersistenceError(
                     f"Line {number} of the recording {str(path)!r} is damaged: {error!r}. Delete "
                     "the line, or record again."
                 ) from error
-    return recording
 
 
 def _explain_miss(path: Path, key: str, recording: dict[str, Completion]) -> str:
