@@ -17,7 +17,8 @@ from pgkd import Evidence
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="mount and fork")
 CANNOT_WRITE = "pass a directory that can be written"
 SIZE = 2**20  # of the small disk, in bytes
-PARAMS = {"teacher": Speaker(0.02, 4)}
+PARAMS = {"teacher": Speaker(0.02, 4), "max_cycles": 2}
+long = pytest.mark.slow
 X, Y = (list(column) for column in zip(*LABELLED))
 
 
@@ -65,7 +66,7 @@ def whole(tmp_path_factory):
     return Child(fits.fit, tmp_path_factory.mktemp("whole") / "run", **PARAMS).result()
 
 
-@pytest.mark.parametrize("budget", [{}, {"max_cost": 5.0}])
+@pytest.mark.parametrize("budget", [{"max_cost": 5.0}, pytest.param({}, marks=long)])
 def test_a_disk_that_is_full_in_the_midst_of_answers(tmp_path, disk, whole, budget):
     """What has been answered is used; nothing more is bought; once there is room, it goes on."""
     run_dir = disk / "run"
@@ -175,12 +176,16 @@ def read(directory):
     return {p.name: p.read_bytes() for p in directory.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("student", ["linear", "transformer"])
-@pytest.mark.parametrize("writer", ["save", "export"])
+@pytest.mark.parametrize(
+    ("student", "writer"),
+    [
+        ("linear", "save"),
+        pytest.param("transformer", "save", marks=long),
+        pytest.param("transformer", "export", marks=long),
+    ],
+)
 def test_a_classifier_that_cannot_be_saved(tmp_path, disk, student, writer):
     """Nothing is left of it, and what was there before is."""
-    if (student, writer) == ("linear", "export"):
-        pytest.skip("a linear student has no export")
     if student == "transformer":
         from students.tiny_bert import write_tiny_bert
 

@@ -17,11 +17,11 @@ from reliability.processes import PATIENCE, Child
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork")
 #: Random moments of Ctrl-C: in the quick part, and in the long one.
-N_MOMENTS, N_MOMENTS_LONG = 3, 40
+N_MOMENTS, N_MOMENTS_LONG = 1, 40
 #: Which ranks get it, one after the other.
 TARGETS = ([0], [0, 1], [1, 0])
 N_AT_ONCE = 4
-PARAMS = {"teacher": Speaker(0.02, N_AT_ONCE)}
+PARAMS = {"teacher": Speaker(0.02, N_AT_ONCE), "max_cycles": 2}
 long = pytest.mark.slow
 
 
@@ -108,9 +108,11 @@ def test_ctrl_c_at_random_moments(tmp_path, whole, n_moments):
         log = read_log(run_dir)
         assert log.count("asked") == log.count("answered") == count_answers(run_dir)
         go_on_alone(run_dir, whole)
-    assert {"interrupted"} <= {*ends} <= {"interrupted", "max_cycles", "KeyboardInterrupt"}
+    assert {*ends} <= {"interrupted", "max_cycles", "KeyboardInterrupt"}
+    assert "interrupted" in ends or n_moments < N_MOMENTS_LONG
 
 
+@long
 def test_ctrl_c_in_another_rank_alone_ends_nothing(tmp_path, whole):
     """Rank 0 is who decides that; launchers tell all."""
     children = start(tmp_path / "run")
@@ -122,10 +124,10 @@ def test_ctrl_c_in_another_rank_alone_ends_nothing(tmp_path, whole):
         check_outcome(child.result(), whole)
 
 
-@pytest.mark.parametrize("n_moments", [1, pytest.param(N_MOMENTS_LONG // 4, marks=long)])
-def test_ctrl_c_twice_ends_all(tmp_path, whole, n_moments):
+@long
+def test_ctrl_c_twice_ends_all(tmp_path, whole):
     rng = random.Random(1)
-    for number in range(n_moments):
+    for number in range(N_MOMENTS_LONG // 4):
         run_dir = tmp_path / str(number)
         children = start(run_dir, seconds=(0.2, 0.2))
         wait_for(run_dir, children, n=rng.randint(1, 9))
@@ -138,7 +140,7 @@ def test_ctrl_c_twice_ends_all(tmp_path, whole, n_moments):
         go_on_alone(run_dir, whole)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=long)])
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=long)])
 def test_a_kill_of_one_ends_the_other(tmp_path, whole, rank, number):
     children = start(tmp_path / "run")

@@ -64,6 +64,7 @@ def check_as_whole(whole, found):
     return extra
 
 
+@long
 def test_kill_after_each_step(tmp_path):
     """At most one training more, even if the next step asks the students of all folds."""
     whole, found = kill_at(tmp_path, [("step", n) for n in range(1, 10)])
@@ -98,6 +99,7 @@ def test_kill_with_a_gate_and_weights_of_all(tmp_path):
     assert max(extra.values()) <= 1
 
 
+@long
 @pytest.mark.parametrize("budget", [{"max_cost": 0.013}, {"max_tokens": 13_500}])
 def test_a_budget_that_binds(tmp_path, budget):
     """A request may take 4,096 tokens of output; those of dead processes hold nobody up."""

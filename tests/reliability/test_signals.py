@@ -28,15 +28,16 @@ from pgkd.exceptions import PersistenceError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork")
 N_AT_ONCE = 4  # answers under way
-PARAMS = {"teacher": Speaker(0.02, N_AT_ONCE), "scoring": count_right}
+PARAMS = {"teacher": Speaker(0.02, N_AT_ONCE), "scoring": count_right, "max_cycles": 2}
+long = pytest.mark.slow
 PHASES = (
-    "first training",
     "generation",
-    "use of an answer",
-    "training",
-    "evidence",
-    "refit",
     "save",
+    pytest.param("training", marks=long),
+    pytest.param("first training", marks=long),
+    pytest.param("use of an answer", marks=long),
+    pytest.param("evidence", marks=long),
+    pytest.param("refit", marks=long),
 )
 
 
@@ -83,7 +84,7 @@ def start(folder, phase, number, whole):
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
+    [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=long)],
     ids=lambda n: n.name,
 )
 def test_a_killed_fit_goes_on(tmp_path, whole, phase, number):
@@ -127,6 +128,7 @@ def test_a_kill_never_leaves_half_a_classifier(tmp_path, step):
     assert [path.name for path in tmp_path.iterdir()] == ["saved"]  # gigabytes, perhaps
 
 
+@long
 @pytest.mark.parametrize("phase", ["first training", "save"])
 def test_ctrl_c_where_there_is_no_student_to_keep(tmp_path, whole, phase):
     kind, error, *_ = start(tmp_path, phase, signal.SIGINT, whole).end()
@@ -134,7 +136,15 @@ def test_ctrl_c_where_there_is_no_student_to_keep(tmp_path, whole, phase):
     go_on(tmp_path, whole)
 
 
-@pytest.mark.parametrize("phase", ["generation", "use of an answer", "training", "evidence"])
+@pytest.mark.parametrize(
+    "phase",
+    [
+        "generation",
+        "use of an answer",
+        pytest.param("training", marks=long),
+        pytest.param("evidence", marks=long),
+    ],
+)
 def test_ctrl_c_ends_a_fit_with_its_student(tmp_path, whole, phase):
     found = start(tmp_path, phase, signal.SIGINT, whole).result()
     assert found["stop_reason"] == "interrupted"
@@ -153,6 +163,7 @@ def test_ctrl_c_ends_a_fit_with_its_student(tmp_path, whole, phase):
     go_on(tmp_path, whole)
 
 
+@long
 def test_ctrl_c_in_the_last_training(tmp_path, whole):
     found = start(tmp_path, "refit", signal.SIGINT, whole).result()
     [said] = [w for w in found["warnings"] if "KeyboardInterrupt" in w]

@@ -21,8 +21,8 @@ from pgkd.system.store import RunStore
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork")
 #: Places where a bit is flipped: in the quick part, and in the long one.
-N_FLIPS, N_FLIPS_LONG = 4, 40
-PARAMS = {"teacher": Speaker(0.02, 4)}
+N_FLIPS, N_FLIPS_LONG = 1, 40
+PARAMS = {"teacher": Speaker(0.02, 4), "max_cycles": 2}
 long = pytest.mark.slow
 
 
@@ -90,6 +90,7 @@ def test_a_store_that_another_process_holds_later(tmp_path, whole):
     assert count_asked(again) <= count_asked(whole) - n_kept
 
 
+@long
 def test_a_store_that_another_process_holds_for_a_while(tmp_path, whole):
     run_dir = tmp_path / "run"
     fit = Child(fits.fit, run_dir, **PARAMS)
@@ -127,6 +128,7 @@ def test_a_fit_does_not_wait_for_a_dead_one(tmp_path, whole):
     check_outcome(other.result(), whole)
 
 
+@long
 def test_two_other_fits_at_once(tmp_path, whole):
     """Each ends as it would alone, with a checkpoint of its own."""
     other = {**PARAMS, "samples_per_cycle": 9}
@@ -167,7 +169,7 @@ def test_a_clock_that_jumps_while_a_fit_runs(tmp_path, whole):
     assert found["warnings"] == whole["warnings"]
 
 
-@pytest.mark.parametrize("days", [-9, 9])
+@pytest.mark.parametrize("days", [9, pytest.param(-9, marks=long)])
 def test_a_clock_that_jumped_while_nobody_ran(tmp_path, days):
     """A dead process's reservations are released, however old its files seem to be."""
     params = {"teacher": Speaker(), "max_cost": 0.013}
@@ -230,6 +232,7 @@ def test_what_a_kill_leaves_of_a_store_is_read(cut_off, whole):
     assert count_asked(found) == count_asked(whole) - n_kept
 
 
+@long
 def test_a_log_that_is_damaged_is_not_read(cut_off, whole):
     """As far as SQLite can read it; the answers of the rest are bought again."""
     wal = cut_off / "run.sqlite-wal"
@@ -237,6 +240,9 @@ def test_a_log_that_is_damaged_is_not_read(cut_off, whole):
     wal.write_bytes(data[: len(data) // 2] + os.urandom(len(data) // 2))
     (cut_off / "run.sqlite-shm").write_bytes(b"noise" * 999)
     check_outcome(Child(fits.fit, cut_off, **PARAMS).result(), whole)
+
+
+LONG_DAMAGE = [pytest.param(how, marks=long) for how in ("truncated", "noise")]
 
 
 def spoil(path, how):
@@ -255,7 +261,9 @@ def spoil(path, how):
     path.write_bytes(spoilt[how])
 
 
-@pytest.mark.parametrize("how", ["truncated", "noise", "corrupt", "newer"])
+@pytest.mark.parametrize(
+    "how", ["corrupt", "newer", *(pytest.param(how, marks=long) for how in ("truncated", "noise"))]
+)
 def test_a_store_that_cannot_be_read(tmp_path, whole_dir, whole, how):
     """Nothing is bought or trained; and what the message says helps."""
     run_dir = shutil.copytree(whole_dir, tmp_path / "run")
