@@ -12,6 +12,7 @@ from typing import Any, TextIO, cast
 
 from pgkd.exceptions import InvalidInputError
 from pgkd.export.engines import require
+from pgkd.inputs.text import as_cell
 
 #: By the end of a file's name.
 FORMATS = {
@@ -111,7 +112,9 @@ class _Writer:
                     delimiter = _DELIMITERS[self.format]
                     self._csv = csv.DictWriter(self.file, list(row), delimiter=delimiter)
                     self._csv.writeheader()
-                self._csv.writerow({name: _show(value) for name, value in row.items()})
+                self._csv.writerow(
+                    {n: as_cell(v) if isinstance(v, str) else _show(v) for n, v in row.items()}
+                )
         self.file.flush()
 
 

@@ -15,7 +15,7 @@ import os
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from pgkd.system.documents import dumps
 from pgkd.system.ranks import broadcast
 
 #: Of the file; a later one is left alone.
-FORMAT = 1
+FORMAT = 2
 #: Name of the folder in a ``run_dir``.
 FOLDER = "checkpoints"
 #: Drafts that are so old are nobody's any more, in seconds.
@@ -51,11 +51,18 @@ class Checkpoint:
     find_changes : callable
         Returns what of it a run has changed that no other process could change again: the state
         of a teacher, say. Such a run is kept no more.
+    texts : sequence of str, default=()
+        What the user gives, which is not kept; the fingerprint tells others.
     """
 
     def __init__(
-        self, folder: Path, fingerprint: Mapping[str, str], find_changes: Callable[[], list[str]]
+        self,
+        folder: Path,
+        fingerprint: Mapping[str, str],
+        find_changes: Callable[[], list[str]],
+        texts: Sequence[str] = (),
     ) -> None:
+        self.texts = texts
         self.fingerprint = dict(fingerprint)
         self.find_changes = find_changes
         name = hashlib.sha256(json.dumps(self.fingerprint, sort_keys=True).encode()).hexdigest()
@@ -72,7 +79,7 @@ class Checkpoint:
         """
         try:
             if self.path.exists():
-                snapshot = _read(self.path)
+                snapshot = _read(self.path, self.texts)
                 if snapshot.n_cycles <= max_cycles:
                     return snapshot
                 self._warn_of_others(["max_cycles"])
@@ -92,7 +99,7 @@ class Checkpoint:
             self._is_over = True
             return
         try:
-            document, arrays = pack(snapshot)
+            document, arrays = pack(snapshot, self.texts)
             draft = io.BytesIO()
             np.savez(
                 draft,
@@ -151,14 +158,14 @@ def resume(run: Run, checkpoint: Checkpoint | None, max_cycles: int) -> bool:
     return True
 
 
-def _read(path: Path) -> Snapshot:
+def _read(path: Path, texts: Sequence[str]) -> Snapshot:
     with _open(path) as archive:
         arrays = {
             name.removeprefix("array-"): archive[name]
             for name in archive.files
             if name.startswith("array-")
         }
-        return unpack(_decode(archive["document"]), arrays)
+        return unpack(_decode(archive["document"]), arrays, texts)
 
 
 def _open(path: Path) -> Any:

@@ -186,12 +186,15 @@ def _by_number(document: Any, request: AnnotationRequest) -> dict[int, Any]:
 
 
 def _find_number(value: Any, request: AnnotationRequest) -> int | None:
-    """Read the number of a text, written as one or as the text itself."""
-    if number := _NUMBER.fullmatch(str(value)):
-        return int(number[1])
+    """Read the number of a text, written as one or as the text itself, if that is no guess."""
+    written = _NUMBER.fullmatch(str(value))
+    number = int(written[1]) if written else None
     texts = [" ".join(text.split()) for text in request.texts]
     own = " ".join(str(value).split())
-    return texts.index(own) + 1 if own in texts else None
+    if own not in texts or own == str(number):
+        return number
+    place = texts.index(own) + 1
+    return place if number in (None, place) else None  # a text that is called "Text 2"
 
 
 def _find_given(value: Any) -> Any:

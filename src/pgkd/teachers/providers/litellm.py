@@ -15,7 +15,7 @@ from pgkd.teachers.base import make_seed
 from pgkd.teachers.parameters import instance_of
 from pgkd.teachers.transport.chat_completions import answer_format, read_chat_completion
 from pgkd.teachers.transport.pricing import look_up_cost
-from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal
+from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal, find_host
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -81,6 +81,13 @@ class LiteLLMTeacher(RemoteTeacher):
         check_allowed(self.base_url)
         _import_litellm()
         super().check_ready(max_cost)
+
+    @property
+    def destination(self) -> str:
+        """The host of `base_url`, else the provider, as the model's name begins."""
+        if self.base_url:
+            return find_host(self.base_url)
+        return f"the provider {self.model.partition('/')[0]!r}, by litellm"
 
     def _is_default(self) -> bool:
         return self.base_url is None

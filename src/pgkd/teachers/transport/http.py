@@ -20,7 +20,7 @@ from pgkd.system.secret import Secret, redact
 from pgkd.teachers.base import AsyncComplete
 from pgkd.teachers.parameters import instance_of
 from pgkd.teachers.transport.pricing import look_up_cost
-from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal
+from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal, find_host
 
 #: They name certificates in place of certifi's.
 CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -58,6 +58,11 @@ class HTTPTeacher(RemoteTeacher):
                 '`price=(input, output)`, or `pip install "pgkd[prices]"` for well-known models.',
                 stacklevel=4,
             )
+
+    @property
+    def destination(self) -> str:
+        """The host of its address."""
+        return find_host(self._url())
 
     def _check_key(self) -> None:
         if not self._key() and self._is_default():

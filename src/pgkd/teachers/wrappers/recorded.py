@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pgkd.exceptions import InvalidInputError, TeacherError
-from pgkd.records import Completion, Message, Usage
+from pgkd.records import HERE, Completion, Message, Usage
 from pgkd.system.store import read_completion
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
 
@@ -60,6 +60,11 @@ class RecordedTeacher(LLMTeacher):
             return self.teacher.model_name
         with Path(self.path).open(encoding="utf-8") as file:  # it was one teacher: the first line
             return str(json.loads(file.readline()).get("model", type(self).__name__))
+
+    @property
+    def destination(self) -> str:
+        """The recorded teacher's; a replay sends nothing."""
+        return HERE if self.teacher is None else self.teacher.destination
 
     @property
     def n_workers(self) -> int:
