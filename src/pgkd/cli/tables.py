@@ -112,10 +112,13 @@ class _Writer:
                     delimiter = _DELIMITERS[self.format]
                     self._csv = csv.DictWriter(self.file, list(row), delimiter=delimiter)
                     self._csv.writeheader()
-                self._csv.writerow(
-                    {n: as_cell(v) if isinstance(v, str) else _show(v) for n, v in row.items()}
-                )
+                self._csv.writerow({name: self._write(name, own) for name, own in row.items()})
         self.file.flush()
+
+    def _write(self, name: str, value: Any) -> str:
+        """Write a cell; the texts, which are the user's, come out as they came in."""
+        is_own = name == self.text_column or not isinstance(value, str)
+        return _show(value) if is_own else as_cell(value)
 
 
 def _show(value: Any) -> str:

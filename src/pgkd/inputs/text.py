@@ -21,7 +21,9 @@ _INVISIBLE = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 #: What a spreadsheet takes for the beginning of a formula.
-_FORMULA = re.compile("[=+@\uff1d\uff0b\uff0d\uff20\t\r\n-]| +[=+@-]")
+_FORMULA = re.compile(
+    "(?![+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?\\Z)(?:[=+@\uff1d\uff0b\uff0d\uff20\t\r\n-]| +[=+@-])"
+)
 
 
 def fold_name(name: str) -> str:
@@ -110,7 +112,7 @@ def as_code(value: Any, limit: int | None = 80) -> str:
 
 
 def as_cell(text: str) -> str:
-    """Write a text for a CSV file, so that no spreadsheet takes it for a formula.
+    """Write a text for a CSV file, so that no spreadsheet takes it for a formula; a number stays.
 
     References
     ----------
