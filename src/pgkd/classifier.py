@@ -84,6 +84,11 @@ class PGKDClassifier(DistilledClassifier):
     class_names : sequence of labels, default=None
         All classes, where some or all have no labelled text; or names of the columns of an
         indicator matrix `y` that has none.
+    redact : callable, default=None
+        ``redact(text)`` returns the str that the teacher, wherever it runs, is shown instead of a
+        text. It is called once for each text of `X` and `X_unlabeled` before anything is sent, and
+        what it returns is all that `run_dir` keeps of requests. The student learns the texts as
+        they are. Names and descriptions of classes and `task_description` are no texts.
     run_dir : str or path, default=None
         Directory in which every answer of an LLM teacher is kept before it is used, and every step.
         The same `fit` with the same directory pays for no answer twice and, if `random_state` is
@@ -113,6 +118,8 @@ class PGKDClassifier(DistilledClassifier):
         a table.
     usage_ : :class:`~pgkd.records.Usage`
         Requests, tokens and US dollars taken from the teacher.
+    sent_ : :class:`~pgkd.records.Sent` or None
+        How many texts the teacher was shown, and where; ``None`` without a teacher.
     n_cycles_ : int
         Batches bought.
     probe_ : :class:`~pgkd.records.Probe` or None
@@ -176,6 +183,7 @@ class PGKDClassifier(DistilledClassifier):
         "task_description": [str, None],
         "class_descriptions": [Mapping, None],
         "class_names": ["array-like", None],
+        "redact": [callable, None],
         "run_dir": [str, os.PathLike, None],
         "callbacks": [list, tuple, None],
         "random_state": ["random_state"],
@@ -198,6 +206,7 @@ class PGKDClassifier(DistilledClassifier):
         task_description: str | None = None,
         class_descriptions: Mapping[Label, str] | None = None,
         class_names: Sequence[Label] | None = None,
+        redact: Callable[[str], str] | None = None,
         run_dir: str | os.PathLike[str] | None = None,
         callbacks: Sequence[Callback] | None = None,
         random_state: Any = None,
@@ -216,6 +225,7 @@ class PGKDClassifier(DistilledClassifier):
         self.task_description = task_description
         self.class_descriptions = class_descriptions
         self.class_names = class_names
+        self.redact = redact
         self.run_dir = run_dir
         self.callbacks = callbacks
         self.random_state = random_state
@@ -291,6 +301,9 @@ class PGKDClassifier(DistilledClassifier):
         self.history_ = Records(run.history)
         self.synthetic_ = Records(run.synthetic)
         self.usage_ = run.usage
+        self.sent_ = run.buyer and run.buyer.describe_sent(
+            run.labelled.texts, run.task.pool, run.settings.redact
+        )
         self.probe_ = run.probe
         self.n_cycles_ = run.n_cycles
         self.stop_reason_ = stop_reason

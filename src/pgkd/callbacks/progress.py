@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 from sklearn.base import BaseEstimator
 
+from pgkd.inputs.text import make_visible
 from pgkd.records import Begin, Event, Generation, Probe, Progress, Step, Usage
 from pgkd.reporting.wording import ROUTES
 
@@ -47,18 +48,23 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
         """Print `event`."""
         value = event.value
         if isinstance(value, Step):
-            print(format_step(value), flush=True)  # noqa: T201
+            _print(format_step(value))
         elif isinstance(value, Generation) and self.verbose > 1:
             wanted = value.request.n_texts
             what = value.error or f"{len(value.examples)} of {wanted} texts"
-            print(f"  request {value.request.id}: {what}", flush=True)  # noqa: T201
+            _print(f"  request {value.request.id}: {what}")
         elif isinstance(value, Probe):
-            print(value.verdict, flush=True)  # noqa: T201
+            _print(value.verdict)
         elif isinstance(value, str):
-            print(f"stopped: {value}", flush=True)  # noqa: T201
+            _print(f"stopped: {value}")
         if hasattr(self, "_line"):
             self._state.hear(event)
             self._line.show(str(self._state))
+
+
+def _print(line: str) -> None:
+    # A server's errors and a teacher's reasons may hold what a terminal obeys.
+    print(make_visible(line), flush=True)  # noqa: T201
 
 
 class _State:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from pgkd.cascade.report import CascadeReport
 from pgkd.evaluation.thresholds import find_least_sure
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.inputs.labelled import LabelledTexts
+from pgkd.inputs.redaction import Redactor
 from pgkd.inputs.splitting import Indices
 from pgkd.inputs.targets import find_kind
 from pgkd.inputs.validation import (
@@ -78,6 +80,8 @@ class CascadeClassifier(BaseTextClassifier):
         Spend no more US dollars than that, in `fit` and all predictions together; the teacher's
         price must be known. When it is spent, the student labels the rest. Threads that predict at
         once take turns at the teacher, unless there is a `run_dir`.
+    redact : callable, default=None
+        What the teacher is shown instead of a text; see :class:`~pgkd.PGKDClassifier`.
     run_dir : str or path, default=None
         Directory in which every answer of an LLM teacher is kept, with a ledger of what was spent:
         the same `fit` (with an int as `random_state`) and the same `predict` pay for no answer
@@ -99,10 +103,6 @@ class CascadeClassifier(BaseTextClassifier):
         `predict_proba`.
     usage_ : :class:`~pgkd.records.Usage`
         Requests, tokens and US dollars taken from the teacher, by `fit` and by predictions since.
-
-    Notes
-    -----
-    The labelled texts are shown to the teacher, to be labelled and as examples.
 
     Examples
     --------
@@ -137,6 +137,7 @@ class CascadeClassifier(BaseTextClassifier):
         "task_description": [str, None],
         "class_descriptions": [Mapping, None],
         "max_cost": [Interval(Real, 0, None, closed="neither"), None],
+        "redact": [callable, None],
         "run_dir": [str, os.PathLike, None],
         "random_state": ["random_state"],
     }
@@ -153,6 +154,7 @@ class CascadeClassifier(BaseTextClassifier):
         task_description: str | None = None,
         class_descriptions: Mapping[Label, str] | None = None,
         max_cost: float | None = None,
+        redact: Callable[[str], str] | None = None,
         run_dir: str | os.PathLike[str] | None = None,
         random_state: Any = None,
     ) -> None:
@@ -165,6 +167,7 @@ class CascadeClassifier(BaseTextClassifier):
         self.task_description = task_description
         self.class_descriptions = class_descriptions
         self.max_cost = max_cost
+        self.redact = redact
         self.run_dir = run_dir
         self.random_state = random_state
 
@@ -174,7 +177,8 @@ class CascadeClassifier(BaseTextClassifier):
         Parameters
         ----------
         X : list, 1-D array or Series of str, of shape (n_texts,)
-            Texts that a fitted student has not learnt. The teacher sees them.
+            Texts that a fitted student has not learnt. The teacher labels some, and sees others as
+            examples.
         y : array-like of shape (n_texts,)
             Their labels, given by people.
 
@@ -201,6 +205,7 @@ class CascadeClassifier(BaseTextClassifier):
         classes = self._check_components(y)
         class_descriptions = self._check_descriptions(classes)
         teacher = clone_teacher(self.teacher, self.max_cost)
+        redact = self.redact and Redactor(self.redact, X=texts)
         seed = int(random_state.randint(np.iinfo(np.int32).max))
 
         state = State(
@@ -218,6 +223,7 @@ class CascadeClassifier(BaseTextClassifier):
             max_cost=self.max_cost,
             run_dir=None if self.run_dir is None else Path(self.run_dir),
             seed=seed,
+            redact=redact,
         )
         with end_together():
             escalator.check_reachable()
@@ -350,7 +356,7 @@ class CascadeClassifier(BaseTextClassifier):
         sklearn.exceptions.NotFittedError
         """
         check_is_fitted(self)
-        return self._report
+        return replace(self._report, sent=self._escalator.sent)
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
         probabilities = predict_proba(self.student_, texts, self.classes_)
@@ -358,6 +364,7 @@ class CascadeClassifier(BaseTextClassifier):
         if not len(rows):
             return probabilities
         asked = [texts[i] for i in rows]
+        self._escalator.check(asked, rows)
         labels: dict[str, Label | None] = {}
         reason = ""
         try:

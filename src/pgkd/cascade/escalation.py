@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from pgkd.exceptions import TeacherBudgetError, TeacherError
+from pgkd.inputs.redaction import Redactor
 from pgkd.loop.buyer import Buyer, wrap_teacher
-from pgkd.records import AnnotationRequest, FloatArray, Generation, State, Usage
+from pgkd.records import AnnotationRequest, FloatArray, Generation, Sent, State, Usage
 from pgkd.samplers.shortlists import make_requests
 from pgkd.system.store import FILE_NAME, RunStore
 
@@ -39,11 +40,14 @@ class Escalator:
     run_dir : Path or None
     seed : int
         The same texts make the same requests, so that a cache has their answers.
+    redact : Redactor or None
 
     Attributes
     ----------
     usage : Usage
         Of all calls.
+    sent : Sent or None
+        The same; a text that is not labelled counts once a call.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Escalator:
         max_cost: float | None,
         run_dir: Path | None,
         seed: int,
+        redact: Redactor | None = None,
     ) -> None:
         self.teacher = teacher
         self.state = state
@@ -64,7 +69,10 @@ class Escalator:
         self.max_cost = max_cost
         self.run_dir = run_dir
         self.seed = seed
+        self.redact = redact
         self.usage = Usage()
+        self._shown: frozenset[str] = frozenset()  # of the labelled texts
+        self.sent: Sent | None = None
         self._spent = 0.0  # of `max_cost`, by the ledgers of calls without a `run_dir`
         self._lock = threading.RLock()
         self._down_until = 0.0  # by the monotonic clock
@@ -80,6 +88,11 @@ class Escalator:
         """Raise if the teacher can tell that it is out of reach; all processes must call this."""
         with TemporaryDirectory(prefix="pgkd-") as scratch:
             self._make_buyer(Path(scratch), self.max_cost, True).check_reachable()
+
+    def check(self, texts: Sequence[str], rows: Iterable[int]) -> None:
+        """Raise InvalidInputError if a text cannot be redacted, before any is sent."""
+        if self.redact is not None:
+            self.redact.check(zip(rows, texts), "X")
 
     def ask(
         self,
@@ -139,6 +152,10 @@ class Escalator:
             finally:
                 with self._lock:
                     self.usage += buyer.usage
+                    self._note_sent(buyer)
+                    if self.redact is not None and not is_shared:
+                        # A service would keep all that it ever saw.
+                        self.redact.forget(text for request in requests for text in request.texts)
                     if left is not None and self.run_dir is None and self._is_llm():
                         self._spent += RunStore(Path(scratch) / FILE_NAME).total_cost()
                     if buyer.is_down:
@@ -151,6 +168,7 @@ class Escalator:
             max_cost=left,
             max_tokens=None,
             is_cached=self.run_dir is not None,
+            redact=self.redact,
         )
         return Buyer(
             teacher,
@@ -159,6 +177,14 @@ class Escalator:
             emit=lambda event: None,
             is_shared=is_shared,
         )
+
+    def _note_sent(self, buyer: Buyer) -> None:
+        """Add what a call has shown to the teacher; labelled texts are counted once in all."""
+        labelled = {example.text for example in self.state.examples}
+        buyer.sent -= self._shown
+        self._shown |= buyer.sent & labelled
+        sent = buyer.describe_sent(labelled, buyer.sent, self.redact)
+        self.sent = sent if self.sent is None else self.sent + sent
 
     def _is_llm(self) -> bool:
         return hasattr(self.teacher, "session")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pgkd.evaluation.estimates import Estimate
 from pgkd.evaluation.thresholds import Rule
-from pgkd.records import Usage
+from pgkd.inputs.text import as_code
+from pgkd.records import Sent, Usage
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,9 @@ class CascadeReport:
         The thresholds and the tests that they passed; each class is in one of them.
     usage : Usage
         What `fit` took from the teacher.
+    sent : Sent or None
+        What the teacher was shown, and where, by `fit` and by predictions since. A labelled text
+        counts once, another one once a call.
     """
 
     confidence: float
@@ -53,6 +57,7 @@ class CascadeReport:
     cost_per_1000: Estimate | None
     rules: tuple[Rule, ...]
     usage: Usage
+    sent: Sent | None = None
 
     def __str__(self) -> str:
         return "\n\n".join(self._render())
@@ -82,7 +87,9 @@ class CascadeReport:
         ]
         rows.append("| --- | --- | --- | --- | --- |")
         for rule in self.rules:
-            names = ", ".join(map(str, rule.classes[:5])) + ", ..." * (len(rule.classes) > 5)
+            names = ", ".join(map(as_code, rule.classes[:5])).replace("|", "\\|") + ", ..." * (
+                len(rule.classes) > 5
+            )
             until = f"{rule.threshold:.3f}" if rule.threshold else "never"
             rows.append(
                 f"| {names} | {until} | {rule.n_won} | {rule.n_lost} | {rule.p_value:.2g} |"
@@ -92,3 +99,5 @@ class CascadeReport:
             f"Measured on {self.n_texts} labelled texts. The teacher was asked about "
             f"{self.n_asked} of them and answered about {self.n_answered}."
         )
+        if self.sent is not None:
+            yield f"By now, {as_code(self.sent.model)} {self.sent.told}"

@@ -12,6 +12,7 @@ from typing import Any, TextIO, cast
 
 from pgkd.exceptions import InvalidInputError
 from pgkd.export.engines import require
+from pgkd.inputs.text import as_cell
 
 #: By the end of a file's name.
 FORMATS = {
@@ -111,8 +112,13 @@ class _Writer:
                     delimiter = _DELIMITERS[self.format]
                     self._csv = csv.DictWriter(self.file, list(row), delimiter=delimiter)
                     self._csv.writeheader()
-                self._csv.writerow({name: _show(value) for name, value in row.items()})
+                self._csv.writerow({name: self._write(name, own) for name, own in row.items()})
         self.file.flush()
+
+    def _write(self, name: str, value: Any) -> str:
+        """Write a cell; the texts, which are the user's, come out as they came in."""
+        is_own = name == self.text_column or not isinstance(value, str)
+        return _show(value) if is_own else as_cell(value)
 
 
 def _show(value: Any) -> str:

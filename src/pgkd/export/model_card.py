@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pgkd.inputs.text import as_code
+
 #: Classes named on the card; config.json names all.
 N_CLASSES = 50
 _SETS = (
@@ -51,7 +53,8 @@ def make_card(document: dict[str, Any], classifier: Any) -> str:
 
 def _describe(document: dict[str, Any]) -> Iterator[str]:
     classes = document["classes"]
-    shown = ", ".join(f"`{json.dumps(label, ensure_ascii=False)}`" for label in classes[:N_CLASSES])
+    names = [json.dumps(label, ensure_ascii=False) for label in classes[:N_CLASSES]]
+    shown = ", ".join(as_code(name, limit=None) for name in names)
     more = f" and {len(classes) - N_CLASSES} more" if len(classes) > N_CLASSES else ""
     yield (
         f"{document['student']} of pgkd {document['pgkd']}, exported as `{document['model']}`"

@@ -20,6 +20,8 @@ from pgkd.exceptions import (
     TeacherBudgetError,
     TeacherError,
 )
+from pgkd.inputs.redaction import Redactor, count_changed
+from pgkd.inputs.text import make_visible
 from pgkd.inputs.validation import check_generation
 from pgkd.protocols import Teacher
 from pgkd.records import (
@@ -28,6 +30,7 @@ from pgkd.records import (
     Event,
     Generation,
     GenerationRequest,
+    Sent,
     Usage,
 )
 from pgkd.system.ranks import is_main_process, share
@@ -57,12 +60,15 @@ class Bill(NamedTuple):
     n_answers : int
     is_refused : bool
         Whether the budget did not allow a request.
+    sent : frozenset of str
+        The user's texts, and the teacher's own, that the teacher was shown.
     """
 
     paid: Usage
     kept: Usage
     n_answers: int
     is_refused: bool
+    sent: frozenset[str] = frozenset()
 
 
 class Buyer:
@@ -89,6 +95,8 @@ class Buyer:
         That were served, a cache's among them.
     pending : list of Generation
         Answers that the caller has not said to be used up; they were paid for.
+    sent : frozenset of str
+        The texts that the teacher was shown, as the caller knows them.
     """
 
     def __init__(
@@ -109,6 +117,7 @@ class Buyer:
         self.n_answers = 0
         self.is_down = False  # whether `give_up_after` ended the last call
         self.pending: list[Generation] = []
+        self.sent: frozenset[str] = frozenset()
         self._is_refused = False  # whether the budget did not allow a request
         self._is_warned = False  # that answers cannot be read
 
@@ -138,11 +147,11 @@ class Buyer:
     def bill(self) -> Bill:
         """What to `resume` with in another process."""
         paid, kept = self.paid_before + self.usage, self.saved + self.usage
-        return Bill(paid, kept, self.n_answers, self._is_refused)
+        return Bill(paid, kept, self.n_answers, self._is_refused, self.sent)
 
     def resume(self, bill: Bill) -> None:
         """Go on where another process ended."""
-        self.paid_before, self.saved, self.n_answers, self._is_refused = bill
+        self.paid_before, self.saved, self.n_answers, self._is_refused, self.sent = bill
 
     def is_budget_spent(self) -> bool:
         """Whether the next request must not be sent.
@@ -243,6 +252,7 @@ class Buyer:
             _warn(f"The teacher failed after {n_answers} answers, which are used: {error}")
         finally:
             answers.close()  # calls off what is still in flight
+            self._note_sent(requests, bought)
         self._is_refused = any(generation.unsent for generation in bought)
         failed = [generation for generation in bought if generation.error]
         is_broken = len(failed) >= MANY or not all(g.is_final for g in failed)
@@ -262,6 +272,33 @@ class Buyer:
             self._warn_of_unreadable(bought)
         order = {request.id: i for i, request in enumerate(requests)}
         return sorted(bought, key=lambda g: order.get(g.request.id, len(order)))
+
+    def _note_sent(self, requests: Sequence[Request], bought: Sequence[Generation]) -> None:
+        """Note what the teacher was shown, and what it may have been when it was called off."""
+        shown: list[Request] = [g.request for g in bought if not g.unsent]
+        if not any(g.unsent for g in bought):  # the budget refuses when nothing is under way
+            answered = {g.request.id for g in bought}
+            left = [r for r in requests if r.id not in answered]
+            shown += left[: getattr(self.teacher, "n_workers", len(left))]
+        self.sent = self.sent.union(*(request.shown_texts for request in shown))
+
+    def describe_sent(
+        self, labelled: Iterable[str], unlabelled: Iterable[str], redact: Redactor | None
+    ) -> Sent:
+        """Count what the teacher was shown; any other text is one of its own."""
+        teacher: Any = self.teacher
+        n_labelled = len(self.sent.intersection(labelled))
+        n_unlabelled = len(self.sent.intersection(unlabelled) - set(labelled))
+        changed = [count_changed(text, redact(text)) for text in self.sent] if redact else []
+        return Sent(
+            getattr(teacher, "model_name", type(teacher).__name__),
+            getattr(teacher, "destination", "a place that only its code knows"),
+            n_labelled,
+            n_unlabelled,
+            len(self.sent) - n_labelled - n_unlabelled,
+            n_redacted=sum(map(bool, changed)),
+            n_characters=sum(changed),
+        )
 
     def _warn_of_unreadable(self, bought: Sequence[Generation]) -> None:
         """Say once that answers are paid for and none of them can be used."""
@@ -331,18 +368,23 @@ def wrap_teacher(
     max_cost: float | None,
     max_tokens: int | None,
     is_cached: bool,
+    redact: Redactor | None = None,
 ) -> Any:
-    """Put the budget and the answers that were paid for around an LLM teacher."""
-    if not hasattr(teacher, "session"):
-        return teacher
+    """Put the budget and the answers that were paid for around an LLM teacher, `redact` outside."""
     from pgkd.system.store import FILE_NAME
-    from pgkd.teachers import BudgetedTeacher, CachedTeacher
+    from pgkd.teachers import BudgetedTeacher, CachedTeacher, RedactedTeacher
+    from pgkd.teachers.wrappers.redacted import RedactedStranger
+
+    if not hasattr(teacher, "session"):
+        return teacher if redact is None else RedactedStranger(teacher, redact)
 
     if max_cost is not None or max_tokens is not None:
         teacher = BudgetedTeacher(
             teacher, run_dir / FILE_NAME, max_cost=max_cost, max_tokens=max_tokens
         )
-    return CachedTeacher(teacher, run_dir / FILE_NAME) if is_cached else teacher
+    if is_cached:
+        teacher = CachedTeacher(teacher, run_dir / FILE_NAME)
+    return teacher if redact is None else RedactedTeacher(teacher, redact)
 
 
 def _split(request: AnnotationRequest) -> list[AnnotationRequest]:
@@ -354,4 +396,4 @@ def _split(request: AnnotationRequest) -> list[AnnotationRequest]:
 
 
 def _warn(what: str) -> None:
-    warnings.warn(f"{what.rstrip('.')}. The run goes on.", stacklevel=5)
+    warnings.warn(f"{make_visible(what).rstrip('.')}. The run goes on.", stacklevel=5)

@@ -16,7 +16,7 @@ import shutil
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from pgkd.system.artefacts import check_archive, parse_json
 from pgkd.system.documents import dumps
 from pgkd.system.ranks import broadcast
 
-#: Of the file; a later one is left alone. 2: it names students.
+#: Of the file; a later one is left alone. 2: it names students, and no text of the user's.
 FORMAT = 2
 #: Name of the folder in a ``run_dir``.
 FOLDER = "checkpoints"
@@ -57,11 +57,18 @@ class Checkpoint:
     find_changes : callable
         Returns what of it a run has changed that no other process could change again: the state
         of a teacher, say. Such a run is kept no more.
+    texts : sequence of str, default=()
+        What the user gives, which is not kept; the fingerprint tells others.
     """
 
     def __init__(
-        self, folder: Path, fingerprint: Mapping[str, str], find_changes: Callable[[], list[str]]
+        self,
+        folder: Path,
+        fingerprint: Mapping[str, str],
+        find_changes: Callable[[], list[str]],
+        texts: Sequence[str] = (),
     ) -> None:
+        self.texts = texts
         self.fingerprint = dict(fingerprint)
         self.find_changes = find_changes
         name = hashlib.sha256(json.dumps(self.fingerprint, sort_keys=True).encode()).hexdigest()
@@ -102,7 +109,7 @@ class Checkpoint:
             return
         try:
             kept = self.shelf.put(snapshot.current.results) if snapshot.asks_students else {}
-            document, arrays = pack(snapshot)
+            document, arrays = pack(snapshot, self.texts)
             document["students"] = [[n, own.directory.name, own.kind] for n, own in kept.items()]
             draft = io.BytesIO()
             np.savez(
@@ -140,9 +147,9 @@ class Checkpoint:
             document = _decode(archive["document"])
         if not all(np.isfinite(array).all() for array in arrays.values()):
             raise ValueError("it has probabilities that are no numbers")
-        snapshot = unpack(document, arrays)
+        snapshot = unpack(document, arrays, self.texts)
         results = snapshot.current.results
-        for number, name, kind in document.get("students", ()):  # format 1 has none
+        for number, name, kind in document.get("students", ()):
             student = KeptStudent(self.shelf.folder / Path(name).name, kind)
             results[number] = results[number]._replace(student=student)
         return snapshot

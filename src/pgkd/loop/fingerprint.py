@@ -67,6 +67,7 @@ def take_fingerprint(
         "task_description": settings.task_description,
         "class_descriptions": describe(settings.class_descriptions),
         "class_names": describe(settings.class_names),
+        "redact": settings.redact and list(settings.redact.known.values()),
         "random_state": seed,
         "version of pgkd": __version__,
         "version of scikit-learn": sklearn.__version__,

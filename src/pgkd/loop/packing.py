@@ -1,11 +1,14 @@
-"""A snapshot as JSON and arrays, and back. Each text and each array is there once."""
+"""A snapshot as JSON and arrays, and back. Each text and each array is there once.
+
+A text that the user gives is there by its place among them: whoever goes on with a run has them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -28,9 +31,11 @@ from pgkd.system.documents import (
 )
 
 
-def pack(snapshot: Snapshot) -> tuple[dict[str, Any], dict[str, FloatArray]]:
-    """Return what JSON can hold, and the arrays that it names."""
-    packer = _Packer()
+def pack(
+    snapshot: Snapshot, given: Sequence[str] = ()
+) -> tuple[dict[str, Any], dict[str, FloatArray]]:
+    """Return what JSON can hold, without the texts that are given, and the arrays that it names."""
+    packer = _Packer(given)
     shown, bill = snapshot.shown, snapshot.bill
     is_begun = snapshot.current is not snapshot.baseline
     document = {
@@ -51,15 +56,17 @@ def pack(snapshot: Snapshot) -> tuple[dict[str, Any], dict[str, FloatArray]]:
             "previous": shown.previous and report_to_json(shown.previous),
             "probabilities": packer.array(shown.probabilities),
         },
-        "bill": bill and [asdict(bill.paid), asdict(bill.kept), bill.n_answers, bill.is_refused],
+        "bill": bill and packer.bill(bill),
     }
     document["tables"] = packer.tables()
     return document, packer.arrays
 
 
-def unpack(document: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> Snapshot:
-    """Read what `pack` made."""
-    reader = _Reader(document["tables"], arrays)
+def unpack(
+    document: Mapping[str, Any], arrays: Mapping[str, FloatArray], given: Sequence[str] = ()
+) -> Snapshot:
+    """Read what `pack` made of the same texts."""
+    reader = _Reader(document["tables"], arrays, given)
     baseline = reader.training_set(document["baseline"])
     current, bill, shown = document["current"], document["bill"], document["shown"]
     return Snapshot(
@@ -80,15 +87,15 @@ def unpack(document: Mapping[str, Any], arrays: Mapping[str, FloatArray]) -> Sna
             previous=shown["previous"] and report_from_json(shown["previous"]),
             probabilities=reader.array(shown["probabilities"]),
         ),
-        bill=bill and Bill(Usage(**bill[0]), Usage(**bill[1]), *bill[2:]),
+        bill=bill and reader.bill(bill),
     )
 
 
 class _Table:
-    """Rows, each once."""
+    """Rows, each once. Those that are given are not kept: their places are -1, -2 and so on."""
 
-    def __init__(self) -> None:
-        self._places: dict[str, int] = {}
+    def __init__(self, given: Sequence[str] = ()) -> None:
+        self._places = {json.dumps(row): -1 - i for i, row in enumerate(given)}
         self.rows: list[Any] = []
 
     def put(self, row: Any) -> int:
@@ -113,8 +120,8 @@ class _Packer:
     arrays : dict of str to array
     """
 
-    def __init__(self) -> None:
-        self.strings, self.rows, self.learnt = _Table(), _Table(), _Table()
+    def __init__(self, given: Sequence[str]) -> None:
+        self.strings, self.rows, self.learnt = _Table(given), _Table(), _Table()
         self.arrays: dict[str, NDArray[Any]] = {}
 
     def tables(self) -> dict[str, list[Any]]:
@@ -145,6 +152,10 @@ class _Packer:
         parts = [[route, self.part(part)] for route, part in chosen.parts.items()]
         return {"parts": parts, "results": results}
 
+    def bill(self, bill: Bill) -> list[Any]:
+        sent = self.strings.put_all(sorted(bill.sent))
+        return [asdict(bill.paid), asdict(bill.kept), bill.n_answers, bill.is_refused, sent]
+
     def array(self, array: NDArray[Any] | None) -> str | None:
         if array is None:
             return None
@@ -163,9 +174,11 @@ class _Packer:
 class _Reader:
     """Turns places and names into texts and arrays."""
 
-    def __init__(self, tables: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, tables: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], given: Sequence[str]
+    ) -> None:
         self.arrays = arrays
-        self.strings = strings = tables["strings"]
+        self.strings = strings = [*tables["strings"], *reversed(given)]
         self._texts = [
             text_from_json(
                 {
@@ -198,6 +211,11 @@ class _Reader:
             fair[self.arrays[guesses]] = 1 / fair.shape[1]
             results[number] = Result(None, self.arrays[name], fair)
         return TrainingSet({route: self.part(part) for route, part in row["parts"]}, results)
+
+    def bill(self, row: list[Any]) -> Bill:
+        paid, kept, n_answers, is_refused, sent = row
+        texts = frozenset(self.strings[i] for i in sent)
+        return Bill(Usage(**paid), Usage(**kept), n_answers, is_refused, texts)
 
     def array(self, name: str | None) -> FloatArray | None:
         return None if name is None else self.arrays[name]

@@ -18,6 +18,7 @@ from pgkd.exceptions import InvalidInputError
 from pgkd.inputs.labelled import LabelledTexts
 from pgkd.inputs.labels import count_classes, to_array
 from pgkd.inputs.logs import Logs
+from pgkd.inputs.redaction import Redactor
 from pgkd.inputs.splitting import hold_out
 from pgkd.inputs.targets import Target, check_target, check_validation
 from pgkd.inputs.text import fold_text
@@ -83,8 +84,10 @@ def prepare(
         for own in (student, evidence.scout):
             if own is not None:
                 check_takes_weights(own)
-    settings = replace(settings, student=student, evidence=evidence, routes=routes)
-    buyer = _make_buyer(settings, scratch, emit)
+    redact = _make_redactor(settings, data, evidence)
+    settings = replace(settings, student=student, evidence=evidence, routes=routes, redact=redact)
+    teacher = _clone_teacher(settings)
+    buyer = _make_buyer(teacher, settings, scratch, emit)
     seed = int(rng.randint(np.iinfo(np.int32).max))
     return Distillation(
         task,
@@ -93,14 +96,14 @@ def prepare(
         samplers,
         emit=emit,
         seed=seed,
-        checkpoint=_make_checkpoint(task, settings, buyer, samplers, seed),
+        checkpoint=_make_checkpoint(task, settings, teacher, samplers, seed),
     )
 
 
 def _make_checkpoint(
     task: Task,
     settings: Settings,
-    buyer: Buyer | None,
+    teacher: Any,
     samplers: Mapping[str, Sampler],
     seed: int,
 ) -> Checkpoint | None:
@@ -108,13 +111,11 @@ def _make_checkpoint(
     is_random = settings.random_state is None or settings.random_state is np.random
     if settings.run_dir is None or is_random or not is_main_process():
         return None
-    teacher = settings.teacher
-    if buyer is not None and not hasattr(teacher, "session"):
-        teacher = buyer.teacher  # the copy that is asked, which may change
     components = {"teacher": teacher, "sampler": samplers}
     fingerprint = take_fingerprint(task, settings, components, seed)
     folder = Path(settings.run_dir) / FOLDER
-    return Checkpoint(folder, fingerprint, partial(find_changes, fingerprint, components))
+    changes = partial(find_changes, fingerprint, components)
+    return Checkpoint(folder, fingerprint, changes, task.texts)
 
 
 def is_without_labels(X: Any, y: Any) -> bool:
@@ -307,16 +308,37 @@ def _resolve_components(settings: Settings, evidence: Evidence) -> tuple[Any, di
     return student, samplers
 
 
-def _make_buyer(settings: Settings, scratch: Path, emit: Callable[[Event], None]) -> Buyer | None:
+def _make_redactor(
+    settings: Settings, data: Mapping[str, Any], evidence: Evidence
+) -> Redactor | None:
+    """Redact all that the teacher may be shown: what cannot be is found before any is sent."""
+    if settings.redact is None or settings.teacher is None:
+        return None
+    names = ["X", *["X_val"] * (evidence.feedback == "validation")]
+    shown = {n: check_texts(data[n], n, allow_empty=True) for n in names if data[n] is not None}
+    return Redactor(settings.redact, **shown, X_unlabeled=_check_pool(data["X_unlabeled"]))
+
+
+def _clone_teacher(settings: Settings) -> Any:
+    """Return the copy that is asked, which may change."""
     if settings.teacher is None:
         return None
     check_component(settings.teacher, "teacher", ("generate",))
+    return clone_teacher(settings.teacher, settings.max_cost)
+
+
+def _make_buyer(
+    teacher: Any, settings: Settings, scratch: Path, emit: Callable[[Event], None]
+) -> Buyer | None:
+    if teacher is None:
+        return None
     teacher = wrap_teacher(
-        clone_teacher(settings.teacher, settings.max_cost),
+        teacher,
         Path(settings.run_dir or scratch),
         max_cost=settings.max_cost,
         max_tokens=settings.max_tokens,
         is_cached=settings.run_dir is not None,
+        redact=settings.redact,
     )
     return Buyer(
         teacher,

@@ -16,7 +16,8 @@ from pgkd.records import Label, LabelArray
 class Settings:
     """What the user wants: parameters of `PGKDClassifier`, by name, as they are documented there.
 
-    In a `Distillation`, what was left open is filled in: `student`, `evidence` and `routes`.
+    In a `Distillation`, what was left open is filled in: `student`, `evidence` and `routes`; and
+    `redact` is a `Redactor` then, if there is a teacher.
     """
 
     teacher: Any = None
@@ -32,6 +33,7 @@ class Settings:
     task_description: str | None = None
     class_descriptions: Mapping[Label, str] | None = None
     class_names: Sequence[Label] | None = None
+    redact: Any = None
     run_dir: Any = None
     callbacks: Sequence[Any] | None = None
     random_state: Any = None
@@ -70,6 +72,13 @@ class Task:
     task_description: str | None = None
     pool: Sequence[str] = ()
     logs: Logs | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts, each once; of the teacher's answers about one, it has no outer white space."""
+        logged = [] if self.logs is None else self.logs.texts
+        every = [*self.labelled.texts, *self.pool, *logged]
+        return list(dict.fromkeys([*every, *(text.strip() for text in every)]))
 
     def part_texts(self, *, show_gate: bool) -> tuple[list[str], list[str]]:
         """Return the texts that the teacher may see, and those of the gate."""

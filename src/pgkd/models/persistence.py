@@ -22,7 +22,7 @@ from pgkd.exceptions import PersistenceError
 from pgkd.loop.evidence import Evidence
 from pgkd.loop.routes import ROUTES
 from pgkd.models.serialization import abstention_from_json, calibration_from_json
-from pgkd.records import Records, SyntheticText, Usage
+from pgkd.records import Records, Sent, SyntheticText, Usage
 from pgkd.students._saving import load_student, save_student
 from pgkd.system.artefacts import (
     TRIAL,
@@ -61,7 +61,9 @@ from pgkd.system.files import (
 FORMAT = 3
 TEXTS, STUDENT = "synthetic.jsonl", "student"
 #: A teacher may hold a key, and none is needed to predict. The student is read from `student_`.
-COMPONENTS = ("teacher", "student", "sampler", "callbacks", "run_dir", "evidence", "routes")
+COMPONENTS = frozenset(
+    ("teacher", "student", "sampler", "callbacks", "redact", "run_dir", "evidence", "routes")
+)
 #: Bytes of all generated texts: some 500,000 of them.
 MAX_TEXTS = 256 * 2**20
 
@@ -115,6 +117,7 @@ def _write(classifier: Any, directory: Path) -> None:
         "evidence": _evidence_to_json(params["evidence"]),
         "history": [step_to_json(step) for step in classifier.history_],
         "usage": asdict(classifier.usage_),
+        "sent": classifier.sent_ and asdict(classifier.sent_),
         "probe": classifier.probe_ and asdict(classifier.probe_),
         "n_cycles": classifier.n_cycles_,
         "stop_reason": classifier.stop_reason_,
@@ -160,6 +163,8 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
         classifier.evidence = Evidence(**document["evidence"])
     classifier.history_ = Records(map(step_from_json, document["history"]))
     classifier.usage_ = Usage(**document["usage"])
+    sent = document.get("sent")
+    classifier.sent_ = None if sent is None else Sent(**sent)
     classifier.probe_ = probe_from_json(document["probe"])
     classifier.n_cycles_ = document["n_cycles"]
     classifier.stop_reason_ = document["stop_reason"]

@@ -17,11 +17,13 @@ from pgkd.records.performance import ClassScore, Feedback, Prediction, StudentRe
 from pgkd.records.probe import Probe, wilson_interval
 from pgkd.records.requests import AnnotationRequest, GenerationRequest, Message
 from pgkd.records.run import Begin, Event, Progress, Step, SyntheticText
+from pgkd.records.sent import HERE, Sent
 from pgkd.records.state import Batch, State
 from pgkd.records.table import Records
 from pgkd.records.texts import Example, FloatArray, Label, LabelArray, UnlabeledTexts, labels_of
 
 __all__ = [
+    "HERE",
     "NO_ANSWER",
     "NO_LABEL",
     "AnnotationRequest",
@@ -46,6 +48,7 @@ __all__ = [
     "Progress",
     "Records",
     "Refusal",
+    "Sent",
     "State",
     "Step",
     "StudentReport",

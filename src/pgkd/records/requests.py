@@ -65,6 +65,12 @@ class GenerationRequest:
         return sum(self.counts.values())
 
     @property
+    def shown_texts(self) -> set[str]:
+        """The real texts that the teacher gets to see."""
+        predictions = (*self.hard_negatives, *self.correct, *self.wrong)
+        return {e.text for e in self.examples} | {p.text for p in predictions}
+
+    @property
     def classes(self) -> tuple[Label, ...]:
         """The classes of the texts wanted."""
         return tuple(dict.fromkeys(own for label in self.counts for own in labels_of(label)))
@@ -100,6 +106,11 @@ class AnnotationRequest:
     class_descriptions: Mapping[Label, str] = field(default_factory=dict)
     multilabel: bool = False
     may_be_empty: bool = False
+
+    @property
+    def shown_texts(self) -> set[str]:
+        """The texts that the teacher gets to see."""
+        return {*self.texts, *(e.text for e in self.examples)}
 
     @property
     def n_texts(self) -> int:

@@ -6,7 +6,7 @@ from pgkd.reporting.blocks import Section
 from pgkd.reporting.findings import Findings
 from pgkd.reporting.sections.progress import say_ladder, say_steps, say_teacher
 from pgkd.reporting.sections.quality import say_confusions, say_gains, say_probabilities
-from pgkd.reporting.sections.texts import say_texts, say_usage
+from pgkd.reporting.sections.texts import say_sent, say_texts, say_usage
 from pgkd.reporting.sections.worth import say_worth
 
 
@@ -22,6 +22,7 @@ def write_sections(found: Findings) -> tuple[Section, ...]:
         ("probabilities", "Probabilities"): say_probabilities(found),
         ("texts", "What became of the texts"): say_texts(found),
         ("usage", "Usage"): say_usage(found),
+        ("sent", "What the teacher was shown"): say_sent(found),
     }
     sections = (Section(*head, tuple(blocks)) for head, blocks in parts.items())
     return tuple(section for section in sections if section.blocks)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pgkd.evaluation.calibration import Calibration
 from pgkd.models.abstention import Abstention
-from pgkd.records import Comparison, Diversity, Label, Probe, Step, SyntheticText, Usage
+from pgkd.records import Comparison, Diversity, Label, Probe, Sent, Step, SyntheticText, Usage
 from pgkd.reporting.sums import ClassGain, Confusion, Loss, RouteSum
 
 
@@ -45,6 +45,8 @@ class Findings:
         ``calibration_`` of the classifier.
     abstention : Abstention or None
         ``abstention_`` of the classifier.
+    sent : Sent or None
+        What the teacher was shown, and where.
     """
 
     comparison: Comparison | None
@@ -64,6 +66,7 @@ class Findings:
     is_optimistic: bool = False
     calibration: Calibration | None = None
     abstention: Abstention | None = None
+    sent: Sent | None = None
 
     @property
     def rejected(self) -> tuple[SyntheticText, ...]:

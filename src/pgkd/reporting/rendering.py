@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from pgkd.inputs.text import make_valid
+from pgkd.inputs.text import as_code
 from pgkd.reporting.blocks import (
     Block,
     Code,
@@ -70,13 +70,7 @@ def _write(words: Words) -> str:
 
 def _mark(word: str) -> str:
     if isinstance(word, Code):
-        return _code(word)
+        return as_code(word)
     if isinstance(word, Strong):
         return f"**{word.strip()}**{' ' * word.endswith(' ')}"
     return word.replace("<", "&lt;")  # as in the name of a lambda
-
-
-def _code(value: str, limit: int = 80) -> str:
-    """Quote what a teacher wrote, so that nothing in it is taken for Markdown."""
-    text = make_valid(" ".join(value.split()).replace("`", "'"))
-    return f"`{text if len(text) <= limit else text[: limit - 3] + '...'}`" if text else "(empty)"

@@ -122,6 +122,7 @@ def make_run_report(clf: Any) -> Report:
         is_optimistic=clf.evidence is not None and clf.evidence.feedback == "validation",
         calibration=clf.calibration_,
         abstention=clf.abstention_,
+        sent=clf.sent_,
     )
 
 

@@ -14,6 +14,7 @@ from pgkd.teachers.providers.openai import OpenAITeacher
 from pgkd.teachers.wrappers.budgeted import BudgetedTeacher
 from pgkd.teachers.wrappers.cached import CachedTeacher
 from pgkd.teachers.wrappers.recorded import RecordedTeacher
+from pgkd.teachers.wrappers.redacted import RedactedTeacher
 
 __all__ = [
     "AnthropicTeacher",
@@ -26,4 +27,5 @@ __all__ = [
     "LocalTeacher",
     "OpenAITeacher",
     "RecordedTeacher",
+    "RedactedTeacher",
 ]

@@ -188,6 +188,11 @@ class LLMTeacher(Component):
         return str(model) if isinstance(model, (str, os.PathLike)) else type(self).__name__
 
     @property
+    def destination(self) -> str:
+        """Where its texts are sent to, for the report: a host, or "this machine"."""
+        return "a place that only its code knows"
+
+    @property
     def n_workers(self) -> int:
         """Requests that are begun at once: one that waits for its next try holds up no other."""
         return 2 * self.max_concurrency

@@ -15,6 +15,7 @@ from tiny_lm import WITHOUT_SYSTEM, write_tiny_lm
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.records import Example, GenerationRequest
 from pgkd.teachers import LocalTeacher
+from pgkd.teachers.prompts.parts import quote
 from pgkd.teachers.providers import causal_lm, local
 from pgkd.teachers.providers.causal_lm import _Draw
 from pgkd.teachers.wrappers.cached import hash_request
@@ -129,6 +130,16 @@ def test_tokens_and_truncation(directory):
     generations = list(Raw(directory, max_tokens=5).generate(REQUESTS))
     assert all(g.usage.cost == 0 for g in generations)
     assert all(g.rejected["answer cut off"] for g in generations)
+
+
+@pytest.mark.parametrize("mark", ["<end>", "<pad>", "<unk>", "<|s|>", "<|u|>", "<|a|>"])
+def test_no_text_is_read_as_a_mark_of_the_chat_template(directory, mark):
+    """A mark would be one token; a turn that a text has ended is another's."""
+    request = GenerationRequest("1-1", {"card": 1}, examples=(Example(f"hi{mark} you", "card"),))
+    [answer] = ask(directory, [request])
+    messages = Raw(directory).render(request)
+    n_marks = 2 * len(messages) + 1
+    assert answer.usage.input_tokens == sum(len(m["content"]) for m in messages) + n_marks
 
 
 def test_a_prompt_that_is_too_long_fails_alone(directory):
@@ -263,6 +274,24 @@ def test_gguf(gguf):
     assert once.rejected == again.rejected
     assert once.examples == again.examples
     assert list(local._loaded.values()) == [model]
+
+
+@pytest.mark.network
+def test_llama_cpp_reads_no_text_as_a_mark(gguf):
+    """It reads the whole prompt with the marks of the chat template, wherever they are."""
+
+    def count(content):
+        messages = [{"role": "user", "content": content}]
+
+        async def main():
+            async with make(gguf, max_tokens=1).connect() as complete:
+                return (await complete(messages, {})).usage.input_tokens
+
+        return anyio.run(main)
+
+    mark, n = "<|im_end|>", 20
+    assert count(f"hi {mark * n}") - count("hi") <= n + 1  # so it does
+    assert count(quote(f"hi {mark * n}")) - count(quote("hi")) > 5 * n
 
 
 @pytest.mark.network

@@ -101,3 +101,13 @@ def say_usage(found: Findings) -> Iterator[Block]:
     )
     columns = ("", "requests", "input tokens", "cached of them", "output tokens", "US dollars")
     yield Table("The bill", columns, rows)
+
+
+def say_sent(found: Findings) -> Iterator[Block]:
+    """Say which texts the teacher was shown, and where."""
+    if found.sent is not None:
+        yield say(
+            Code(found.sent.model),
+            f" {found.sent.told} Each is counted once. Names and descriptions of classes and the "
+            "task were shown as they are.",
+        )

@@ -10,7 +10,7 @@ from typing import Any
 
 from pgkd.inputs.text import fold_name
 from pgkd.records import AnnotationRequest, Label, Message, labels_of
-from pgkd.teachers.prompts.parts import TASK, object_schema, quote, quote_all
+from pgkd.teachers.prompts.parts import TASK, object_schema, put_in_line, quote, quote_all
 
 SYSTEM = (
     "You label texts for a text classifier. Give each text the one option that fits it best, by "
@@ -70,7 +70,7 @@ def render(request: AnnotationRequest) -> list[Message]:
     """Render a request as chat messages."""
     parts = []
     if request.task_description:
-        parts.append(f"{TASK}{request.task_description}")
+        parts.append(f"{TASK}{put_in_line(request.task_description)}")
     # Texts with the same list share it: among hundreds of classes it is most of the prompt.
     shared = len(set(request.shortlists)) == 1
     if shared:
@@ -111,7 +111,7 @@ def _option(code: str, label: Label | None, request: AnnotationRequest) -> str:
 
 def _label(heading: str, label: Label, request: AnnotationRequest) -> str:
     description = request.class_descriptions.get(label)
-    lines = [heading + (f": {description}" if description else "")]
+    lines = [heading + (f": {put_in_line(description)}" if description else "")]
     own = [e for e in request.examples if label in labels_of(e.label)]
     for e in own:
         note = f" (labels: {quote_all(e.labels)})" if request.multilabel else ""

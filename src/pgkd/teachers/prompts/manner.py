@@ -49,7 +49,7 @@ def tell_manner(request: GenerationRequest, *, is_length_told: bool) -> str:
     manner = "" if is_length_told else _tell_length(request)
     if request.kind != "new":
         return manner
-    if not _shown(request):
+    if not request.shown_texts:
         manner += " No text is there to follow: write as the users of such a classifier would."
     angles = random.Random(request.id).sample(_ANGLES, N_ANGLES)
     return f"{manner} Think of {' and of '.join(angles)}."
@@ -66,11 +66,6 @@ def _tell_length(request: GenerationRequest) -> str:
 
 def _lengths(request: GenerationRequest) -> list[int]:
     """Count the words of the real texts, in ascending order."""
-    lengths = sorted(len(text.split()) for text in _shown(request))
+    lengths = sorted(len(text.split()) for text in request.shown_texts)
     # One word each: no spaces between words in this script.
     return lengths if lengths and lengths[-1] > 1 else []
-
-
-def _shown(request: GenerationRequest) -> set[str]:
-    predictions = (*request.hard_negatives, *request.correct, *request.wrong)
-    return {e.text for e in request.examples} | {p.text for p in predictions}

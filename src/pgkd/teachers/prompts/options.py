@@ -224,13 +224,16 @@ def _by_option(document: Any, request: AnnotationRequest) -> list[tuple[int, Any
 
 
 def _find_number(value: Any, request: AnnotationRequest) -> int | None:
-    """Read the number of a text, written as one or as the text itself."""
-    if number := _NUMBER.fullmatch(str(value)):
-        return int(number[1])
+    """Read the number of a text, written as one or as the text itself, if that is no guess."""
+    written = _NUMBER.fullmatch(str(value))
+    number = int(written[1]) if written else None
     texts = [" ".join(text.split()) for text in request.texts]
     own = " ".join(str(value).split())
     numbered = [f"{i}. {text}" for i, text in enumerate(texts, start=1)]
-    return next((shown.index(own) + 1 for shown in (texts, numbered) if own in shown), None)
+    place = next((shown.index(own) + 1 for shown in (texts, numbered) if own in shown), None)
+    if place is None or own == str(number):
+        return number
+    return place if number in (None, place) else None  # a text that is called "Text 2"
 
 
 def _find_given(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any
 
 from pgkd.records import GenerationRequest, Label, Message, Prediction, labels_of
 from pgkd.teachers.prompts.manner import draw_lengths, tell_manner
-from pgkd.teachers.prompts.parts import TASK, object_schema, quote, quote_all
+from pgkd.teachers.prompts.parts import TASK, dump, object_schema, put_in_line, quote, quote_all
 
 SYSTEM = (
     "You write training texts for a text classifier, label by label. Each text is a new situation "
@@ -137,7 +136,7 @@ def _tell_task(request: GenerationRequest) -> str:
     """Tell the task, which all requests share, and the student's accuracy."""
     lines = []
     if request.task_description:
-        lines.append(f"{TASK}{request.task_description}")
+        lines.append(f"{TASK}{put_in_line(request.task_description)}")
     if request.report:
         before = request.previous_report
         change = f" ({before.accuracy:.2f} before your last texts)" if before else ""
@@ -171,7 +170,7 @@ def _tell_class(label: Label, name: str, request: GenerationRequest) -> list[str
     """Tell what a class is, and how the student does on it."""
     description = request.class_descriptions.get(label)
     heading = f"Label {quote(label)}" if name == str(label) else f"Label {name} is {quote(label)}"
-    lines = [heading + (f": {description}" if description else "")]
+    lines = [heading + (f": {put_in_line(description)}" if description else "")]
     score = request.report.classes.get(label) if request.report else None
     if score and (score.support or request.choices):  # without a text nothing is known of a class
         lines.append(_tell_score(label, request))
@@ -239,7 +238,7 @@ def _order(request: GenerationRequest) -> str:
 
     # The id makes two requests with the same content two requests, for the LLM and for the cache.
     start = f"Request {request.id}:"
-    shape = f"Answer as {json.dumps(_sketch_answer(request, names), ensure_ascii=False)}"
+    shape = f"Answer as {dump(_sketch_answer(request, names))}"
     if request.kind == "describe":
         close = [
             f" {refer(label)} is close to {' and '.join(map(refer, others))}."

@@ -16,7 +16,7 @@ from pgkd.teachers.parameters import instance_of
 from pgkd.teachers.transport.chat_completions import answer_format, read_chat_completion
 from pgkd.teachers.transport.http import PRESENCE
 from pgkd.teachers.transport.pricing import look_up_cost
-from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal
+from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal, find_host
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -95,6 +95,13 @@ class LiteLLMTeacher(RemoteTeacher):
                 f"No answer from {self.base_url}: {self._quote(repr(error))}. Is the server up, "
                 "and is `base_url` right?"
             ) from error
+
+    @property
+    def destination(self) -> str:
+        """The host of `base_url`, else the provider, as the model's name begins."""
+        if self.base_url:
+            return find_host(self.base_url)
+        return f"the provider {self.model.partition('/')[0]!r}, by litellm"
 
     def _is_default(self) -> bool:
         return self.base_url is None

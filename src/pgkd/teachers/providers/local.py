@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import anyio.to_thread
 
 from pgkd.exceptions import InvalidInputError, TeacherError
-from pgkd.records import Completion, Message
+from pgkd.records import HERE, Completion, Message
 from pgkd.teachers.base import AsyncComplete, LLMTeacher, make_seed
 from pgkd.teachers.parameters import MODEL, TEMPERATURE, TEXT, Rule, at_least
 from pgkd.teachers.transport.gathering import Gatherer
@@ -115,6 +115,11 @@ class LocalTeacher(LLMTeacher):
     def max_concurrency(self) -> int:  # type: ignore[override]
         """As many as are served together."""
         return self.batch_size
+
+    @property
+    def destination(self) -> str:
+        """Here: this machine."""
+        return HERE
 
     def check_ready(self, max_cost: float | None = None) -> None:
         """Raise if there is no such file, or nothing to run it with."""

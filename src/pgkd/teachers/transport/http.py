@@ -24,7 +24,13 @@ from pgkd.system.secret import Secret, redact
 from pgkd.teachers.base import AsyncComplete
 from pgkd.teachers.parameters import instance_of
 from pgkd.teachers.transport.pricing import look_up_cost
-from pgkd.teachers.transport.remote import RemoteTeacher, check_allowed, conceal, receive
+from pgkd.teachers.transport.remote import (
+    RemoteTeacher,
+    check_allowed,
+    conceal,
+    find_host,
+    receive,
+)
 from pgkd.teachers.waiting import retry, run_concurrently
 
 #: They name certificates in place of certifi's.
@@ -125,6 +131,11 @@ class HTTPTeacher(RemoteTeacher):
                 "most servers ends in /v1.",
                 stacklevel=2,
             )
+
+    @property
+    def destination(self) -> str:
+        """The host of its address."""
+        return find_host(self._url())
 
     def _check_key(self) -> None:
         if not self._key() and self._is_default():

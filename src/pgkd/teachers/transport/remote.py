@@ -17,7 +17,7 @@ from pgkd.exceptions import (
     TeacherRequestError,
     TeacherUnavailableError,
 )
-from pgkd.records import Completion, Usage
+from pgkd.records import HERE, Completion, Usage
 from pgkd.system.secret import Secret, redact
 from pgkd.teachers.base import LLMTeacher
 from pgkd.teachers.parameters import ABOVE_ZERO, MODEL, TEMPERATURE, URL
@@ -134,11 +134,23 @@ class RemoteTeacher(LLMTeacher):
         return TeacherRequestError(what)
 
 
+def find_host(url: str) -> str:
+    """Return the host of an address, or that it is this machine.
+
+    Examples
+    --------
+    >>> from pgkd.teachers.transport.remote import find_host
+    >>> find_host("https://api.openai.com/v1"), find_host("http://127.0.0.1:8080/v1")
+    ('api.openai.com', 'this machine')
+    """
+    host = httpx.URL(url).host
+    return HERE if host in ("localhost", "::1") or host.startswith("127.") else host
+
+
 def check_allowed(url: str | None) -> None:
     """Raise if the kill switch is set and `url` is not on this machine; ``None`` is not."""
-    host = httpx.URL(url).host if url else "a provider"
-    is_local = host in ("localhost", "::1") or host.startswith("127.")
-    if os.environ.get(BLOCK_VARIABLE, "0") not in ("", "0") and not is_local:
+    host = find_host(url) if url else "a provider"
+    if os.environ.get(BLOCK_VARIABLE, "0") not in ("", "0") and host != HERE:
         raise TeacherError(
             f"A call to {host} was blocked, because {BLOCK_VARIABLE} is set: unset it to spend "
             "money, or use RecordedTeacher, ScriptedTeacher or a server on this machine."

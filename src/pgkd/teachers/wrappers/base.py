@@ -39,6 +39,11 @@ class WrapperTeacher(LLMTeacher):
         return self.teacher.model_name
 
     @property
+    def destination(self) -> str:
+        """The wrapped teacher's."""
+        return self.teacher.destination
+
+    @property
     def n_workers(self) -> int:
         """The wrapped teacher's."""
         return self.teacher.n_workers

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pgkd.exceptions import InvalidInputError, PersistenceError, TeacherError
-from pgkd.records import Completion, Message, Usage
+from pgkd.records import HERE, Completion, Message, Usage
 from pgkd.system.artefacts import parse_json
 from pgkd.system.store import read_completion
 from pgkd.teachers.base import AsyncComplete, LLMTeacher
@@ -72,6 +72,11 @@ class RecordedTeacher(LLMTeacher):
             return self.teacher.model_name
         first = next(_read_lines(Path(self.path)), {})  # it was one teacher
         return str(first.get("model", type(self).__name__))
+
+    @property
+    def destination(self) -> str:
+        """The recorded teacher's; a replay sends nothing."""
+        return HERE if self.teacher is None else self.teacher.destination
 
     @property
     def n_workers(self) -> int:
