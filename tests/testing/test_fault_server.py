@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from pgkd.exceptions import InvalidInputError
 from pgkd.records import AnnotationRequest, GenerationRequest
-from pgkd.teachers.base import answer_schema
+from pgkd.teachers.prompts.replies import answer_schema
 from pgkd.teachers.transport.retry_after import read_retry_after
 from pgkd.testing import Fault, FaultServer
 

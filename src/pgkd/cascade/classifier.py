@@ -17,13 +17,12 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
 from pgkd.cascade.escalation import Escalator, find_cost_per_text
-from pgkd.cascade.measuring import Asked, find_columns, find_escalated, measure
+from pgkd.cascade.measuring import Asked, find_columns, find_escalated, give_way, measure
 from pgkd.cascade.report import CascadeReport
 from pgkd.evaluation.thresholds import find_least_sure
 from pgkd.exceptions import InvalidInputError, TeacherError
 from pgkd.inputs.labelled import LabelledTexts
 from pgkd.inputs.redaction import Redactor
-from pgkd.inputs.splitting import Indices
 from pgkd.inputs.targets import find_kind
 from pgkd.inputs.validation import (
     check_classes,
@@ -380,22 +379,5 @@ class CascadeClassifier(BaseTextClassifier):
         columns = find_columns(asked, labels, self.classes_)
         answered = columns >= 0
         rows, columns = rows[answered], columns[answered]
-        probabilities[rows] = _give_way(probabilities[rows], columns, self.teacher_accuracy_)
+        probabilities[rows] = give_way(probabilities[rows], columns, self.teacher_accuracy_)
         return probabilities
-
-
-def _give_way(probabilities: FloatArray, columns: Indices, certainty: float) -> FloatArray:
-    """Give the teacher's class `certainty`, over one half, and the others what is left.
-
-    They share it as the student has it.
-    """
-    certainty = max(certainty, 0.501)  # the most probable class is the teacher's
-    rows = np.arange(len(columns))
-    others = probabilities.copy()
-    others[rows, columns] = 0
-    # A student that is quite sure of the teacher's class leaves the others nothing to go by.
-    others[others.sum(axis=1) == 0] = 1
-    others[rows, columns] = 0
-    blended: FloatArray = (1 - certainty) * others / others.sum(axis=1, keepdims=True)
-    blended[rows, columns] = certainty
-    return blended

@@ -155,3 +155,20 @@ def find_columns(
     """Return the column of each text's label, -1 where the teacher gave none of the classes."""
     column = {label: c for c, label in enumerate(classes.tolist())}
     return np.array([column.get(labels.get(text), -1) for text in texts], dtype=np.intp)
+
+
+def give_way(probabilities: FloatArray, columns: Indices, certainty: float) -> FloatArray:
+    """Give the teacher's class `certainty`, over one half, and the others what is left.
+
+    They share it as the student has it.
+    """
+    certainty = max(certainty, 0.501)  # the most probable class is the teacher's
+    rows = np.arange(len(columns))
+    others = probabilities.copy()
+    others[rows, columns] = 0
+    # A student that is quite sure of the teacher's class leaves the others nothing to go by.
+    others[others.sum(axis=1) == 0] = 1
+    others[rows, columns] = 0
+    blended: FloatArray = (1 - certainty) * others / others.sum(axis=1, keepdims=True)
+    blended[rows, columns] = certainty
+    return blended

@@ -192,7 +192,7 @@ class Buyer:
         teacher: Any = self.teacher
         if not (hasattr(teacher, "expect") and hasattr(teacher, "render")):
             return None
-        from pgkd.teachers.base import answer_schema
+        from pgkd.teachers.prompts.replies import answer_schema
 
         expected = teacher.expect(teacher.render(request), answer_schema(request))
         usage = replace(expected, output_tokens=TOKENS_PER_LABEL * request.n_texts, cost=None)

@@ -15,7 +15,8 @@ from pgkd.loop.distillation import Distillation
 from pgkd.loop.probe import draft_probe
 from pgkd.records import AnnotationRequest, Feedback, State, Usage
 from pgkd.samplers import UnguidedSampler, describe_classes
-from pgkd.teachers.base import LLMTeacher, Request, answer_schema
+from pgkd.teachers.base import LLMTeacher, Request
+from pgkd.teachers.prompts.replies import answer_schema
 
 #: UTF-8 bytes in a token, in prose and in what tokenizers cut small. Counted in bytes, scripts of
 #: few and of many bytes a character come out alike.

@@ -36,7 +36,7 @@ from pgkd.system.component import Component
 from pgkd.system.secret import redact
 from pgkd.teachers.parameters import RULES, Rule, check_parameters
 from pgkd.teachers.prompts import labelling, options, writing
-from pgkd.teachers.prompts.replies import find_missing, parse_answer
+from pgkd.teachers.prompts.replies import answer_schema, find_missing, parse_answer
 from pgkd.teachers.reading import estimate_tokens, read_answer, read_usage
 from pgkd.teachers.waiting import Limits, run_concurrently, with_retries
 
@@ -393,10 +393,3 @@ class LLMTeacher(Component):
 def make_seed(of: Any) -> int:
     """Make a seed for an answer, so that the same request gets the same answer again."""
     return zlib.crc32(repr(of).encode()) >> 1
-
-
-def answer_schema(request: Request) -> dict[str, Any]:
-    """JSON schema of the answer to a request."""
-    if isinstance(request, AnnotationRequest):
-        return labelling.answer_schema(request)
-    return writing.answer_schema(request)

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from pgkd.records import AnnotationRequest, Example, GenerationRequest, Refusal
-from pgkd.teachers.prompts import options, writing
+from pgkd.teachers.prompts import labelling, options, writing
 from pgkd.teachers.prompts.parsing import parse
 
 Request: TypeAlias = GenerationRequest | AnnotationRequest
+
+
+def answer_schema(request: Request) -> dict[str, Any]:
+    """JSON schema of the answer to a request."""
+    if isinstance(request, AnnotationRequest):
+        return labelling.answer_schema(request)
+    return writing.answer_schema(request)
 
 
 def parse_answer(answer: str, request: Request) -> tuple[tuple[Example, ...], tuple[Refusal, ...]]:
