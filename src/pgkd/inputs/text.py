@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pgkd.exceptions import InvalidInputError
+from pgkd.inputs.columns import name_columns
 
 
 def fold_name(name: str) -> str:
@@ -48,7 +49,7 @@ def check_stream(texts: Any, name: str, window_size: int) -> None:
     ------
     InvalidInputError
     """
-    if isinstance(texts, Mapping) or hasattr(texts, "columns"):  # whose keys would be read
+    if isinstance(texts, Mapping) or name_columns(texts) is not None:  # whose keys would be read
         raise InvalidInputError(
             f"{name} must be an iterable of str. Got a {type(texts).__name__} instead: pass its "
             "text column, e.g. df['text']."
