@@ -115,7 +115,7 @@ def test_tables(table):
         check_texts(table)
     with pytest.raises(InvalidInputError, match=r"columns of y, \['y', 'x'\]. Got \['x', 'z'\]"):
         target.check_more(swapped.rename(columns={"y": "z"}), 3, "y_val")
-    named = pgkd.read_logs(table, read=lambda row: (f"text {row['y']}", row['y']))
+    named = pgkd.read_logs(table, read=lambda row: (f"text {row['y']}", row["y"]))
     assert named.labels == (0, 1)
 
 
@@ -140,7 +140,9 @@ def test_what_was_generated_is_a_table(data, student, teacher):
 
 
 def test_an_exported_classifier_takes_them_too(data, student, tmp_path):
-    clf = make_classifier(None, StaticStudent(write_tiny_static(tmp_path / "static")), random_state=0)
+    clf = make_classifier(
+        None, StaticStudent(write_tiny_static(tmp_path / "static")), random_state=0
+    )
     clf.fit(*data).export(tmp_path / "export", format="numpy")
     exported = pgkd.load(tmp_path / "export")
     column = pa.chunked_array([data[0]])

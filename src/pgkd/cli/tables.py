@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from pgkd.exceptions import InvalidInputError
+from pgkd.exceptions import InvalidInputError, did_you_mean
 from pgkd.export.engines import require
 
 #: By the end of a file's name.
@@ -31,6 +31,12 @@ Row = dict[str, Any]
 def find_format(path: str, given: str | None = None) -> str:
     """Return the format of a file; standard input and output have a text a line."""
     if given is not None:
+        known = sorted({*FORMATS.values()})
+        if given not in known:
+            raise InvalidInputError(
+                f"`--format` must be one of {known}. Got {given!r} instead."
+                f"{did_you_mean(given, known)}"
+            )
         return given
     if path == STANDARD:
         return "text"
@@ -87,6 +93,7 @@ def check_column(row: Row, column: str, option: str, path: str) -> None:
     if column not in row:
         raise InvalidInputError(
             f"{path!r} has no column {column!r}, but {list(row)[:10]}: pass `{option}`."
+            f"{did_you_mean(column, row)}"
         )
 
 

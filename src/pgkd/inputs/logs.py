@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pgkd.exceptions import InvalidInputError
+from pgkd.exceptions import InvalidInputError, did_you_mean
 from pgkd.inputs.chat_logs import read_chat
 from pgkd.inputs.columns import name_columns, to_list
 from pgkd.inputs.text import fold_text, is_valid
@@ -205,6 +205,7 @@ def _check_columns(columns: list[Any], names: tuple[str, str] | None) -> None:
         raise InvalidInputError(
             f"The logs have no column {lacking[0]!r}, but {columns[:_N_SHOWN]}: name the columns, "
             "e.g. `read_logs(table, text='message', label='intent')`."
+            f"{did_you_mean(lacking[0], columns)}"
         )
 
 

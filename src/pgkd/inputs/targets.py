@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from pgkd.exceptions import InvalidInputError
+from pgkd.exceptions import InvalidInputError, did_you_mean
 from pgkd.inputs.columns import name_columns, to_list, to_matrix
 from pgkd.inputs.labels import (
     THRESHOLD,
@@ -202,6 +202,7 @@ def _find_classes(labels: LabelArray, class_names: Any, name: str) -> LabelArray
         raise InvalidInputError(
             f"`class_names` must name every class of {name}, which has the label {foreign[0]!r}. "
             f"Got {list(class_names)!r}: add it, or leave `class_names` out."
+            f"{did_you_mean(foreign[0], classes.tolist())}"
         )
     return classes
 
@@ -229,7 +230,7 @@ def _check_known(y: Iterable[Label], classes: LabelArray, name: str) -> None:
     if unseen:
         raise InvalidInputError(
             f"{name} has {len(unseen)} label(s) that y has not, e.g. {unseen[0]!r}: add labelled "
-            "texts of each to X, or leave them out."
+            f"texts of each to X, or leave them out.{did_you_mean(unseen[0], classes.tolist())}"
         )
 
 

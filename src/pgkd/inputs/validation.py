@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.exceptions import InvalidInputError, TeacherError, did_you_mean
 from pgkd.inputs.columns import name_columns, to_list, to_matrix
 from pgkd.inputs.labels import to_plain
 from pgkd.inputs.text import is_valid
@@ -230,9 +230,10 @@ def check_descriptions(
     lacking = [label for label in wanted + new if not isinstance(descriptions.get(label), str)]
     if lacking:
         others = f", but one of {new[0]!r}, which y has not" if new else ""
+        hint = did_you_mean(new[0], lacking) if new else ""
         raise InvalidInputError(
             f"The `class_descriptions` parameter of {owner} must describe every class of y. "
-            f"Got no description of {lacking[0]!r} ({len(lacking)} lacking){others}."
+            f"Got no description of {lacking[0]!r} ({len(lacking)} lacking){others}.{hint}"
         )
     foreign = [label for label in new if type(label) is not type(wanted[0])]
     if foreign:
