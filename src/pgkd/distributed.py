@@ -270,7 +270,8 @@ class _Actor:
 def _check_method(method: str) -> None:
     if method not in METHODS:
         raise InvalidInputError(
-            f"`method` must be one of {list(METHODS)}. Got {method!r}.{did_you_mean(method, METHODS)}"
+            f"`method` must be one of {list(METHODS)}. Got {method!r}."
+            f"{did_you_mean(method, METHODS)}"
         )
 
 

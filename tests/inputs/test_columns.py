@@ -139,7 +139,7 @@ def test_what_was_generated_is_a_table(data, student, teacher):
     assert pytest.importorskip("datasets").Dataset.from_list(rows)["text"][0] == rows[0]["text"]
 
 
-def test_an_exported_classifier_takes_them_too(data, student, tmp_path):
+def test_an_exported_classifier_takes_them_too(data, tmp_path):
     clf = make_classifier(
         None, StaticStudent(write_tiny_static(tmp_path / "static")), random_state=0
     )
