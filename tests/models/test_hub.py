@@ -15,7 +15,7 @@ from pgkd.teachers import OpenAITeacher
 
 KEY = "sk-of-nobody-1234567890"
 SET_UP = """
-import json, sys
+import json, sys, time
 sys.path[:0] = {path!r}
 import huggingface_hub.constants, joblib, traceback  # before `conftest`, which goes offline
 from pgkd import PGKDClassifier
@@ -71,6 +71,7 @@ def test_there_and_back(hub, fitted, data, tmp_path):
     url = run(
         """
 clf = joblib.load("clf.joblib")
+clf.push_to_hub("me/open", texts=True)
 clf.push_to_hub("me/intents", private=True, texts=True)
 print(json.dumps(say(clf.push_to_hub, "me/intents", commit_message="Again")))
 """,
@@ -79,7 +80,9 @@ print(json.dumps(say(clf.push_to_hub, "me/intents", commit_message="Again")))
     )
     assert url == f"{hub.url}/me/intents"
     assert hub.private["me/intents"] in (True, "private")
-    assert hub.messages == ["Upload a classifier of pgkd", "Again"]
+    assert hub.messages == ["Upload a classifier of pgkd"] * 2 + ["Again"]
+    texts = hub.repos["me/open"]["synthetic.jsonl"].decode().splitlines()
+    assert len(texts) == len(fitted.synthetic_) > 0
     files = hub.repos["me/intents"]
     assert sorted(files) == ["README.md", "pgkd.json", "student/student.skops", "synthetic.jsonl"]
     assert files["synthetic.jsonl"] == b""  # but for the first time
@@ -99,20 +102,20 @@ print(json.dumps([clf.predict_proba(texts).tolist(), len(clf.synthetic_), clf.n_
     )
     assert found == [fitted.predict_proba(data[0][:5]).tolist(), 0, 1]
     assert "huge.bin" not in hub.fetched
-
-
-def test_texts_go_if_they_are_to(hub, fitted, tmp_path):
-    joblib.dump(fitted, tmp_path / "clf.joblib")
-    run(
+    found = run(
         """
-joblib.load("clf.joblib").push_to_hub("me/open", texts=True)
-print(len(PGKDClassifier.from_pretrained("me/open", revision="main").synthetic_))
+clf = PGKDClassifier.from_pretrained("me/intents")
+start = time.time()
+found = [say(clf.push_to_hub, "me/a"), say(PGKDClassifier.from_pretrained, "me/a")]
+print(json.dumps([clf.n_cycles_, *found, time.time() - start]))
 """,
         tmp_path,
-        hub.url,
+        "http://127.0.0.1:9",  # a hub that is down
     )
-    lines = hub.repos["me/open"]["synthetic.jsonl"].decode().splitlines()
-    assert len(lines) == len(fitted.synthetic_) > 0
+    assert found[0] == 1  # of the cache
+    assert "Cannot upload to 'me/a': " in found[1]
+    assert "Cannot load 'me/a' from the hub: the hub cannot be reached" in found[2]
+    assert found[3] < 30
 
 
 def test_what_goes_wrong(hub, fitted, tmp_path):
@@ -135,7 +138,7 @@ print(json.dumps([
     )
     hub.unknown.clear()
     expected = (
-        "Cannot load 'me/other' from the hub: it has no pgkd.json",
+        "'me/other' has no pgkd.json",
         "Cannot load 'me/nowhere' from the hub: there is no such repository",
         "Cannot load 'a b' from the hub: HFValidationError",
         "Cannot load 'me/other' from the hub: there is no such revision",
@@ -144,20 +147,6 @@ print(json.dumps([
     for message, beginning in zip(wrong, expected, strict=True):
         assert message.startswith(f"PersistenceError: {beginning}"), message
         assert "hf_a_wrong_one_of_nobody" not in message
-
-
-def test_a_hub_that_is_down(fitted, tmp_path):
-    joblib.dump(fitted, tmp_path / "clf.joblib")
-    messages = run(
-        """
-clf = joblib.load("clf.joblib")
-print(json.dumps([say(clf.push_to_hub, "me/a"), say(PGKDClassifier.from_pretrained, "me/a")]))
-""",
-        tmp_path,
-        "http://127.0.0.1:9",
-    )
-    assert "Cannot upload to 'me/a'" in messages[0]
-    assert "Cannot load 'me/a' from the hub: the hub cannot be reached" in messages[1]
 
 
 def test_card(fitted, tmp_path):

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import HfApi, get_token, hf_hub_download, snapshot_download
+from huggingface_hub import HfApi, get_token, snapshot_download
 from huggingface_hub.errors import (
-    EntryNotFoundError,
+    HfHubHTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -22,7 +22,7 @@ from pgkd.exceptions import PersistenceError
 from pgkd.export.model_card import begin, name_classes, quote, write_score
 from pgkd.models.persistence import STUDENT, TEXTS, save
 from pgkd.system.files import DOCUMENT, write_text
-from pgkd.system.pretrained import preserve_globals
+from pgkd.system.pretrained import HUB_TIMEOUT, preserve_globals
 from pgkd.system.secret import redact
 
 CARD = "README.md"
@@ -60,18 +60,25 @@ def push(
 def pull(repo_id: str, revision: str | None, token: str | None) -> Path:
     """Download what `push` uploaded, and nothing else that the repository has."""
     with _translating(f"Cannot load {repo_id!r} from the hub", token), preserve_globals():
-        # First the one file that says whether it is one of ours: others may be of any size.
-        path = Path(hf_hub_download(repo_id, DOCUMENT, revision=revision, token=token))
-        document = json.loads(path.read_text(encoding="utf-8"))
-        commit = path.parent.name
+        try:
+            # One request without retries: a download would try for long.
+            api = HfApi(token=token)
+            info = api.model_info(repo_id, revision=revision, timeout=HUB_TIMEOUT)
+        except (HfHubHTTPError, ValueError):  # the hub has said no, or the name is none
+            raise
+        except Exception:  # it cannot be reached
+            info = None
+        if info is not None and DOCUMENT not in [file.rfilename for file in info.siblings or ()]:
+            raise PersistenceError(
+                f"{repo_id!r} has no {DOCUMENT}, so it is no classifier of pgkd: check `repo_id`."
+            )
         return Path(
             snapshot_download(
                 repo_id,
-                revision=commit,
+                revision=revision,
                 token=token,
-                allow_patterns=[DOCUMENT, TEXTS, f"{STUDENT}/**"]
-                if document.get("writer", "save") == "save"
-                else [DOCUMENT],
+                allow_patterns=[DOCUMENT, TEXTS, f"{STUDENT}/**"],
+                local_files_only=info is None,
             )
         )
 
@@ -130,6 +137,8 @@ def _translating(what: str, token: str | None) -> Iterator[None]:
     """Say what the hub's client means, without the token."""
     try:
         yield
+    except PersistenceError:
+        raise
     except RepositoryNotFoundError:
         fix = "there is no such repository, or the token may not see it. Check `repo_id` and token"
     except RevisionNotFoundError:
@@ -139,8 +148,6 @@ def _translating(what: str, token: str | None) -> Iterator[None]:
             "the hub cannot be reached, and its cache has no such classifier. Check the network, "
             "`HF_ENDPOINT` and `HF_HUB_OFFLINE`, or `load` a local directory"
         )
-    except EntryNotFoundError:
-        fix = f"it has no {DOCUMENT}, so it is no classifier of pgkd. Check `repo_id`"
     except Exception as error:  # those of its HTTP library have no base in common
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         fix = f"{type(error).__name__}: {redact(reason, token or get_token())}. Check `repo_id`, "
