@@ -41,6 +41,7 @@ _SUBMODULES = {
     "plots",
     "protocols",
     "records",
+    "review",
     "runtime",
     "samplers",
     "serving",

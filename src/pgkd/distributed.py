@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from pgkd.exceptions import InvalidInputError
+from pgkd.exceptions import InvalidInputError, did_you_mean
 from pgkd.export.engines import require
 from pgkd.opening import load, read_document
 
@@ -261,7 +261,7 @@ class _Actor:
             raise InvalidInputError(
                 f"The dataset must have the column {self.text_column!r} and not yet "
                 f"{self.output_column!r}. It has {table.column_names}: pass `text_column` and "
-                "`output_column`."
+                f"`output_column`.{did_you_mean(self.text_column, table.column_names)}"
             )
         found = self.predictor(table.column(self.text_column).to_pylist())
         return table.append_column(self.output_column, pa.array(found, self.type))
@@ -269,7 +269,10 @@ class _Actor:
 
 def _check_method(method: str) -> None:
     if method not in METHODS:
-        raise InvalidInputError(f"`method` must be one of {list(METHODS)}. Got {method!r}.")
+        raise InvalidInputError(
+            f"`method` must be one of {list(METHODS)}. Got {method!r}."
+            f"{did_you_mean(method, METHODS)}"
+        )
 
 
 def _find_kind(model: str | os.PathLike[str], method: str) -> str:

@@ -22,7 +22,27 @@ one that a caller would expect, so ``except ValueError`` keeps working.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
 from pgkd.records import Usage
+
+
+def did_you_mean(given: Any, known: Iterable[Any]) -> str:
+    """End a message with the name that is closest to what was given, if one is close.
+
+    Examples
+    --------
+    >>> from pgkd.exceptions import did_you_mean
+    >>> did_you_mean("max_cycle", ["max_cycles", "verbose"])
+    " Did you mean 'max_cycles'?"
+    >>> did_you_mean("student", ["max_cycles", "verbose"])
+    ''
+    """
+    names = {str(name).casefold(): name for name in known if name is not None}
+    close = get_close_matches(str(given).casefold(), names, n=1)
+    return f" Did you mean {names[close[0]]!r}?" if close else ""
 
 
 class PGKDError(Exception):

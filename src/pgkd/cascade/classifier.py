@@ -20,7 +20,7 @@ from pgkd.cascade.escalation import Escalator, find_cost_per_text
 from pgkd.cascade.measuring import Asked, find_columns, find_escalated, give_way, measure
 from pgkd.cascade.report import CascadeReport
 from pgkd.evaluation.thresholds import find_least_sure
-from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.exceptions import InvalidInputError, TeacherError, did_you_mean
 from pgkd.inputs.labelled import LabelledTexts
 from pgkd.inputs.redaction import Redactor
 from pgkd.inputs.targets import find_kind
@@ -274,10 +274,11 @@ class CascadeClassifier(BaseTextClassifier):
         classes: LabelArray = np.unique(self.student.classes_)
         unknown = sorted(set(y.tolist()) - set(classes.tolist()), key=str)
         if unknown:
+            hint = did_you_mean(unknown[0], classes.tolist())
             raise InvalidInputError(
                 f"y has {len(unknown)} label(s) that the fitted student does not know, e.g. "
                 f"{unknown[0]!r}; it knows {classes.tolist()[:5]!r} and so on. Fit the student on "
-                "texts of them, or leave these texts out."
+                f"texts of them, or leave these texts out.{hint}"
             )
         return classes
 

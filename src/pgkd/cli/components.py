@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any
 
-from pgkd.exceptions import InvalidInputError
+from pgkd.exceptions import InvalidInputError, did_you_mean
 
 TEACHERS = {
     "openai": "OpenAITeacher",
@@ -54,10 +55,10 @@ def make_teacher(name: str | None) -> Any:
 
         return getattr(teachers, TEACHERS[kind])(model)
     if model and kind not in TEACHERS:
-        return _import(name, kind, model)
+        return _import(name, kind, model, TEACHERS)
     raise InvalidInputError(
         f"`--teacher` must be one of {sorted(TEACHERS)} and a model, e.g. openai:gpt-5-mini, or "
-        f"module:name of your own. Got {name!r} instead."
+        f"module:name of your own. Got {name!r} instead.{did_you_mean(kind, TEACHERS)}"
     )
 
 
@@ -96,14 +97,14 @@ def make_student(name: str | None) -> Any:
 
         return make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10))
     if model and kind != "tfidf":
-        return _import(name, kind, model)
+        return _import(name, kind, model, STUDENTS)
     raise InvalidInputError(
         f"`--student` must be one of {sorted([*STUDENTS, 'tfidf'])}, or module:name of your own. "
-        f"Got {name!r} instead."
+        f"Got {name!r} instead.{did_you_mean(kind, [*STUDENTS, 'tfidf'])}"
     )
 
 
-def _import(name: str, module: str, attribute: str) -> Any:
+def _import(name: str, module: str, attribute: str, kinds: Iterable[str]) -> Any:
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:
@@ -111,6 +112,6 @@ def _import(name: str, module: str, attribute: str) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         raise InvalidInputError(
             f"{name!r} cannot be found ({error}): pass module:name, of a module in the working "
-            "directory or an installed one."
+            f"directory or an installed one.{did_you_mean(module, kinds)}"
         ) from error
     return found() if isinstance(found, type) else found

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from pgkd.exceptions import InvalidInputError
+from pgkd.exceptions import InvalidInputError, did_you_mean
 from pgkd.export.engines import require
 from pgkd.inputs.text import as_cell
 
@@ -32,6 +32,12 @@ Row = dict[str, Any]
 def find_format(path: str, given: str | None = None) -> str:
     """Return the format of a file; standard input and output have a text a line."""
     if given is not None:
+        known = sorted({*FORMATS.values()})
+        if given not in known:
+            raise InvalidInputError(
+                f"`--format` must be one of {known}. Got {given!r} instead."
+                f"{did_you_mean(given, known)}"
+            )
         return given
     if path == STANDARD:
         return "text"
@@ -88,6 +94,7 @@ def check_column(row: Row, column: str, option: str, path: str) -> None:
     if column not in row:
         raise InvalidInputError(
             f"{path!r} has no column {column!r}, but {list(row)[:10]}: pass `{option}`."
+            f"{did_you_mean(column, row)}"
         )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.metrics import get_scorer
+from sklearn.metrics import get_scorer, get_scorer_names
 
-from pgkd.exceptions import InvalidInputError
+from pgkd.exceptions import InvalidInputError, did_you_mean
 from pgkd.inputs.labels import decide
 from pgkd.inputs.targets import Target
 from pgkd.records import FloatArray, LabelArray
@@ -31,6 +31,24 @@ def is_macro(scoring: Any) -> bool:
     (True, False)
     """
     return isinstance(scoring, str) and any(name in scoring for name in MACRO)
+
+
+def find_scorer(scoring: Any) -> Any:
+    """Return a scorer, by its name or itself.
+
+    Raises
+    ------
+    InvalidInputError
+        If scikit-learn has none of that name.
+    """
+    try:
+        return get_scorer(scoring)
+    except ValueError:
+        raise InvalidInputError(
+            "The `scoring` parameter of PGKDClassifier must be a callable or one of "
+            f"sklearn.metrics.get_scorer_names(). Got {scoring!r} instead."
+            f"{did_you_mean(scoring, get_scorer_names())}"
+        ) from None
 
 
 def log_likelihood(codes: NDArray[np.int64], choices: FloatArray) -> FloatArray:
@@ -109,7 +127,7 @@ class TextScorer:
     def __init__(
         self, scoring: Any, classes: LabelArray, texts: Sequence[str], y: LabelArray
     ) -> None:
-        self._scorer = get_scorer(scoring)
+        self._scorer = find_scorer(scoring)
         self.scoring = scoring
         self.name = str(getattr(scoring, "__name__", scoring))
         self.target = Target.of(y, classes)

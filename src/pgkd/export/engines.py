@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pgkd.exceptions import InvalidInputError, PersistenceError
+from pgkd.exceptions import InvalidInputError, PersistenceError, did_you_mean
 
 ONNX, OPENVINO, STATIC = "model.onnx", "openvino_model.xml", "model.npz"
 #: What can run which file. The last is no graph, and opened by `open_static`.
@@ -100,7 +100,10 @@ def list_choices(path: Path, engine: str, precision: str) -> list[tuple[str, str
         ("precision", precision, PRECISIONS),
     ):
         if value not in ("auto", *known):
-            raise InvalidInputError(f"`{what}` must be one of {['auto', *known]}. Got {value!r}.")
+            raise InvalidInputError(
+                f"`{what}` must be one of {['auto', *known]}. Got {value!r}."
+                f"{did_you_mean(value, known)}"
+            )
     names: Sequence[str] = ENGINES[path.name]
     if engine == "auto":
         names = [name for name in names if find_spec(name)] or names[:1]

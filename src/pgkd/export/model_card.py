@@ -1,4 +1,4 @@
-"""The README.md of an exported classifier."""
+"""The README.md of a classifier: an exported one, or one on the hub."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pgkd.evaluation.estimates import estimate_share
 from pgkd.inputs.text import as_code
 
 #: Classes named on the card; config.json names all.
@@ -29,14 +30,7 @@ def make_card(document: dict[str, Any], classifier: Any) -> str:
     """
     return "\n".join(
         [
-            "---",
-            "library_name: pgkd",
-            "pipeline_tag: text-classification",
-            f"tags: [pgkd, {_name_engine(document).removesuffix('runtime')}]",
-            "---",
-            "",
-            "# A text classifier",
-            "",
+            *begin("pgkd", _name_engine(document).removesuffix("runtime")),
             *_describe(document),
             "",
             "## Use",
@@ -51,16 +45,40 @@ def make_card(document: dict[str, Any], classifier: Any) -> str:
     )
 
 
-def _describe(document: dict[str, Any]) -> Iterator[str]:
-    classes = document["classes"]
-    names = [json.dumps(label, ensure_ascii=False) for label in classes[:N_CLASSES]]
-    shown = ", ".join(as_code(name, limit=None) for name in names)
+def begin(*tags: str) -> Iterator[str]:
+    """Yield what the hub files a model by, and the title."""
+    yield from ("---", "library_name: pgkd", "pipeline_tag: text-classification")
+    yield from (f"tags: [{', '.join(tags)}]", "---", "", "# A text classifier", "")
+
+
+def quote(value: Any) -> str:
+    """Return a value as code, so that nothing of it is taken for Markdown or HTML."""
+    return as_code(json.dumps(value, ensure_ascii=False, default=str), limit=None)
+
+
+def name_classes(classes: list[Any]) -> str:
+    """Say how many classes there are, and name the first ones."""
     more = f" and {len(classes) - N_CLASSES} more" if len(classes) > N_CLASSES else ""
+    return f"{len(classes)} classes: {', '.join(map(quote, classes[:N_CLASSES]))}{more}"
+
+
+def write_score(report: Any) -> str:
+    """Return the scores of a report, and how sure they are."""
+    share = estimate_share(round(report.accuracy * report.n_texts), report.n_texts, 0.95)
+    return (
+        f"on {report.n_texts} labelled texts that the student had not learnt: accuracy "
+        f"{report.accuracy:.3f}, macro F1 {report.f1_macro:.3f} (95 % interval of the accuracy: "
+        f"{share.low:.3f} to {share.high:.3f}). They helped to choose what it learns, so test it "
+        "on other texts."
+    )
+
+
+def _describe(document: dict[str, Any]) -> Iterator[str]:
     yield (
         f"{document['student']} of pgkd {document['pgkd']}, exported as `{document['model']}`"
         f"{', quantised to int8' if document['quantize'] else ''}. It reads the first "
-        f"{document['max_length']} tokens of a text, and knows {len(classes)} classes: {shown}"
-        f"{more}."
+        f"{document['max_length']} tokens of a text, and knows "
+        f"{name_classes(document['classes'])}."
         f"{_SETS if document.get('label_thresholds') else ''}"
     )
 
@@ -115,11 +133,7 @@ def _measure(document: dict[str, Any], classifier: Any) -> Iterator[str]:
     history = getattr(classifier, "history_", None)  # a student by itself has none
     report = history[-1].report if history else None
     if report is not None and classifier.refit_mask_ is None:
-        yield (
-            f"- Before the export, on {report.n_texts} labelled texts that the student had not "
-            f"learnt: accuracy {report.accuracy:.3f}, macro F1 {report.f1_macro:.3f}. They helped "
-            "to choose what it learns, so test it on other texts."
-        )
+        yield f"- Before the export, {write_score(report)}"
         calibration = classifier.calibration_
         if calibration is not None and document["temperature"] != 1:
             yield (

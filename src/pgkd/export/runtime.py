@@ -29,6 +29,7 @@ from pgkd.export.engines import ENGINES, STATIC, list_choices
 from pgkd.export.graph import GraphPredictor
 from pgkd.export.static import open_static
 from pgkd.export.withholding import check_abstain_label, find_unsure, withhold
+from pgkd.inputs.columns import to_list
 from pgkd.inputs.labels import decide, indicate, to_sets
 from pgkd.inputs.text import check_stream, is_valid
 from pgkd.system.artefacts import (
@@ -371,7 +372,7 @@ class ExportedClassifier:
 
     def _predict_windows(self, texts: Iterator[str], size: int) -> Iterator[NDArray[np.float64]]:
         n_done = 0
-        while window := list(islice(texts, size)):
+        while window := to_list(islice(texts, size)):
             _check(window, n_done)
             yield self._predict_window(window)
             n_done += len(window)

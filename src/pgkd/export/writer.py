@@ -31,7 +31,7 @@ from transformers.models.auto import modeling_auto
 
 from pgkd._version import __version__
 from pgkd.evaluation.calibration import apply_temperature
-from pgkd.exceptions import ExportError, InvalidInputError
+from pgkd.exceptions import ExportError, InvalidInputError, did_you_mean
 from pgkd.export import engines
 from pgkd.export.document import FORMAT, TOKENIZER
 from pgkd.export.model_card import make_card
@@ -213,7 +213,9 @@ def _check_parameters(format: str, quantize: str | None, min_agreement: float) -
         ("quantize", quantize, ["int8", None]),
     ):
         if value not in possible:
-            raise InvalidInputError(f"`{name}` must be one of {possible}. Got {value!r}.")
+            raise InvalidInputError(
+                f"`{name}` must be one of {possible}. Got {value!r}.{did_you_mean(value, possible)}"
+            )
     if not 0 <= min_agreement <= 1:
         raise InvalidInputError(f"`min_agreement` must be in [0, 1]. Got {min_agreement!r}.")
     engines.require(ENGINES[format], extra=format)

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from pgkd.exceptions import InvalidInputError
+from pgkd.exceptions import InvalidInputError, did_you_mean
 from pgkd.inputs.chat_logs import read_chat
+from pgkd.inputs.columns import name_columns, to_list
 from pgkd.inputs.text import fold_text, is_valid
 from pgkd.inputs.validation import is_missing
 from pgkd.records import Label
@@ -179,10 +180,10 @@ def _is_label(label: Any) -> bool:
 def _iterate(source: Any, names: tuple[str, str] | None, skipped: Counter[str]) -> Iterator[Any]:
     if isinstance(source, (str, os.PathLike)):
         yield from _read_file(Path(source), names, skipped)
-    elif hasattr(source, "columns") or isinstance(source, Mapping):
-        columns = list(source.columns if hasattr(source, "columns") else source)
+    elif (columns := name_columns(source)) is not None or isinstance(source, Mapping):
+        columns = list(source) if columns is None else columns
         _check_columns(columns, names)
-        values = [list(source[name]) for name in columns]
+        values = [to_list(source[name]) for name in columns]
         if len(set(map(len, values))) > 1:
             raise InvalidInputError(
                 "The columns of logs must be equally long. Got "
@@ -204,6 +205,7 @@ def _check_columns(columns: list[Any], names: tuple[str, str] | None) -> None:
         raise InvalidInputError(
             f"The logs have no column {lacking[0]!r}, but {columns[:_N_SHOWN]}: name the columns, "
             "e.g. `read_logs(table, text='message', label='intent')`."
+            f"{did_you_mean(lacking[0], columns)}"
         )
 
 

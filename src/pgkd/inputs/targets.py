@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from pgkd.exceptions import InvalidInputError
+from pgkd.exceptions import InvalidInputError, did_you_mean
+from pgkd.inputs.columns import name_columns, to_list, to_matrix
 from pgkd.inputs.labels import (
     THRESHOLD,
     count_classes,
@@ -120,7 +121,7 @@ class Target:
             return labels.astype(self.classes.dtype)
         if (matrix := _as_matrix(y)) is not None:
             _check_length(matrix, n_texts, name)
-            if self.is_named and hasattr(y, "columns"):
+            if self.is_named and name_columns(y) is not None:
                 matrix = self._sort_columns(y, name)
             if matrix.shape[1] != len(self.classes):
                 raise InvalidInputError(
@@ -141,11 +142,10 @@ class Target:
 
     def _sort_columns(self, y: Any, name: str) -> Any:
         names = self.classes.tolist()
-        if sorted(map(to_plain, y.columns), key=repr) != sorted(names, key=repr):
-            raise InvalidInputError(
-                f"{name} must have the columns of y, {names}. Got {y.columns.tolist()}."
-            )
-        return np.asarray(y[names])
+        given = [to_plain(own) for own in name_columns(y) or ()]
+        if sorted(given, key=repr) != sorted(names, key=repr):
+            raise InvalidInputError(f"{name} must have the columns of y, {names}. Got {given}.")
+        return to_matrix(y)[:, [given.index(own) for own in names]]
 
 
 def check_target(y: Any, n_texts: int, name: str = "y", *, class_names: Any = None) -> Target:
@@ -202,6 +202,7 @@ def _find_classes(labels: LabelArray, class_names: Any, name: str) -> LabelArray
         raise InvalidInputError(
             f"`class_names` must name every class of {name}, which has the label {foreign[0]!r}. "
             f"Got {list(class_names)!r}: add it, or leave `class_names` out."
+            f"{did_you_mean(foreign[0], classes.tolist())}"
         )
     return classes
 
@@ -229,7 +230,7 @@ def _check_known(y: Iterable[Label], classes: LabelArray, name: str) -> None:
     if unseen:
         raise InvalidInputError(
             f"{name} has {len(unseen)} label(s) that y has not, e.g. {unseen[0]!r}: add labelled "
-            "texts of each to X, or leave them out."
+            f"texts of each to X, or leave them out.{did_you_mean(unseen[0], classes.tolist())}"
         )
 
 
@@ -244,8 +245,8 @@ def _as_matrix(y: Any) -> Any:
     """Return an indicator matrix, sparse or dense, ``None`` if `y` is none."""
     if issparse(y):
         return y
-    if hasattr(y, "columns") or getattr(y, "ndim", 1) == 2:
-        return np.asarray(y) if y.shape[1] > 1 else None
+    if name_columns(y) is not None or getattr(y, "ndim", 1) == 2:
+        return to_matrix(y) if y.shape[1] > 1 else None
     if not isinstance(y, (list, tuple)) or not _has_collections(y):
         return None
     # As scikit-learn's `type_of_target` has it, a list of lists of 0 and 1, all of one length.
@@ -263,7 +264,7 @@ def _has_collections(y: Any) -> bool:
         return False
     if getattr(y, "ndim", 1) != 1 or getattr(getattr(y, "dtype", None), "kind", "O") in "biufUS":
         return False
-    return any(_is_collection(item) for item in y)
+    return any(_is_collection(item) for item in to_list(y))
 
 
 def _is_collection(item: Any) -> bool:
@@ -280,15 +281,14 @@ def _check_length(y: Any, n_texts: int, name: str) -> None:
 
 def _check_sets(y: Any, n_texts: int, name: str) -> list[set[Any]]:
     expected = f"{name} must be a list, tuple or set of labels for each text"
-    rows = list(y)
+    rows = to_list(y)
     _check_length(rows, n_texts, name)
     sets = []
     for i, row in enumerate(rows):
         if not _is_collection(row):
             instead = "[] for a text without a label" if is_missing(row) else f"[{row!r}]"
             raise InvalidInputError(f"{expected}. Got {row!r} at position {i}: pass {instead}.")
-        own = row.tolist() if hasattr(row, "tolist") else list(row)
-        own = [to_plain(label) for label in own]
+        own = [to_plain(label) for label in to_list(row)]
         for label in own:
             if fix := find_fix(label):
                 raise InvalidInputError(
@@ -318,12 +318,8 @@ def _check_matrix(matrix: Any, name: str) -> Any:
     return dense.astype(np.int64)
 
 
-def _column_names(y: Any) -> list[Any] | None:
-    return y.columns.tolist() if hasattr(y, "columns") else None
-
-
 def _name_columns(y: Any, n_columns: int, class_names: Any) -> tuple[LabelArray, bool]:
-    names: Sequence[Any] | None = _column_names(y)
+    names: Sequence[Any] | None = name_columns(y)
     if names and class_names is None and isinstance(names[0], tuple):
         raise InvalidInputError(
             f"y must have one row of column names. Got {len(names[0])} rows, as in {names[0]!r}: "

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pgkd.exceptions import InvalidInputError
+from pgkd.inputs.columns import name_columns
 
 #: Control characters, line separators and what Unicode calls default ignorable: the bidi controls,
 #: spaces without width and tags, which hide text or turn it round. A joiner or a variation selector
@@ -65,7 +66,7 @@ def check_stream(texts: Any, name: str, window_size: int) -> None:
     ------
     InvalidInputError
     """
-    if isinstance(texts, Mapping) or hasattr(texts, "columns"):  # whose keys would be read
+    if isinstance(texts, Mapping) or name_columns(texts) is not None:  # whose keys would be read
         raise InvalidInputError(
             f"{name} must be an iterable of str. Got a {type(texts).__name__} instead: pass its "
             "text column, e.g. df['text']."

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from pgkd.exceptions import InvalidInputError, TeacherError
+from pgkd.exceptions import InvalidInputError, TeacherError, did_you_mean
+from pgkd.inputs.columns import name_columns, to_list, to_matrix
 from pgkd.inputs.labels import to_plain
 from pgkd.inputs.text import is_valid
 from pgkd.records import (
@@ -33,6 +34,7 @@ def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[s
     Parameters
     ----------
     X : list, tuple, 1-D array or Series of str
+        Of NumPy, pandas, polars, pyarrow, datasets, or any of their kind.
     name : str, default="X"
         For the message.
     allow_empty : bool, default=False
@@ -47,7 +49,7 @@ def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[s
         raise InvalidInputError(
             f"{expected}. Got a single {type(X).__name__} instead: pass [text]."
         )
-    if isinstance(X, Mapping) or hasattr(X, "columns"):
+    if isinstance(X, Mapping) or name_columns(X) is not None:
         raise InvalidInputError(
             f"{expected}. Got a {type(X).__name__} instead: pass its text column, e.g. df['text']."
         )
@@ -59,7 +61,7 @@ def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[s
     is_single = getattr(X, "ndim", 1) == 0
     if is_single or isinstance(X, Set) or not hasattr(X, "__len__") or not hasattr(X, "__iter__"):
         raise InvalidInputError(f"{expected}. Got {type(X).__name__} instead: pass list(X).")
-    texts = list(X)
+    texts = to_list(X)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             fix = "drop the missing texts" if is_missing(text) else f"convert {name} with str"
@@ -91,13 +93,13 @@ def check_labels(y: Any, n_texts: int, name: str = "y") -> LabelArray:
             f"{name} must be a list, 1-D array or Series of labels. Got {type(y).__name__} "
             "instead: pass a list of one label for each text."
         )
-    if getattr(y, "ndim", 1) != 1:
+    if getattr(y, "ndim", 1) != 1 or name_columns(y) is not None:
         try:
-            y = column_or_1d(y, warn=True)
+            y = column_or_1d(y if hasattr(y, "ndim") else to_matrix(y), warn=True)
         except ValueError as error:
             raise InvalidInputError(f"{name} must be one class label a text. {error}") from error
     # As Python's own: NumPy turns a missing label into the class "nan", and an Enum into its name.
-    plain = [to_plain(label) for label in (y.tolist() if hasattr(y, "tolist") else y)]
+    plain = [to_plain(label) for label in to_list(y)]
     _check_each(plain, name)
     if len(plain) != n_texts:
         raise InvalidInputError(
@@ -237,9 +239,10 @@ def check_descriptions(
     lacking = [label for label in wanted + new if not isinstance(descriptions.get(label), str)]
     if lacking:
         others = f", but one of {new[0]!r}, which y has not" if new else ""
+        hint = did_you_mean(new[0], lacking) if new else ""
         raise InvalidInputError(
             f"The `class_descriptions` parameter of {owner} must describe every class of y. "
-            f"Got no description of {lacking[0]!r} ({len(lacking)} lacking){others}."
+            f"Got no description of {lacking[0]!r} ({len(lacking)} lacking){others}.{hint}"
         )
     foreign = [label for label in new if type(label) is not type(wanted[0])]
     if foreign:

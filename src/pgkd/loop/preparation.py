@@ -14,7 +14,8 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
 
-from pgkd.exceptions import InvalidInputError
+from pgkd.evaluation.scoring import find_scorer
+from pgkd.exceptions import InvalidInputError, did_you_mean
 from pgkd.inputs.labelled import LabelledTexts
 from pgkd.inputs.labels import count_classes, to_array
 from pgkd.inputs.logs import Logs
@@ -79,6 +80,7 @@ def prepare(
     logs = _check_logs(data["logs"])
     target = _check_target(settings, data, logs)
     routes = _check_routes(settings.routes)
+    find_scorer(settings.scoring)
     task = _make_task(settings, data, target, logs, evidence, rng)
     if task.labelled.weights is not None or evidence.synthetic_weight not in (1.0, "auto"):
         for own in (student, evidence.scout):
@@ -240,6 +242,7 @@ def _check_classes(settings: Settings, target: Target) -> tuple[LabelArray, dict
         raise InvalidInputError(
             "The `class_descriptions` parameter of PGKDClassifier must describe the columns of the "
             f"indicator matrix y. Got {new!r}, which is none of them: add a column of zeros."
+            f"{did_you_mean(new, target.classes.tolist())}"
         )
     return classes, descriptions
 
@@ -261,11 +264,11 @@ def _check_logs(logs: Any) -> Logs | None:
 
 
 def _check_routes(routes: Any) -> tuple[str, ...]:
-    is_known = not isinstance(routes, str) and all(route in ROUTES for route in routes)
-    if not is_known:
+    unknown = [routes] if isinstance(routes, str) else [r for r in routes if r not in ROUTES]
+    if unknown:
         raise InvalidInputError(
             f"The `routes` parameter of PGKDClassifier must be a sequence of some of {ROUTES}. Got "
-            f"{routes!r} instead."
+            f"{routes!r} instead.{did_you_mean(unknown[0], ROUTES)}"
         )
     return tuple(routes)
 

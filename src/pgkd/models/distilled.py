@@ -107,6 +107,104 @@ class DistilledClassifier(AbstainingClassifier):
         factor = self.history_[text.cycle].factor if text.cycle < len(self.history_) else 0.0
         return max(factor, min(FACTORS))
 
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        texts: bool = False,
+        token: str | None = None,
+        commit_message: str = "Upload a classifier of pgkd",
+    ) -> str:
+        """Upload the fitted classifier to the Hugging Face hub: what `save` writes, and a card.
+
+        The card, README.md, has the classes, the scores, what the teacher was, and the bill.
+
+        Parameters
+        ----------
+        repo_id : str
+            Such as ``"me/intents"``. The repository is created if there is none.
+        private : bool, default=None
+            Whether a new repository is private; ``None``: as the account has it, often public.
+        texts : bool, default=False
+            Whether the texts of ``synthetic_`` are uploaded as well, which are unlabelled and some
+            labelled texts of yours among others. Without them it predicts the same, and `report`
+            has none. The names and descriptions of the classes are always uploaded, and the words
+            that the student has learnt, if it is one of words.
+        token : str, default=None
+            Of the hub; ``None``: that of ``hf auth login`` or of ``HF_TOKEN``.
+        commit_message : str, default="Upload a classifier of pgkd"
+
+        Returns
+        -------
+        url : str
+            Where it is.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        PersistenceError
+            If it cannot be saved, or the hub cannot be reached or refuses it.
+
+        References
+        ----------
+        https://huggingface.co/docs/huggingface_hub/guides/upload
+
+        Examples
+        --------
+        >>> clf.push_to_hub("me/intents", private=True)  # doctest: +SKIP
+        'https://huggingface.co/me/intents'
+        """
+        from pgkd.models import hub  # and its client, not needed to predict
+
+        check_is_fitted(self)
+        return hub.push(
+            self, repo_id, private=private, texts=texts, token=token, message=commit_message
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Self],
+        repo_id: str,
+        *,
+        revision: str | None = None,
+        trusted: Sequence[str] = (),
+        token: str | None = None,
+    ) -> Self:
+        """Load a classifier that `push_to_hub` uploaded.
+
+        Nothing is unpickled, and no code of the repository is run.
+
+        Parameters
+        ----------
+        repo_id : str
+            Such as ``"me/intents"``. What the hub's cache has is not downloaded again.
+        revision : str, default=None
+            A branch, a tag or a commit; ``None``: the newest.
+        trusted : sequence of str, default=()
+            As for `load`.
+        token : str, default=None
+            As for `push_to_hub`.
+
+        Returns
+        -------
+        classifier : PGKDClassifier
+            As `load` returns it.
+
+        Raises
+        ------
+        PersistenceError
+            If the hub cannot be reached, there is no such repository, it has no classifier of
+            pgkd, or `load` would raise it.
+
+        Examples
+        --------
+        >>> clf = PGKDClassifier.from_pretrained("me/intents")  # doctest: +SKIP
+        """
+        from pgkd.models import hub
+
+        return cls.load(hub.pull(repo_id, revision, token), trusted=trusted)
+
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Save the fitted classifier to a directory: safetensors, JSON and skops, no pickle.
 

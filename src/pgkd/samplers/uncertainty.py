@@ -92,9 +92,9 @@ class UncertaintySampler(Component):
         """Return requests to label `n_samples` texts, as far as the pool goes."""
         self._validate_params()
         n = min(n_samples, len(state.pool))
-        return self._annotate(state, self._rank(state, n, rng)[:n], rng) if n else []
+        return self._annotate(state, self.rank(state, n, rng)[:n], rng) if n else []
 
-    def _rank(self, state: State, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    def rank(self, state: State, n: int, rng: np.random.Generator) -> NDArray[np.intp]:
         """Rank the pool's rows; the first `n` are what is asked about."""
         probabilities = state.pool_probabilities
         certainty = (

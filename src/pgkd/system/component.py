@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 
 from sklearn.base import BaseEstimator
 from sklearn.utils import estimator_html_repr
+from sklearn.utils._param_validation import InvalidParameterError, StrOptions
+
+from pgkd.exceptions import InvalidInputError, did_you_mean
 
 #: Packages whose classes are documented by the package's name; others are by ``pgkd``.
 _PACKAGES = ("samplers", "students", "teachers", "testing")
@@ -37,6 +40,46 @@ class Component(BaseEstimator):  # type: ignore[misc]
     """
 
     _parts: ClassVar[dict[str, str | None]] = {}
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters, those of parts as in ``student__max_length``.
+
+        Raises
+        ------
+        InvalidInputError
+            If there is no such parameter.
+        """
+        try:
+            return super().set_params(**params)
+        except InvalidInputError:  # of a part, which has said it
+            raise
+        except (AttributeError, ValueError):
+            known = self.get_params()
+            unknown = next((name for name in params if name not in known), None)
+            if unknown is None:  # something else is wrong
+                raise
+        own = [name for name in known if "__" not in name]
+        part = unknown.partition("__")[0]
+        if part != unknown and part in known and not hasattr(known[part], "get_params"):
+            fix = f" Its `{part}` is {known[part]!r}, which has none: set `{part}` first."
+        else:
+            fix = f"{did_you_mean(unknown, known)} It has {own}."
+        name = type(self).__name__
+        raise InvalidInputError(f"Invalid parameter {unknown!r} for {name}.{fix}") from None
+
+    def _validate_params(self) -> None:
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            name = str(error).split("'")[1]
+            options = [
+                option
+                for constraint in self._parameter_constraints.get(name, ())
+                if isinstance(constraint, StrOptions)
+                for option in constraint.options
+            ]
+            given = getattr(self, name)
+            raise InvalidInputError(f"{error}{did_you_mean(given, options)}") from None
 
     @property
     def _result(self) -> str:
