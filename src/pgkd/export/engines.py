@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -163,23 +162,13 @@ def _open_onnxruntime(path: Path, precision: str, n_threads: int | None) -> Engi
     options.log_severity_level = 3  # errors
     if n_threads is not None:
         options.intra_op_num_threads = n_threads
-    # One a process: its threads do not outlive a fork.
-    sessions: dict[int, Any] = {}
-
-    def get_session() -> Any:
-        process = os.getpid()
-        if process not in sessions:
-            sessions[process] = onnxruntime.InferenceSession(
-                str(path), options, ["CPUExecutionProvider"]
-            )
-        return sessions[process]
+    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
 
     def run(batch: Batch) -> NDArray[np.float32]:
-        (probabilities,) = get_session().run([OUTPUTS[1]], dict(batch))
+        (probabilities,) = session.run([OUTPUTS[1]], dict(batch))
         return np.asarray(probabilities)
 
-    inputs = [node.name for node in get_session().get_inputs()]
-    return Engine("onnxruntime", precision, inputs, run)
+    return Engine("onnxruntime", precision, [node.name for node in session.get_inputs()], run)
 
 
 def _open_openvino(path: Path, precision: str, n_threads: int | None) -> Engine:
