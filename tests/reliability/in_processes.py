@@ -61,7 +61,7 @@ def main(method):
             )
             said = np.concatenate([batch.numpy() for batch in loader])
             np.testing.assert_allclose(said, embedding.predict_proba(OTHERS[:40]), atol=1e-5)
-        print(*found)
+        sys.stdout.write(" ".join(found))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pytest
 from reliability.classifiers import TEXTS, ask, check_same, fit_all
 
 N_THREADS = 16
-KINDS = "embedding transformer static pipeline onnx openvino numpy cascade".split()
+KINDS = ["embedding", "transformer", "static", "pipeline", "onnx", "openvino", "numpy", "cascade"]
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,9 @@ from pgkd.samplers import UnguidedSampler
 from pgkd.teachers import CachedTeacher, FunctionTeacher, LLMTeacher, OpenAITeacher
 from pgkd.testing import Fault, FaultServer
 
+# The teacher here labels nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:The probe of the teacher says nothing")
+
 STUDENT = make_pipeline(TfidfVectorizer(), LogisticRegression())
 REQUESTS = [GenerationRequest(f"1-{i}", {"card": 1, "rate": 1}) for i in range(1, 5)]
 

@@ -258,7 +258,8 @@ class FaultServer:
             if chance < limit:
                 self.n_faults += 1
                 return fault
-        return next(self._steps)
+        step: Step = next(self._steps)
+        return step
 
     def _play(self, step: Step, provider: Provider, body: Any) -> Response:
         if callable(step):
