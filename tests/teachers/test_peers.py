@@ -53,7 +53,8 @@ def test_a_stale_cache__curator_148(data, tmp_path):
     """Another temperature is another request."""
     fit(Writer(), data, run_dir=tmp_path)
     n = Writer.asked
-    fit(Writer(temperature=1.0), data, run_dir=tmp_path)
+    with pytest.warns(UserWarning, match="holds a run with other `teacher`"):
+        fit(Writer(temperature=1.0), data, run_dir=tmp_path)
     assert Writer.asked == 2 * n
 
 
@@ -62,7 +63,8 @@ def test_an_over_keyed_cache__curator_135_697(data, tmp_path, monkeypatch):
     fit(Writer(), data, run_dir=tmp_path)
     n = Writer.asked
     monkeypatch.setattr(Writer, "new_code", lambda self: None, raising=False)
-    fit(Writer(max_tokens=9_000), data, run_dir=tmp_path)
+    with pytest.warns(UserWarning, match="holds a run with other `teacher`"):
+        fit(Writer(max_tokens=9_000), data, run_dir=tmp_path)
     fit(Writer(), data, run_dir=tmp_path, max_cost=None, scoring="accuracy", verbose=0)
     assert Writer.asked == n
     fit(Writer(), data, run_dir=tmp_path, max_cycles=2)
