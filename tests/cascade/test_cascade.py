@@ -220,6 +220,7 @@ def test_teacher_down(error):
         fit(teacher, (X, y))
 
 
+@pytest.mark.filterwarnings("ignore:.* requests failed")  # and what that means
 def test_requests_that_fail_one_by_one():
     """A teacher that serves none of the first requests is not asked about the others."""
 
@@ -247,6 +248,7 @@ def test_requests_that_fail_one_by_one():
     assert teacher.n_failed == 16
 
 
+@pytest.mark.filterwarnings("ignore:.* requests failed")  # and what that means
 def test_a_teacher_that_goes_down_part_way_is_left_alone(monkeypatch):
     class GoesDown(Labelling):
         n_asked, limit = 0, None
@@ -297,6 +299,7 @@ def test_a_label_is_never_invented():
         assert cascade.predict(X).tolist() == [text.split()[0] for text in X]
 
 
+@pytest.mark.filterwarnings("ignore:.* requests failed")  # and what that means
 def test_texts_of_requests_that_fail_in_fit():
     class Picky(Labelling):
         def annotate(self, requests):

@@ -58,6 +58,7 @@ def test_predictions_say_how_sure_the_mistake_is():
     "scoring",
     ["accuracy", "f1_macro", "f1_micro", "f1_samples", "f1_weighted", "jaccard_samples"],
 )
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")  # "c" is nowhere
 def test_scoring_is_sklearn_s(scoring):
     score = get_scorer(scoring)._score_func(TRUE, GIVEN, **get_scorer(scoring)._kwargs)
     assert TextScorer(scoring, CLASSES, list("vwxyz"), Y).score(P) == pytest.approx(score)

@@ -65,6 +65,7 @@ def test_the_budget_ends_fit_well(tmp_path, data):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.filterwarnings("ignore:The budget|`run_dir` .* holds a run with other")
 def test_a_search_shares_the_budget_of_its_run_dir(tmp_path, data, n_jobs):
     clf = make_classifier(Writer(tmp_path / "log"), tmp_path / "run", max_tokens=12_000)
     grid = {"random_state": [0, 1, 2, 3]}

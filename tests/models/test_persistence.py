@@ -543,7 +543,8 @@ def test_a_part_that_could_never_be_loaded_is_not_saved(tmp_path, tokenizer):
             return list(text)
 
         tokenizer = split if tokenizer == "local" else partial(split)
-    student = make_pipeline(TfidfVectorizer(tokenizer=tokenizer), LogisticRegression())
+    vectorizer = TfidfVectorizer(tokenizer=tokenizer, token_pattern=None)
+    student = make_pipeline(vectorizer, LogisticRegression())
     X, y = ["aa bb", "aa cc", "dd ee", "dd ff"] * 3, ["x", "x", "y", "y"] * 3
     clf = PGKDClassifier(student=student, routes=(), random_state=0).fit(X, y)
     with pytest.raises(PersistenceError, match=r"`tfidfvectorizer__tokenizer` of Pipeline.*`def`"):

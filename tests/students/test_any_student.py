@@ -20,6 +20,7 @@ Y = np.array([[1, 0, 1], [1, 1, 1], [0, 1, 1], [0, 0, 1]] * 3)
 WEIGHTS = np.array([1.0, 0.2, 0.5, 1.0] * 3)
 
 
+@pytest.mark.filterwarnings("ignore:Label 2 is present in all training examples")
 def test_weights_reach_each_classifier_and_leave_nothing_behind():
     """As by scikit-learn's own routing; the student has no more than a plain fit would leave."""
     features = TfidfVectorizer().fit_transform(X)

@@ -116,6 +116,7 @@ def test_what_is_saved_is_a_model(student, tmp_path):
     np.testing.assert_allclose(again.predict_proba(ODD), student.predict_proba(ODD), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:The teacher is nowhere measurably better")
 def test_in_the_loop_the_cascade_and_the_grid(student, tmp_path):
     teacher = PoolTeacher(["my card", "the pin code", "euro rate"], ["card", "pin", "rate"])
     clf = make_classifier(

@@ -296,7 +296,8 @@ def test_a_parameter_that_cannot_work_is_refused(name, value):
     ],
 )
 def test_parameters_that_can_work(good):
-    teacher = FunctionTeacher(lambda messages: ANSWER)
+    answer = Completion(ANSWER, Usage(1, 100, 10, cost=None))
+    teacher = FunctionTeacher(lambda messages: answer)
     for name, value in good.items():
         setattr(teacher, name, value)
     assert next(teacher.generate(REQUESTS[:1])).examples
@@ -304,7 +305,7 @@ def test_parameters_that_can_work(good):
 
 @pytest.mark.parametrize("limit", [60_000, 60_000.0, (60_000.0, None)])
 def test_tokens_that_are_not_counted_count_against_the_limit(limit):
-    teacher = FunctionTeacher(lambda messages: ANSWER)
+    teacher = FunctionTeacher(lambda messages: ANSWER, price=(1.0, 1.0))
     teacher.tokens_per_minute = limit
     teacher.max_tokens = 9
     start = time.perf_counter()

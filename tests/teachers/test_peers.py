@@ -15,6 +15,9 @@ from pgkd.samplers import UnguidedSampler
 from pgkd.teachers import CachedTeacher, FunctionTeacher, LLMTeacher, OpenAITeacher
 from pgkd.testing import Fault, FaultServer
 
+# The teacher here labels nothing.
+pytestmark = pytest.mark.filterwarnings("ignore:The probe of the teacher says nothing")
+
 STUDENT = make_pipeline(TfidfVectorizer(), LogisticRegression())
 REQUESTS = [GenerationRequest(f"1-{i}", {"card": 1, "rate": 1}) for i in range(1, 5)]
 
@@ -50,7 +53,8 @@ def test_a_stale_cache__curator_148(data, tmp_path):
     """Another temperature is another request."""
     fit(Writer(), data, run_dir=tmp_path)
     n = Writer.asked
-    fit(Writer(temperature=1.0), data, run_dir=tmp_path)
+    with pytest.warns(UserWarning, match="holds a run with other `teacher`"):
+        fit(Writer(temperature=1.0), data, run_dir=tmp_path)
     assert Writer.asked == 2 * n
 
 
@@ -59,7 +63,8 @@ def test_an_over_keyed_cache__curator_135_697(data, tmp_path, monkeypatch):
     fit(Writer(), data, run_dir=tmp_path)
     n = Writer.asked
     monkeypatch.setattr(Writer, "new_code", lambda self: None, raising=False)
-    fit(Writer(max_tokens=9_000), data, run_dir=tmp_path)
+    with pytest.warns(UserWarning, match="holds a run with other `teacher`"):
+        fit(Writer(max_tokens=9_000), data, run_dir=tmp_path)
     fit(Writer(), data, run_dir=tmp_path, max_cost=None, scoring="accuracy", verbose=0)
     assert Writer.asked == n
     fit(Writer(), data, run_dir=tmp_path, max_cycles=2)

@@ -626,7 +626,7 @@ def test_it_can_be_closed_while_a_client_does_not_read():
 
 def test_as_a_process_of_its_own():
     command = [sys.executable, "-m", "pgkd.testing.fault_server", "--latency", "0.05,0.2"]
-    command += ["--rate", "429=0.3", "--rate", "empty_choices=0.3", "--n-texts", "2"]
+    command += ["--rate", "429=0.3", "--rate", "slow_body:0.1=0.7", "--n-texts", "2"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         url = p.stdout.readline().strip()
         try:
@@ -635,7 +635,7 @@ def test_as_a_process_of_its_own():
             p.send_signal(signal.SIGTERM)
         out, err = p.communicate(timeout=30)
     assert {r.status_code for r in answers} == {200, 429}
-    assert json.loads(out) == {"n_requests": 30}
+    assert json.loads(out) == {"n_requests": 30, "n_faults": 30}
     assert (p.returncode, err) == (0, "")
     code = "from pgkd.testing.fault_server.__main__ import main; main(['--rate', 'no_fault=1'])"
     wrong = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -36,7 +36,7 @@ class JSONLinesCallback(BaseEstimator):  # type: ignore[misc]
     from pgkd.system.documents import dumps, step_to_json
     >>> path = tempfile.mkdtemp() + "/run.jsonl"
     >>> JSONLinesCallback(path).on_event(Event("end", "patience"))
-    >>> json.loads(open(path).read())["value"]
+    >>> json.loads(Path(path).read_text())["value"]
     'patience'
     """
 

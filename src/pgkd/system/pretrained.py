@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,7 @@ def run_in_batches(
     `read_batch` makes tensors of texts, as `tokenize` does. Texts of like length share a batch, so
     that little of it is padding.
     """
+    survive_forks()
     # Both walk through all modules, which a single text would feel.
     if next(model.parameters()).device.type != device:
         model.to(device)
@@ -270,6 +272,17 @@ def run_in_batches(
     return in_order
 
 
+@cache
+def survive_forks() -> None:
+    """Let torch compute in one thread in processes that are forked from now on.
+
+    A fork has none of the threads that torch began for its parent, and would wait for them for
+    ever. PyTorch does the same for the workers of its DataLoader.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+
+
 @contextmanager
 def preserve_globals() -> Iterator[None]:
     """Silence transformers and, at the end, put back what it changes in the whole process.
@@ -277,6 +290,7 @@ def preserve_globals() -> Iterator[None]:
     These are its log level and progress bars, the states of the random generators, and accelerate's
     state and environment variables. Only one thread at a time may be inside.
     """
+    survive_forks()
     with _globals_lock, ExitStack() as at_exit:
         at_exit.callback(random.setstate, random.getstate())
         at_exit.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sqlite3
 import sys
+import threading
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator
@@ -37,6 +39,16 @@ CREATE TABLE IF NOT EXISTS spending (id INTEGER PRIMARY KEY, cost REAL, tokens I
 CREATE TABLE IF NOT EXISTS reservations (entry INTEGER PRIMARY KEY, lease TEXT);
 CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, lease TEXT);
 """
+
+#: Held in a transaction. A fork waits for it: in the child, SQLite would wait for the end of a
+#: transaction that a thread of the parent is in.
+_in_transaction = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_in_transaction.acquire,
+        after_in_parent=_in_transaction.release,
+        after_in_child=_in_transaction.release,
+    )
 
 
 class RunStore:
@@ -265,7 +277,7 @@ class RunStore:
     def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
         # A connection a call: sqlite3's must not cross threads or forks, and a call costs far less
         # than the request it saves.
-        with self._connect() as connection:
+        with _in_transaction, self._connect() as connection:
             connection.execute(f"BEGIN {kind}")
             yield connection
             connection.execute("COMMIT")

@@ -242,7 +242,7 @@ class LLMTeacher(Component):
         usage = replace(usage, input_tokens=expected.input_tokens, output_tokens=n_output)
         if (cost := self.cost(usage)) == 0:
             return replace(usage, cost=cost)
-        if not self._is_warned:
+        if not self._is_warned and self.knows_price():  # which tells no cost without counts
             self._is_warned = True
             warnings.warn(
                 f"{type(self).__name__} does not tell how many tokens its answers take: they are "

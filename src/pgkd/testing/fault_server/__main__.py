@@ -19,21 +19,23 @@ def _parse_latency(text: str) -> float | tuple[float, float]:
 
 def _parse_rate(text: str) -> tuple[int | Fault, float]:
     name, _, rate = text.partition("=")
+    name, colon, seconds = name.partition(":")
     if name.isdigit():
         return int(name), float(rate)
     make = getattr(Fault, name, None)
     if make is None:
         raise argparse.ArgumentTypeError(f"no status and no fault: {name!r}")
-    fault: Fault = make()
+    fault: Fault = make(float(seconds)) if colon else make()
     return fault, float(rate)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Serve until the process is told to stop; then print how many requests there were."""
+    """Serve until the process is told to stop; then print how much there was to do."""
     parser = argparse.ArgumentParser(
         prog="python -m pgkd.testing.fault_server",
         description="Speak as LLM providers do, on loopback, and go wrong on demand. The first "
-        "line printed is the base URL; on SIGTERM or Ctrl-C the number of requests follows.",
+        "line printed is the base URL; on SIGTERM or Ctrl-C the numbers of requests and of faults "
+        "follow.",
     )
     parser.add_argument("--port", type=int, default=0, help="default: one that is free")
     parser.add_argument(
@@ -48,8 +50,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         type=_parse_rate,
         action="append",
         default=[],
-        metavar="FAULT=P",
-        help="probability of a status (429=0.02) or of a fault (reset_mid_body=0.01); repeatable",
+        metavar="FAULT[:SECONDS]=P",
+        help="probability of a status (429=0.02) or of a fault (hang_up=0.01, stall:5=0.01); "
+        "repeatable",
     )
     parser.add_argument("--n-texts", type=int, default=1, help="for each class, by default")
     parser.add_argument("--seed", type=int, default=0)
@@ -67,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ) as server:
         _print(server.base_url)
         stop.wait()
-        _print(json.dumps({"n_requests": server.n_requests}))
+        _print(json.dumps({"n_requests": server.n_requests, "n_faults": server.n_faults}))
 
 
 def _print(line: str) -> None:

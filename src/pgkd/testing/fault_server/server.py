@@ -78,7 +78,8 @@ class FaultServer:
         What came, with `path`, `headers`, `body` and `time`.
     texts : list of str
         The texts that were sent, those that were whole and had a label that was asked for.
-    n_requests : int
+    n_requests, n_faults : int
+        Requests that came, and those of them that a random fault has struck.
 
     Examples
     --------
@@ -112,7 +113,7 @@ class FaultServer:
         self.record = record
         self.requests: list[ReceivedRequest] = []
         self.texts: list[str] = []
-        self.n_requests = 0
+        self.n_requests = self.n_faults = 0
         self._port = port
         self._latency = _check_latency(latency)
         self._chances = _accumulate(rates or {})
@@ -253,8 +254,12 @@ class FaultServer:
     def _pick(self) -> Step:
         """Tell what comes next: a fault by chance, else the next step of the script."""
         chance = self._random.random()
-        struck = (fault for limit, fault in self._chances if chance < limit)
-        return next(struck, None) or next(self._steps)
+        for limit, fault in self._chances:
+            if chance < limit:
+                self.n_faults += 1
+                return fault
+        step: Step = next(self._steps)
+        return step
 
     def _play(self, step: Step, provider: Provider, body: Any) -> Response:
         if callable(step):
