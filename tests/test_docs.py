@@ -22,7 +22,7 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(pgkd.__path__, "pgkd."))
 
 #: The stand-ins for LLMs write, and most of them label nothing.
 stands_in = pytest.mark.filterwarnings(
-    "ignore:(UserWarning: )?The probe of the teacher says nothing|The teacher did not answer"
+    "ignore:(UserWarning. )?The probe of the teacher says nothing|The teacher did not answer"
 )
 
 
