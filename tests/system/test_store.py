@@ -7,7 +7,6 @@ import os
 import random
 import re
 import shutil
-import sqlite3
 import sys
 import tempfile
 import time
@@ -130,8 +129,10 @@ class Stores(RuleBasedStateMachine):
         )
         return sum(itertools.chain.from_iterable(reserved), self.settled[path])
 
-    def give_back(self, path):
-        self.dead = [process for process in self.dead if process.path != path]
+    def count_on(self, process):
+        """What it has reserved may have been billed."""
+        self.settled[process.path] = sum(process.reserved.values(), self.settled[process.path])
+        process.reserved = {}
 
     @precondition(lambda self: len(self.running) < 5)
     @rule(data=st.data())
@@ -146,7 +147,7 @@ class Stores(RuleBasedStateMachine):
         if process.is_leased:
             self.dead.append(process)
         else:  # nobody can tell
-            self.settled[process.path] = sum(process.reserved.values(), self.settled[process.path])
+            self.count_on(process)
         self.running.append(self.start(process.path))
 
     @rule(data=st.data())
@@ -156,13 +157,11 @@ class Stores(RuleBasedStateMachine):
     def lease_or_end(self, process):
         if process.is_leased:
             process.end()
-            process.reserved = {}
         else:
             process.lease()
-            self.settled[process.path] = sum(process.reserved.values(), self.settled[process.path])
-            process.reserved = {}
+            self.dead = [dead for dead in self.dead if dead.path != process.path]
+        self.count_on(process)
         process.is_leased = not process.is_leased
-        self.give_back(process.path)
 
     @rule(data=st.data(), key=st.sampled_from(KEYS), answer=ANSWERS)
     def keep(self, data, key, answer):
@@ -257,7 +256,7 @@ def test_a_ledger_frees_its_own_reservations_only(tmp_path, names):
         assert store.reserve(Usage(cost=0.5), 1.0, None) is None
         with store.lease():
             assert store.reserve(Usage(cost=0.5), 1.0, None)
-        assert store.total_cost() == 0  # what was under way at the end
+        assert store.total_cost() == 0.5  # which may have been billed
 
 
 # All at once
@@ -356,9 +355,6 @@ async def ask_once(teacher):
 def test_a_file_that_is_none_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "noise").write_text("noise" * 1000)
-    RunStore(tmp_path / "cut").put("a", Completion("b"))
-    with sqlite3.connect(tmp_path / "cut") as connection:
-        connection.execute("UPDATE answers SET answer = SUBSTR(answer, 1, 9)")
-    for path in (tmp_path, tmp_path / "file" / "run.sqlite", tmp_path / "noise", tmp_path / "cut"):
+    for path in (tmp_path, tmp_path / "file" / "run.sqlite", tmp_path / "noise"):
         with pytest.raises(PersistenceError, match=f"{re.escape(repr(str(path)))} cannot be read"):
             RunStore(path).get("a") or RunStore(path).put("a", Completion("b"))

@@ -46,7 +46,7 @@ def spend(usage, **budget):
     return len(n_asked), generations
 
 
-@pytest.mark.parametrize("usage", COUNTED, ids=str)
+@pytest.mark.parametrize("usage", COUNTED, ids=repr)
 def test_a_budget_holds_however_tokens_are_counted(usage):
     assert spend(usage, max_cost=0.0120001)[0] == 4  # 0.0012 each; 4,096 may be written
     n_asked, generations = spend(usage, max_tokens=9_000)
@@ -54,7 +54,7 @@ def test_a_budget_holds_however_tokens_are_counted(usage):
     assert generations[0].saved == Usage(1, 1000, 100, cost=pytest.approx(0.0012))
 
 
-@pytest.mark.parametrize("usage", UNCOUNTED, ids=str)
+@pytest.mark.parametrize("usage", UNCOUNTED, ids=repr)
 def test_a_budget_holds_where_nothing_is_counted(usage):
     with pytest.warns(UserWarning, match="does not tell how many tokens") as caught:
         n_asked, generations = spend(usage, max_cost=0.05)
@@ -82,7 +82,7 @@ def test_a_cost_that_is_told_counts():
         (Completion(ANSWER.encode()), ANSWER, ()),
         ([{"type": "text", "text": ANSWER}], ANSWER, ()),
     ],
-    ids=str,
+    ids=repr,
 )
 def test_no_answer_is_lost_by_what_is_beside_it(answer, text, logprobs, kind, tmp_path):
     asked = []

@@ -39,6 +39,8 @@ class Lease:
 
     def release(self) -> None:
         """End it."""
+        with contextlib.suppress(OSError):  # Windows removes no file that is open
+            self._path.unlink()  # first, or it would seem to have lapsed
         with contextlib.suppress(OSError):
             os.close(self._descriptor)
             self._path.unlink()

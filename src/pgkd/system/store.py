@@ -63,7 +63,6 @@ class RunStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lease: Lease | None = None
-        self._open: set[int] = set()  # entries that this process has yet to settle
 
     def check(self) -> None:
         """Raise, before anything is spent, if nothing could be kept, or something is damaged.
@@ -160,11 +159,10 @@ class RunStore:
 
     @contextmanager
     def lease(self) -> Iterator[None]:
-        """Reserve inside for as long as this lasts; what is not settled then is given back.
+        """Reserve inside as a process that is alive, after all reservations of dead ones are gone.
 
-        If the process dies, the next lease sees to that. What had been asked for may have been
-        billed, but its answers are lost: they are asked for again, as far as the budget had allowed
-        it.
+        What these had asked for may have been billed, but its answers are lost: they are asked for
+        again, as far as the budget had allowed it.
         """
         with self._transaction() as connection:  # one process after the other
             lapsed = find_lapsed(self.path)
@@ -185,16 +183,7 @@ class RunStore:
                 yield
         finally:
             self._lease = None
-            with suppress(PersistenceError):  # which would hide what led here
-                self._end(lease)
             lease.release()
-
-    def _end(self, lease: Lease) -> None:
-        entries = [[entry] for entry in self._open]
-        with self._transaction() as connection:
-            connection.executemany("DELETE FROM spending WHERE id = ?", entries)
-            connection.execute("DELETE FROM reservations WHERE lease = ?", [lease.name])
-        self._open.clear()
 
     def reserve(
         self, expected: Usage, max_cost: float | None, max_tokens: int | None
@@ -205,8 +194,8 @@ class RunStore:
         -------
         entry : int or None
             To be settled when the bill is known. One that is not goes on counting, because the
-            request may have been billed; inside `lease`, as long as that lasts. ``None``: the
-            budget does not allow it.
+            request may have been billed; inside `lease`, as long as the process lives. ``None``:
+            the budget does not allow it.
         """
         with self._transaction() as connection:
             cost, tokens, n_odd = connection.execute(
@@ -227,9 +216,7 @@ class RunStore:
                 connection.execute(
                     "INSERT INTO reservations VALUES (?, ?)", [entry.lastrowid, self._lease.name]
                 )
-        if self._lease is not None and entry.lastrowid is not None:
-            self._open.add(entry.lastrowid)
-        return entry.lastrowid
+            return entry.lastrowid
 
     def settle(self, entry: int, usage: Usage, *, is_kept: bool = False) -> None:
         """Replace a reservation by what the request took; it stays if the cost is not known.
@@ -246,7 +233,6 @@ class RunStore:
             )
             if is_final:
                 connection.execute("DELETE FROM reservations WHERE entry = ?", [entry])
-        self._open.discard(entry)
         _SETTLED.set(None if is_final else entry)
 
     def total_cost(self) -> float:
