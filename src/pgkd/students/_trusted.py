@@ -22,6 +22,7 @@ from sklearn.ensemble._hist_gradient_boosting.gradient_boosting import BaseHistG
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.metrics._dist_metrics import DistanceMetric64
 from sklearn.metrics.pairwise import PAIRWISE_KERNEL_FUNCTIONS
 from sklearn.neighbors import BallTree, KDTree
 from sklearn.neighbors._base import NeighborsBase
@@ -147,6 +148,8 @@ def check_parts(estimator: Any) -> None:
             arrays = params[name] if isinstance(params[name], list) else [params[name]]
             if not all(np.isfinite(getattr(own, "data", own)).all() for own in arrays):
                 raise ValueError(f"{name!r} of {type(part).__name__} has what is no number")
+        if isinstance(part, DistanceMetric64):  # a tree makes its own
+            raise ValueError("a metric has numbers of its own: name it instead")
         if scipy.sparse.issparse(part):
             part.check_format(full_check=True)
         if not _is_sound(part):
@@ -176,10 +179,12 @@ def _is_sound(part: Any) -> bool:
         n_classes, n = len(part._n_support), len(part.support_)
         n_pairs = n_classes * (n_classes - 1) // 2
         weights = part._dual_coef_
+        is_made = callable(part.kernel) and len(part._BaseLibSVM__Xfit) == part.shape_fit_[0]
         return bool(
             (part._n_support >= 0).all()
             and part._n_support.sum() == n
-            and part.support_vectors_.shape == (n, part.n_features_in_)
+            and (is_made or part.support_vectors_.shape == (n, part.n_features_in_))
+            and ((part.support_ >= 0) & (part.support_ < part.shape_fit_[0])).all()
             and weights.shape == (n_classes - 1, n)
             and (weights.nnz if scipy.sparse.issparse(weights) else weights.size) == weights.size
             and len(part._intercept_) == n_pairs
