@@ -75,6 +75,7 @@ def test_a_search_shares_the_budget_of_its_run_dir(tmp_path, data, n_jobs):
     assert 7_000 < count(tmp_path, "asked") * 600 <= 12_000
 
 
+@pytest.mark.filterwarnings("ignore:`run_dir` .* holds a run with other")  # each fit's own folds
 def test_a_search_buys_no_answer_twice(tmp_path, data):
     clf = make_classifier(Writer(tmp_path / "log"), tmp_path / "run", max_cycles=1)
     asked = []
