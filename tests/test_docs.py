@@ -49,6 +49,9 @@ def test_snippets(page, monkeypatch):
         pytest.importorskip("onnxruntime", reason="exported classifiers need pgkd[onnx]")
     if page.name == "guide.md" and not find_spec("wordllama"):  # whose import sets up the log
         pytest.skip("StaticStudent('wordllama') needs pgkd[wordllama]")
+    if page.name == "recipes.md":
+        for package in ("datasets", "fastapi", "mlflow", "optuna", "polars", "pyarrow"):
+            pytest.importorskip(package, reason="the recipes need pgkd[test]")
     if page.name == "guide.md":
         pytest.importorskip("matplotlib", reason="pgkd.plots needs pgkd[plot]").use("agg")
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)

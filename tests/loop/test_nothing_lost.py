@@ -75,6 +75,18 @@ def test_a_search_shares_the_budget_of_its_run_dir(tmp_path, data, n_jobs):
     assert 7_000 < count(tmp_path, "asked") * 600 <= 12_000
 
 
+@pytest.mark.filterwarnings("ignore:`run_dir` .* holds a run with other")  # each fit's own folds
+def test_a_search_buys_no_answer_twice(tmp_path, data):
+    clf = make_classifier(Writer(tmp_path / "log"), tmp_path / "run", max_cycles=1)
+    asked = []
+    for values in ([1], [1, 10], [1, 10]):
+        grid = {"student__logisticregression__C": values}
+        GridSearchCV(clf, grid, cv=2, error_score="raise").fit(*data)
+        asked.append(count(tmp_path, "asked"))
+    assert 0 < asked[1] < 2 * asked[0]
+    assert asked[2] == asked[1]
+
+
 def test_a_run_that_goes_on_decides_as_one_that_was_never_stopped(tmp_path):
     X, y = zip(*[(write_text(label, i), label) for i in range(20) for label in WORDS])
     clfs = [
