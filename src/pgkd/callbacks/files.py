@@ -33,7 +33,6 @@ class JSONLinesCallback(BaseEstimator):  # type: ignore[misc]
     >>> import json, tempfile
     >>> from pgkd.callbacks import JSONLinesCallback
     >>> from pgkd.records import Event, Generation, Step
-    from pgkd.system.documents import dumps, step_to_json
     >>> path = tempfile.mkdtemp() + "/run.jsonl"
     >>> JSONLinesCallback(path).on_event(Event("end", "patience"))
     >>> json.loads(Path(path).read_text())["value"]

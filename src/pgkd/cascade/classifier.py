@@ -204,7 +204,6 @@ class CascadeClassifier(BaseTextClassifier):
         classes = self._check_components(y)
         class_descriptions = self._check_descriptions(classes)
         teacher = clone_teacher(self.teacher, self.max_cost)
-        redact = self.redact and Redactor(self.redact, X=texts)
         seed = int(random_state.randint(np.iinfo(np.int32).max))
 
         state = State(
@@ -222,7 +221,7 @@ class CascadeClassifier(BaseTextClassifier):
             max_cost=self.max_cost,
             run_dir=None if self.run_dir is None else Path(self.run_dir),
             seed=seed,
-            redact=redact,
+            redact=self.redact and Redactor(self.redact, X=texts),
         )
         with end_together():
             escalator.check_reachable()

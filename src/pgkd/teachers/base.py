@@ -126,8 +126,7 @@ class LLMTeacher(Component):
         ----------
         messages : sequence of ``{"role": ..., "content": ...}``
         schema : dict
-            JSON schema of the wanted answer, for LLMs that can be held to one; others may ignore
-            it.
+            JSON schema of the wanted answer, for LLMs that can be held to one.
 
         Returns
         -------
@@ -148,8 +147,7 @@ class LLMTeacher(Component):
     async def connect(self) -> AsyncIterator[AsyncComplete]:
         """Yield ``await complete(messages, schema)``, which asks the LLM once.
 
-        To be overridden by teachers that have an async client; this one runs :meth:`complete` in
-        threads.
+        Teachers that have an async client override it; this one runs :meth:`complete` in threads.
         """
         limiter = anyio.CapacityLimiter(self.max_concurrency)
 
@@ -189,7 +187,7 @@ class LLMTeacher(Component):
 
     @property
     def destination(self) -> str:
-        """Where its texts are sent to, for the report: a host, or "this machine"."""
+        """Where its texts are sent to: a host, or "this machine"."""
         return "a place that only its code knows"
 
     @property
