@@ -77,6 +77,7 @@ def test_a_report(clf):
     assert_tables_are_whole(text)
 
 
+@pytest.mark.filterwarnings("ignore:The teacher is nowhere")  # of so few texts
 def test_a_cascade_report(labels):
     X = [write_text(label, i) for label in WORDS for i in range(10)]
     y = [labels[label] for label in WORDS for _ in range(10)]
