@@ -2,8 +2,10 @@
 
 import doctest
 import importlib
+import json
 import pkgutil
 import re
+import statistics
 import subprocess
 import sys
 import types
@@ -82,6 +84,38 @@ def test_no_page_names_what_is_gone(page):
     gone = "audit_|audit_size|best_cycle_|choice_|min_gain_per_dollar|refit_on_all|verification="
     found = re.findall(rf"\b(?:{gone})(?=\W)", page.read_text(encoding="utf-8"))
     assert not found
+
+
+LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md"))]
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    """Those to other files of the repository, and to headings in them."""
+    text = page.read_text(encoding="utf-8")
+    for path, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)]*))?\)", text):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), path
+        if anchor and target.suffix == ".md":
+            headings = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), re.M)
+            slugs = [re.sub(r"[^\w -]", "", own.lower()).replace(" ", "-") for own in headings]
+            assert anchor in slugs, f"{path}#{anchor}"
+
+
+def test_the_readme_says_what_was_measured():
+    """The numbers of its sentences, from the results that the benchmarks wrote."""
+    rows = ROOT / "benchmarks" / "results" / "ladder.jsonl"
+    own = [
+        row
+        for row in map(json.loads, rows.read_text(encoding="utf-8").splitlines())
+        if (row["dataset"], row["student"], row["per_class"]) == ("banking77", "minilm", 1)
+    ]
+    low, high = (
+        statistics.mean(row["accuracy"] for row in own if row["arm"] == arm)
+        for arm in ("labelled", "unlabelled")
+    )
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"accuracy rises from {low:.2f} to {high:.2f}" in readme
 
 
 @stands_in
