@@ -24,7 +24,7 @@ MODULES = sorted(m.name for m in pkgutil.walk_packages(pgkd.__path__, "pgkd."))
 #: MLflow would like types.
 stands_in = pytest.mark.filterwarnings(
     "ignore:.*(The probe of the teacher says nothing|The teacher did not answer)|"
-    "`run_dir` .* holds a run with other|.*Add type hints to the `predict` method"
+    "`run_dir` .* holds a run with other|.*type hint"
 )
 
 
