@@ -158,7 +158,7 @@ def test_card(fitted, tmp_path):
     assert card.startswith(
         "---\nlibrary_name: pgkd\npipeline_tag: text-classification\ntags: [pgkd]\n---\n"
     )
-    assert '``"`<b>\\n# card"``, `"pin"`, `"rate"`' in card
+    assert '3 classes: `"\'<b>\\n# card"`, `"pin"`, `"rate"`' in card
     assert 'PGKDClassifier.from_pretrained("me/intents")' in card
     assert 'OpenAITeacher, `"gpt-5-mini"`' in card
     assert KEY not in card
