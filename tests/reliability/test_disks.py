@@ -42,23 +42,22 @@ def make_read_only(disk):
 
 def fill(disk, room=0):
     """Leave so many bytes."""
-    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+    with contextlib.suppress(OSError), (disk / "filler").open("ab", buffering=0) as file:
         while file.write(bytes(512)):
             pass
     os.truncate(disk / "filler", (disk / "filler").stat().st_size - room)
 
 
 class Filler:
-    """Fills the disk after an event of some kind."""
+    """Fills the disk after an event of some kind, and whatever becomes free later."""
 
     def __init__(self, disk, kind, number):
         self.disk, self.kind, self.number = disk, kind, number
 
     def on_event(self, event):
         self.number -= event.kind == self.kind
-        if not self.number:
+        if self.number <= 0:
             fill(self.disk)
-            self.number = -1
 
 
 @pytest.fixture(scope="module")
