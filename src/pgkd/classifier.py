@@ -324,7 +324,7 @@ class PGKDClassifier(DistilledClassifier):
         data: Mapping[str, Any],
         random_state: Any,
         scratch: str,
-        emit: Callable[[Event], None] = lambda event: None,
+        emit: Callable[[Event], None] | None = None,
     ) -> Distillation:
         expected = "The `task_description` parameter of PGKDClassifier must be a str that is valid"
         check_writable(self.task_description or "", expected)

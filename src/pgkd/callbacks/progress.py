@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from pgkd.inputs.text import make_visible
 from pgkd.records import Begin, Event, Generation, Probe, Progress, Step, Usage
-from pgkd.reporting.wording import ROUTES
+from pgkd.reporting.wording import ROUTES, STOP_REASONS
 
 
 class PrintProgress(BaseEstimator):  # type: ignore[misc]
@@ -29,7 +29,7 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
     >>> from pgkd.callbacks import PrintProgress
     >>> from pgkd.records import Event
     >>> PrintProgress().on_event(Event("end", "no_teacher"))
-    stopped: no_teacher
+    stopped: there is no teacher, and all that is free was tried
     """
 
     def __init__(self, verbose: int = 1) -> None:
@@ -56,7 +56,7 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
         elif isinstance(value, Probe):
             _print(value.verdict)
         elif isinstance(value, str):
-            _print(f"stopped: {value}")
+            _print(f"stopped: {STOP_REASONS.get(value, value)}")
         if hasattr(self, "_line"):
             self._state.hear(event)
             self._line.show(str(self._state))
@@ -109,7 +109,8 @@ class _State:
         else:
             yield f"step {at.number}, {ROUTES.get(at.route, at.route)}"
             if at.doing == "asking":
-                yield f"{self.n_answers} of {at.n_requests} answers"
+                of = f" of {at.n_requests}" if at.n_requests else ""
+                yield f"{self.n_answers}{of} answers"
             else:
                 yield f"training {self.n_trained + 1}"
         if self.scores:
@@ -216,6 +217,7 @@ def format_step(step: Step) -> str:
         low, high = own.interval
         parts.append(
             f"gain {own.after - own.before:+.3f} ({low:+.3f} to {high:+.3f}), "
+            f"log loss {-own.log_loss_gain:+.3f}, "
             + (f"taken at weight {step.factor:g}" if step.taken else "not taken")
         )
     if step.report is not None:

@@ -346,18 +346,19 @@ class Buyer:
                 yield from self._annotate([part])
 
 
-def clone_teacher(teacher: Any, max_cost: float | None) -> Any:
-    """Clone a teacher, as far as it can be copied, and refuse one that cannot serve.
+def clone_teacher(teacher: Any, max_cost: float | None, *, is_asked: bool = True) -> Any:
+    """Clone a teacher, as far as it can be copied, and refuse one that cannot serve, if it must.
 
     Raises
     ------
     InvalidInputError
-        If it lacks a package or a key, or its price is not known and there is a `max_cost`.
     """
     with contextlib.suppress(Exception):  # a stranger's may hold what cannot be copied
         teacher = clone(teacher, safe=False)
-    if hasattr(teacher, "check_ready"):
+    if is_asked and hasattr(teacher, "check_ready"):
         teacher.check_ready(max_cost=max_cost)
+    elif hasattr(teacher, "check_parameters"):
+        teacher.check_parameters()
     return teacher
 
 

@@ -50,7 +50,7 @@ def prepare(
     *,
     random_state: Any,
     scratch: Path,
-    emit: Callable[[Event], None],
+    emit: Callable[[Event], None] | None,
 ) -> Distillation:
     """Check everything and split the texts; nothing is trained or spent yet.
 
@@ -62,8 +62,9 @@ def prepare(
     random_state : int, RandomState instance or None
     scratch : Path
         Takes the place of `run_dir` if there is none.
-    emit : callable
-        Called with each `Event` of the run.
+    emit : callable or None
+        Called with each `Event` of the run. ``None``: it is planned, not run; the teacher
+        needs no key then.
 
     Raises
     ------
@@ -88,7 +89,8 @@ def prepare(
                 check_takes_weights(own)
     redact = _make_redactor(settings, data, evidence)
     settings = replace(settings, student=student, evidence=evidence, routes=routes, redact=redact)
-    teacher = _clone_teacher(settings)
+    teacher = _clone_teacher(settings, is_asked=emit is not None)
+    emit = emit or (lambda event: None)
     buyer = _make_buyer(teacher, settings, scratch, emit)
     seed = int(rng.randint(np.iinfo(np.int32).max))
     return Distillation(
@@ -322,12 +324,12 @@ def _make_redactor(
     return Redactor(settings.redact, **shown, X_unlabeled=_check_pool(data["X_unlabeled"]))
 
 
-def _clone_teacher(settings: Settings) -> Any:
+def _clone_teacher(settings: Settings, *, is_asked: bool) -> Any:
     """Return the copy that is asked, which may change."""
     if settings.teacher is None:
         return None
     check_component(settings.teacher, "teacher", ("generate",))
-    return clone_teacher(settings.teacher, settings.max_cost)
+    return clone_teacher(settings.teacher, settings.max_cost, is_asked=is_asked)
 
 
 def _make_buyer(

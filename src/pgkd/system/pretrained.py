@@ -188,7 +188,8 @@ def _translate(error: Exception, name: str, on_hub: bool = False) -> StudentErro
         return ModelNotFoundError(
             f"The model {name!r} is no directory, is not in the hub's cache and cannot be had from "
             f"the hub ({reason}). Pass a local directory with a saved model, e.g. "
-            f"model='models/minilm', or check the name and the network."
+            f"model='models/minilm', check the name and the network, or take a student without a "
+            "hub: StaticStudent('wordllama'), or a TfidfVectorizer before a linear model."
         )
     if isinstance(error, OSError) or not os.path.exists(os.path.join(name, "config.json")):
         return ModelNotFoundError(

@@ -280,8 +280,7 @@ class LLMTeacher(Component):
         if max_cost is not None and not self.knows_price():
             raise InvalidInputError(
                 f"max_cost={max_cost!r} cannot be held: the price of {self!r} is not known. Pass "
-                "`price=(input, output)`, in US dollars for a million tokens. For OpenAI's own "
-                'models `pip install "pgkd[prices]"` will do.'
+                "`price=(input, output)`, in US dollars for a million tokens."
             )
 
     def check_reachable(self) -> None:

@@ -92,7 +92,7 @@ class HTTPTeacher(RemoteTeacher):
         if self._is_default() and not self.knows_price():
             warnings.warn(
                 f"The price of {self.model!r} is not known, so costs are None: pass "
-                '`price=(input, output)`, or `pip install "pgkd[prices]"` for well-known models.',
+                "`price=(input, output)`, in US dollars for a million tokens.",
                 stacklevel=4,
             )
 
