@@ -47,7 +47,7 @@ docs: $(VENV)/.docs
 
 # The wheel, the sdist, an SBOM and SHA256SUMS, each tried in an environment of its own.
 dist: $(VENV)/.release
-	$(BIN)/python scripts/dist.py --with "$(TORCH)"
+	$(BIN)/python scripts/release.py --with "$(TORCH)"
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)

@@ -104,7 +104,7 @@ def test_predict_and_what_is_around_it(model):
         assert web.post(f"{url}/predict", json={"texts": "one"}).status_code == 422
         assert web.post(f"{url}/predict", json={"texts": ["a"] * 10_001}).status_code == 422
         half = b'{"texts": ["\\ud83d"]}'
-        assert web.post(f"{url}/predict", content=half).status_code in (400, 422)  # old FastAPI: 400
+        assert web.post(f"{url}/predict", content=half).status_code in (400, 422)
         assert web.get(f"{url}/health").json()["status"] == "ok"
         assert 'pgkd_texts_total{answered_by="model"} 3.0' in web.get(f"{url}/metrics").text
         assert "/predict" in web.get(f"{url}/openapi.json").json()["paths"]
