@@ -96,11 +96,15 @@ class BadServer:
         with contextlib.suppress(OSError), connection:  # the client has enough
             if self._context is not None:
                 connection = self._context.wrap_socket(connection, server_side=True)
-            connection.recv(2**20)
-            for piece in self.pieces():
-                if piece is HANG:
-                    self._over.wait()
-                if self._over.is_set():
-                    return
-                connection.sendall(piece)
-                self.n_sent += len(piece)
+            with connection:
+                connection.recv(2**20)
+                self._answer(connection)
+
+    def _answer(self, connection):
+        for piece in self.pieces():
+            if piece is HANG:
+                self._over.wait()
+            if self._over.is_set():
+                return
+            connection.sendall(piece)
+            self.n_sent += len(piece)

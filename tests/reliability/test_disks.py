@@ -83,9 +83,8 @@ def test_a_disk_that_is_full_in_the_midst_of_answers(tmp_path, disk, whole, budg
     assert log.count("asked") - kept <= 2 * PARAMS["teacher"].max_concurrency
     again = Child(fits.fit, run_dir, **PARAMS, **budget).result()
     check_outcome(again, whole)
-    # What was used without being kept is in a step that may be kept yet, once the store is closed.
-    n_asked = whole["log"].count("asked")
-    assert n_asked - found["n_requests"] <= again["n_requests"] <= n_asked - kept
+    # A store that is closed leaves room, in which a step may be kept whose answers were not.
+    assert again["n_requests"] <= whole["log"].count("asked") - kept
 
 
 def test_a_disk_that_is_full_in_the_midst_of_steps(disk, whole):
