@@ -129,7 +129,7 @@ def kill_at_random(start, folder, seed, n_moments):
     seconds = time.perf_counter() - begin
     rng, n_killed = random.Random(seed), 0
     yield whole
-    for number in range(10 * n_moments):
+    for number in range(10 * n_moments + 1):
         if n_killed == n_moments:
             return
         if cut_off_at_random(start, folder / str(number), rng, seconds):
