@@ -151,9 +151,9 @@ def test_ctrl_c_ends_a_fit_with_its_student(tmp_path, whole, phase):
     assert np.shape(found["probabilities"]) == np.shape(whole["probabilities"])
     log = found["log"]
     assert log.count("asked") == log.count("answered") == count_answers(tmp_path / "run")
-    assert log.count("asked") < whole["log"].count("asked")
     said = [w for w in found["warnings"] if "nterrupted" in w]
     if phase in ("generation", "use of an answer"):
+        assert log.count("asked") < whole["log"].count("asked")  # the others were not begun
         assert "waiting for the answers under way, which are paid for" in said.pop(0)
     assert said == [
         f"Interrupted. The student learns what had been found to help by step "
