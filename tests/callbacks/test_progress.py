@@ -146,7 +146,9 @@ def test_a_notebook_has_a_bar_without_a_warning(monkeypatch, recwarn, capfd):
 
 def test_the_line_is_closed_when_fit_fails_and_callbacks_hear_of_it(capfd):
     recorder = Recorder()
-    with pytest.raises(ZeroDivisionError), following([recorder], 1):
+    begin = Event("progress", Progress(0, "labelled", "training"))
+    with pytest.raises(ZeroDivisionError), following([recorder], 1) as emit:  # noqa: PT012
+        emit(begin)
         raise ZeroDivisionError
     assert recorder.events[-1] == Event("end", "error")
 

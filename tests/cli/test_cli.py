@@ -166,7 +166,7 @@ def test_classes_alone_and_several_labels(place):
     assert result.exit_code == 0, result.exception
     assert load(place / "named").predict(["euro dollar"]).tolist() == ["rate"]
     (place / "names.json").write_text(json.dumps([*WORDS]))
-    assert call(place, "fit --classes names.json --student tfidf --out named -q").exit_code == 0
+    assert call(place, "fit --classes names.json --student tfidf --out by-name -q").exit_code == 0
     pairs = [(a, b) for a in ("x1", "y1") for b in ("z1", "w1")]
     rows = [{"text": f"{a} {b}", "label": f"{a}; {b}"} for a, b in pairs]
     pd.DataFrame(rows * 4).to_csv(place / "sets.csv", index=False)
@@ -261,17 +261,18 @@ def test_exit_codes(monkeypatch, capsys, arguments, code, message):
 def test_a_pipe_that_is_closed_ends_it_quietly(place):
     lines = "\n".join(["card"] * 5_000)
     (place / "many.txt").write_text(lines)
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*COMMAND, "predict", "model", "-i", "many.txt", "--window", "10", "--format", "text"],
         cwd=place,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout.readline() == f"{load(place / 'model').predict(['card'])[0]}\n"
-    process.stdout.close()
-    assert "Traceback" not in process.stderr.read()
-    assert process.wait(30) != 0
+    ) as process:
+        label = load(place / "model").predict(["card"])[0]
+        assert process.stdout.readline() == f"{label}\n"
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait(30) != 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM")
@@ -290,6 +291,7 @@ def test_serve(place):
     finally:
         process.send_signal(signal.SIGTERM)
     assert process.wait(30) == -signal.SIGTERM or process.returncode == 0
+    process.stderr.close()
 
 
 def test_help_needs_nothing_heavy():

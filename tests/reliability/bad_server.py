@@ -94,11 +94,15 @@ class BadServer:
 
     def _serve(self, connection):
         with contextlib.suppress(OSError), connection:  # the client has enough
-            if self._context is not None:
-                connection = self._context.wrap_socket(connection, server_side=True)
-            with connection:
-                connection.recv(2**20)
-                self._answer(connection)
+            if self._context is None:
+                self._reply(connection)
+                return
+            with self._context.wrap_socket(connection, server_side=True) as secured:
+                self._reply(secured)
+
+    def _reply(self, connection):
+        connection.recv(2**20)
+        self._answer(connection)
 
     def _answer(self, connection):
         for piece in self.pieces():

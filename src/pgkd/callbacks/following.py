@@ -29,7 +29,11 @@ def following(callbacks: Sequence[Callback], verbose: int) -> Iterator[Callable[
     printer = PrintProgress(verbose) if verbose else None
     told = [*filter(None, [printer]), *callbacks]
 
+    is_begun = False
+
     def emit(event: Event) -> None:
+        nonlocal is_begun
+        is_begun = True
         for callback in list(told):
             try:
                 callback.on_event(event)
@@ -40,6 +44,7 @@ def following(callbacks: Sequence[Callback], verbose: int) -> Iterator[Callable[
     with nullcontext() if printer is None else printer:
         try:
             yield emit
-        except BaseException:  # or a tracker would take the run for one that goes on
-            emit(Event("end", "error"))
+        except BaseException:
+            if is_begun:  # or a tracker would take the run for one that goes on
+                emit(Event("end", "error"))
             raise

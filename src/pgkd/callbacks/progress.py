@@ -188,7 +188,7 @@ def format_seconds(seconds: float) -> str:
     Examples
     --------
     >>> from pgkd.callbacks.progress import format_seconds
-    >>> format_seconds(42), format_seconds(150), format_seconds(7300)
+    >>> format_seconds(42), format_seconds(170), format_seconds(7300)
     ('42 s', '3 min', '2.0 h')
     """
     if seconds < 60:

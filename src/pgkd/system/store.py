@@ -43,9 +43,19 @@ CREATE TABLE IF NOT EXISTS claims (key TEXT PRIMARY KEY, lease TEXT);
 #: Held in a transaction. A fork waits for it: in the child, SQLite would wait for the end of a
 #: transaction that a thread of the parent is in.
 _in_transaction = threading.Lock()
+#: Connections that stay open beside transactions; none may cross a fork.
+_open_beside: set[sqlite3.Connection] = set()
+
+
+def _prepare_fork() -> None:
+    _in_transaction.acquire()
+    while _open_beside:
+        _open_beside.pop().close()
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_in_transaction.acquire,
+        before=_prepare_fork,
         after_in_parent=_in_transaction.release,
         after_in_child=_in_transaction.release,
     )
@@ -256,8 +266,12 @@ class RunStore:
 
         Who closes the last one copies all of the log into the file: ten times an answer's work.
         """
-        with self._connect():
-            yield
+        with self._connect() as connection:
+            _open_beside.add(connection)
+            try:
+                yield
+            finally:
+                _open_beside.discard(connection)
 
     @contextmanager
     def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
@@ -273,7 +287,9 @@ class RunStore:
         connection = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
+            connection = sqlite3.connect(
+                self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            )
             if sys.version_info >= (3, 11):
                 connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ANSWER)
             [version] = connection.execute("PRAGMA user_version").fetchone()

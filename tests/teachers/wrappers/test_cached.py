@@ -172,7 +172,7 @@ def test_a_failure_that_was_kept_before_is_asked_again(ask, tmp_path):
     with sqlite3.connect(tmp_path / "run" / "a.sqlite") as connection:
         rows = connection.execute("SELECT key, answer FROM answers").fetchall()
         for key, answer in rows:
-            empty = json.dumps(json.loads(answer) | {"text": ""})
+            empty = json.dumps(json.loads(answer) | {"text": "", "digest": None})
             connection.execute("UPDATE answers SET answer = ? WHERE key = ?", [empty, key])
     assert all(generation.examples for generation in ask())
     assert Counting.asked == 6
