@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import defaultdict
 
 import numpy as np
@@ -97,7 +98,9 @@ def _texts_by_class(level: str) -> dict[str, list[list[str]]]:
     if level not in ("chapter", "block"):
         raise InvalidInputError(f"`level` must be 'chapter' or 'block'. Got {level!r}.")
     require("simple_icd_10_cm", extra="datasets")
-    import simple_icd_10_cm as icd
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of how it reads its own files
+        import simple_icd_10_cm as icd
 
     texts: dict[str, tuple[str, str, str]] = {}
     labels = defaultdict(set)
