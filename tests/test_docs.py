@@ -104,6 +104,16 @@ def test_links_lead_somewhere(page):
             assert anchor in slugs, f"{path}#{anchor}"
 
 
+def test_each_promise_has_its_test():
+    """The page names files and tests that are there."""
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", page)
+    assert len(named) > 60
+    for path, name in named:
+        source = (ROOT / path).read_text(encoding="utf-8")
+        assert not name or re.search(rf"(def|class) {name}\b", source) or name in source, name
+
+
 def test_the_readme_says_what_was_measured():
     """The numbers of its sentences, from the results that the benchmarks wrote."""
     rows = ROOT / "benchmarks" / "results" / "ladder.jsonl"
