@@ -77,7 +77,8 @@ def test_commands(page, tmp_path):
     if not find_spec("wordllama"):
         pytest.skip("static:wordllama needs pgkd[wordllama]")
     own = f'pgkd() {{ "{sys.executable}" -m pgkd.cli "$@"; }}\nset -e\n'
-    subprocess.run(["sh", "-c", own + script], cwd=tmp_path, check=True, timeout=300)
+    done = subprocess.run(["sh", "-c", own + script], cwd=tmp_path, timeout=300)
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -146,11 +146,11 @@ def test_a_notebook_has_a_bar_without_a_warning(monkeypatch, recwarn, capfd):
 
 def test_the_line_is_closed_when_fit_fails_and_callbacks_hear_of_it(capfd):
     recorder = Recorder()
-    begin = Event("progress", Progress(0, "labelled", "training"))
+    begin = Event("begin", Begin({}, 24, 0, 3, "accuracy"))
     with pytest.raises(ZeroDivisionError), following([recorder], 1) as emit:  # noqa: PT012
         emit(begin)
         raise ZeroDivisionError
-    assert recorder.events[-1] == Event("end", "error")
+    assert recorder.events == [begin, Event("end", "error")]
 
 
 def test_it_is_a_callback_by_itself(capsys):

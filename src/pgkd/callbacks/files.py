@@ -31,8 +31,9 @@ class JSONLinesCallback(BaseEstimator):  # type: ignore[misc]
     Examples
     --------
     >>> import json, tempfile
+    >>> from pathlib import Path
     >>> from pgkd.callbacks import JSONLinesCallback
-    >>> from pgkd.records import Event, Generation, Step
+    >>> from pgkd.records import Event
     >>> path = tempfile.mkdtemp() + "/run.jsonl"
     >>> JSONLinesCallback(path).on_event(Event("end", "patience"))
     >>> json.loads(Path(path).read_text())["value"]

@@ -29,11 +29,12 @@ def following(callbacks: Sequence[Callback], verbose: int) -> Iterator[Callable[
     printer = PrintProgress(verbose) if verbose else None
     told = [*filter(None, [printer]), *callbacks]
 
-    is_begun = False
+    is_open = False
 
     def emit(event: Event) -> None:
-        nonlocal is_begun
-        is_begun = True
+        nonlocal is_open
+        if event.kind in ("begin", "end"):
+            is_open = event.kind == "begin"
         for callback in list(told):
             try:
                 callback.on_event(event)
@@ -45,6 +46,6 @@ def following(callbacks: Sequence[Callback], verbose: int) -> Iterator[Callable[
         try:
             yield emit
         except BaseException:
-            if is_begun:  # or a tracker would take the run for one that goes on
+            if is_open:  # or a tracker would take the run for one that goes on
                 emit(Event("end", "error"))
             raise

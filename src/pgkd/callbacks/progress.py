@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
-from importlib.util import find_spec
 
 from sklearn.base import BaseEstimator
 
@@ -139,7 +138,7 @@ class _TerminalLine(_NoLine):
     """Rich's, with a clock that ticks by itself; what is printed goes above it."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        from rich.console import Console  # which typer brings
         from rich.progress import Progress as Display
         from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -177,7 +176,7 @@ def _open_line() -> _NoLine:
     """Open a line where one can be seen."""
     if "ipykernel" in sys.modules:
         return _NotebookLine()
-    if sys.stdout.isatty() and find_spec("rich"):
+    if sys.stdout.isatty():
         return _TerminalLine()
     return _NoLine()
 
