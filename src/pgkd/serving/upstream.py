@@ -64,16 +64,19 @@ class Upstream:
     async def pass_on(
         self, response: httpx.Response, body: Mapping[str, Any]
     ) -> AsyncIterator[bytes]:
-        """Yield an answer as it comes, and keep it when it is whole."""
-        parts = []
+        """Yield an answer as it comes; it is kept before its end is passed on."""
+        parts: list[bytes] = []
         try:
             async for part in response.aiter_bytes():
+                if parts:
+                    yield parts[-1]
                 parts.append(part)
-                yield part
         finally:
             await response.aclose()
         if response.status_code == 200:
             await self._keep(b"".join(parts).decode(errors="replace"), body)
+        if parts:
+            yield parts[-1]
 
     async def _keep(self, text: str, body: Mapping[str, Any]) -> None:
         if self.keep is None:
