@@ -137,11 +137,28 @@ def test_silent_by_default(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_notebook_has_a_bar_without_a_warning(monkeypatch, recwarn, capfd):
-    monkeypatch.setitem(sys.modules, "ipykernel", object())
-    fit(verbose=1)
-    assert "step 0, labelled texts alone" in "".join(capfd.readouterr())
-    assert not [w for w in recwarn if "IProgress" in str(w.message)]
+def test_a_notebook_has_one_line_that_lives_and_keeps_its_last_words(tmp_path):
+    """In a real kernel, without widgets: what is saved holds no line of long ago."""
+    nbformat = pytest.importorskip("nbformat", reason="notebooks need pgkd[test]")
+    nbclient = pytest.importorskip("nbclient", reason="notebooks need pgkd[test]")
+    cells = [f"import sys; sys.path[:0] = {PARTS}", SCRIPT.replace("\nfit(", "\nclf = fit(")]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    updates = []
+
+    class Client(nbclient.NotebookClient):
+        def process_message(self, msg, cell, cell_index):
+            if msg["msg_type"] == "update_display_data":
+                updates.append(msg["content"]["data"]["text/plain"])
+            return super().process_message(msg, cell, cell_index)
+
+    Client(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert any("step 0, labelled texts alone · training 3" in text for text in updates)
+    (line,) = [own for own in book.cells[1].outputs if own.output_type == "display_data"]
+    assert line.data["text/plain"] == updates[-1]
+    assert re.match(r"\d+ s · done · accuracy 0\.\d+ \(", updates[-1])
+    printed = [own for own in book.cells[1].outputs if own.output_type == "stream"]
+    assert {own.name for own in printed} == {"stdout"}
+    assert "stopped: " in printed[-1].text
 
 
 def test_the_line_is_closed_when_fit_fails_and_callbacks_hear_of_it(capfd):

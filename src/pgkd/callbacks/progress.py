@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import warnings
+import time
 from collections.abc import Iterator
 
 from sklearn.base import BaseEstimator
@@ -16,8 +16,9 @@ from pgkd.reporting.wording import ROUTES, STOP_REASONS
 class PrintProgress(BaseEstimator):  # type: ignore[misc]
     """Print what happens: a line a step and, at `verbose` 2, one for each answer of the teacher.
 
-    In a terminal and in a notebook a line below them lives: what is being done, the score so far
-    against that of the labelled texts alone, texts learnt, money spent, and the time left.
+    In a terminal a line below them lives, in a notebook one above them: what is being done, the
+    score so far against that of the labelled texts alone, texts learnt, money spent, and the time
+    left.
 
     Parameters
     ----------
@@ -39,15 +40,19 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
         self._line = _open_line()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._state.ended = "done" if kind is None else "failed"
+        self._line.show(str(self._state))
         self._line.close()
         del self._line, self._state
 
     def on_event(self, event: Event) -> None:
         """Print `event`."""
         value = event.value
-        if isinstance(value, Step):
-            _print(format_step(value))
+        if isinstance(value, Begin):
+            self._scoring = value.scoring
+        elif isinstance(value, Step):
+            _print(format_step(value, getattr(self, "_scoring", "score")))
         elif isinstance(value, Generation) and self.verbose > 1:
             wanted = value.request.n_texts
             what = value.error or f"{len(value.examples)} of {wanted} texts"
@@ -71,6 +76,7 @@ class _State:
 
     def __init__(self) -> None:
         self.at: Progress | None = None
+        self.ended = ""
         self.metric = ""
         self.max_cost: float | None = None
         self.scores: list[float] = []
@@ -101,7 +107,9 @@ class _State:
 
     def _parts(self) -> Iterator[str]:
         at = self.at
-        if at is None:
+        if self.ended:
+            yield self.ended
+        elif at is None:
             yield "preparing"
         elif at.doing == "finishing":
             yield "training on all that was taken"
@@ -120,7 +128,7 @@ class _State:
         if self.usage.n_requests:
             cost = "price unknown" if self.usage.cost is None else f"${self.usage.cost:.2f}"
             yield cost if self.max_cost is None else f"{cost} of ${self.max_cost:.2f}"
-        if self.seconds_left:
+        if self.seconds_left and not self.ended:
             yield f"at most {format_seconds(self.seconds_left)} left"
 
 
@@ -156,20 +164,21 @@ class _TerminalLine(_NoLine):
 
 
 class _NotebookLine(_NoLine):
-    """A bar of tqdm, as wide as it likes."""
+    """An output that is written anew in its place; what is printed goes below it.
+
+    It needs no widgets, and a saved notebook keeps its last line alone.
+    """
 
     def __init__(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # without ipywidgets it prints, which will do
-            from tqdm.auto import tqdm
+        from IPython.display import display
 
-            self._bar = tqdm(bar_format="{elapsed} {desc}", leave=False)
+        self._start = time.monotonic()
+        self._display = display({"text/plain": "preparing"}, raw=True, display_id=True)
 
     def show(self, text: str) -> None:
-        self._bar.set_description_str(text)
-
-    def close(self) -> None:
-        self._bar.close()
+        if self._display is not None:  # a kernel whose display is another's
+            line = f"{format_seconds(time.monotonic() - self._start)} · {text}"
+            self._display.update({"text/plain": line}, raw=True)
 
 
 def _open_line() -> _NoLine:
@@ -195,16 +204,15 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
-def format_step(step: Step) -> str:
+def format_step(step: Step, scoring: str = "score") -> str:
     """Format a step as one line.
 
     Examples
     --------
     >>> from pgkd.callbacks.progress import format_step
-    >>> from pgkd.records import StudentReport, Step
-    >>> report = StudentReport(0.8, 0.75, 0.5, {}, {})
-    >>> format_step(Step(0, "labelled", score=0.8, report=report, n_accepted=60, seconds=2.0))
-    'labelled texts alone: 60 texts; accuracy 0.800, macro F1 0.750 out of fold; 2.0 s'
+    >>> from pgkd.records import Step
+    >>> format_step(Step(0, "labelled", score=0.8, n_accepted=60, seconds=2.0), "accuracy")
+    'labelled texts alone: 60 texts; accuracy 0.800 out of fold; 2.0 s'
     """
     parts = [f"{ROUTES.get(step.route, step.route)}: {step.n_accepted} texts"]
     if step.n_requested:
@@ -219,10 +227,8 @@ def format_step(step: Step) -> str:
             f"log loss {-own.log_loss_gain:+.3f}, "
             + (f"taken at weight {step.factor:g}" if step.taken else "not taken")
         )
-    if step.report is not None:
-        parts.append(
-            f"accuracy {step.report.accuracy:.3f}, macro F1 {step.report.f1_macro:.3f} out of fold"
-        )
+    if step.score is not None:
+        parts.append(f"{scoring} {step.score:.3f} out of fold")
     if step.usage.n_requests:
         cost = "price unknown" if step.usage.cost is None else f"${step.usage.cost:.4f}"
         parts.append(f"{step.usage.input_tokens} + {step.usage.output_tokens} tokens, {cost}")

@@ -93,27 +93,31 @@ class Calibration:
     def verdict(self) -> str:
         """What was found, in words."""
         gain = self.log_loss_before - self.log_loss_after
-        difference = f"{gain:.4f}, with a standard error of {self.standard_error:.2g}"
+        difference = f"{abs(gain):.4f} (standard error {self.standard_error:.2g})"
         if self.temperature != 1:
             why = "too sure of itself" if self.temperature > 1 else "not sure enough of itself"
             return (
                 f"The probabilities are calibrated with temperature {self.temperature:.3g}: the "
                 f"student was {why}. The log loss falls by {difference}."
             )
+        found = f"lower by {difference}, too little to rely on"
+        if gain <= 0:
+            found = f"higher by {difference}"
         return (
-            f"The probabilities are the student's own. Temperature {self.fitted:.3g}, which "
-            f"fits the texts best, would lower the log loss by {difference}: that cannot be "
-            "told from luck."
+            f"The probabilities are the student's own. With temperature {self.fitted:.3g}, which "
+            f"fits the texts best, the log loss of others is {found}."
         )
 
     @property
     def caution(self) -> str:
         """How far that can be relied on, in words."""
+        value, high, low = (-own for own in self.ece_reduction)
+        change = f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
         return (
-            f"The error is reduced by {self.ece_reduction} (95 %). On {self.n_texts} texts, "
-            f"{self.ece_by_chance:.3f} would be mere chance. The temperature was fitted on other "
-            "texts than it is measured on; but all of them have chosen what the student learns, so "
-            "measure it on texts of your own."
+            f"The error goes from {self.ece_before:.3f} to {self.ece_after:.3f}: {change} (95 %). "
+            f"On {self.n_texts} texts, chance alone makes {self.ece_by_chance:.3f}. "
+            "The temperature was fitted on other texts than it is measured on; but all of them have "
+            "chosen what the student learns, so measure it on texts of your own."
         )
 
 

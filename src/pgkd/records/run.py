@@ -87,9 +87,10 @@ class Step:
         Whether the student learns them.
     score : float or None
         `scoring` of the training set after the step, greater is better. ``None``, as `report` and
-        `comparison`, if there are no labelled texts to judge it.
+        `comparison`, if there are no labelled texts to judge it. A text whose class no other
+        labelled text has cannot be known out of fold: it is credited with a guess.
     report : StudentReport or None
-        Of the same.
+        Of the same, where such a text is a mistake.
     comparison : Comparison or None
         Of the training set with all that the route has brought, at its best weight, and without the
         step.
