@@ -83,3 +83,13 @@ def test_a_comparison_is_read_as_a_sentence():
     text = "accuracy 0.500 -> 0.700, +0.200 (95 %: +0.102 to +0.298) on 80 labelled texts"
     assert str(own) == text
     assert "gain: +0.200 (95 %" in repr(Step(1, "write", comparison=own))
+
+
+def test_the_lists_of_a_report_are_tables(clf):
+    report = clf.report()
+    header, *rows = repr(report.gains).splitlines()
+    assert header.split() == ["label", "before", "after", "support"]
+    assert len(rows) == len(report.gains) == 3
+    assert rows[0].split()[1] == f"{report.gains[0].before:.3f}"
+    assert repr(report.rejected).startswith(("step  text", "[]"))
+    assert repr(report.routes).splitlines()[1].startswith("write  ")

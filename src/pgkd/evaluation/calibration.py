@@ -116,8 +116,8 @@ class Calibration:
         return (
             f"The error goes from {self.ece_before:.3f} to {self.ece_after:.3f}: {change} (95 %). "
             f"On {self.n_texts} texts, chance alone makes {self.ece_by_chance:.3f}. "
-            "The temperature was fitted on other texts than it is measured on; but all of them have "
-            "chosen what the student learns, so measure it on texts of your own."
+            "The temperature was fitted on other texts than it is measured on. But all of them "
+            "have chosen what the student learns, so measure it on texts of your own."
         )
 
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from dataclasses import fields
+from typing import Any, TypeVar
 
 #: Rows that are shown, half of them from the end; characters of a cell.
 N_ROWS, WIDTH = 20, 50
 
 
-class _HasRow(Protocol):
-    @property
-    def row(self) -> dict[str, str]: ...
-
-
-R = TypeVar("R", bound=_HasRow)
+R = TypeVar("R")
 
 
 class Records(list[R]):
-    """A list of :class:`Step` or :class:`SyntheticText` that prints as a table.
+    """A list of records, such as :class:`Step` or :class:`SyntheticText`, that prints as a table.
 
     Examples
     --------
@@ -33,11 +29,23 @@ class Records(list[R]):
         shown = self if n_left <= 0 else [*self[: N_ROWS // 2], *self[-(N_ROWS // 2) :]]
         if not shown:
             return "[]"
-        rows = [record.row for record in shown]
+        rows = [_find_row(record) for record in shown]
         lines = _align([[*rows[0]], *([*row.values()] for row in rows)])
         if n_left > 0:
             lines.insert(1 + N_ROWS // 2, f"... {n_left} more ...")
         return "\n".join(lines)
+
+
+def _find_row(record: Any) -> dict[str, str]:
+    """Return the columns that a record chooses itself, or all its fields."""
+    if hasattr(record, "row"):
+        row: dict[str, str] = record.row
+        return row
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {
+        name: f"{value:.3f}" if isinstance(value, float) else str(value)
+        for name, value in values.items()
+    }
 
 
 def _align(rows: Sequence[Sequence[Any]]) -> list[str]:

@@ -6,13 +6,23 @@ from dataclasses import dataclass
 
 from pgkd.evaluation.calibration import Calibration
 from pgkd.models.abstention import Abstention
-from pgkd.records import Comparison, Diversity, Label, Probe, Sent, Step, SyntheticText, Usage
+from pgkd.records import (
+    Comparison,
+    Diversity,
+    Label,
+    Probe,
+    Records,
+    Sent,
+    Step,
+    SyntheticText,
+    Usage,
+)
 from pgkd.reporting.sums import ClassGain, Confusion, Loss, RouteSum
 
 
 @dataclass(frozen=True, repr=False)
 class Findings:
-    """What a run did.
+    """What a run did. Its lists print as tables.
 
     Attributes
     ----------
@@ -20,19 +30,19 @@ class Findings:
         What was learnt against the labelled texts alone; ``None`` without labelled texts.
     n_labelled : int
     stop_reason : str
-    steps : tuple of Step
-    routes : tuple of RouteSum
+    steps : list of Step
+    routes : list of RouteSum
     probe : Probe or None
         What the teacher was found to be good for.
     labelled_diversity : Diversity or None
         To set that of the steps beside.
-    gains : tuple of ClassGain
+    gains : list of ClassGain
         A class with labelled texts each, the largest gain first.
-    confusions : tuple of Confusion
+    confusions : list of Confusion
         The mistakes before and after, the most frequent first.
-    losses : tuple of Loss
+    losses : list of Loss
         Why texts were not learnt: every one is counted.
-    texts : tuple of SyntheticText
+    texts : list of SyntheticText
         Every text beside the labelled ones; ``pandas.DataFrame(report.texts)`` is a table.
     usage : Usage
     is_multilabel : bool
@@ -52,14 +62,14 @@ class Findings:
     comparison: Comparison | None
     n_labelled: int
     stop_reason: str
-    steps: tuple[Step, ...]
-    routes: tuple[RouteSum, ...]
+    steps: Records[Step]
+    routes: Records[RouteSum]
     probe: Probe | None
     labelled_diversity: Diversity | None
-    gains: tuple[ClassGain, ...]
-    confusions: tuple[Confusion, ...]
-    losses: tuple[Loss, ...]
-    texts: tuple[SyntheticText, ...]
+    gains: Records[ClassGain]
+    confusions: Records[Confusion]
+    losses: Records[Loss]
+    texts: Records[SyntheticText]
     usage: Usage
     is_multilabel: bool = False
     n_refitted: int | None = None
@@ -69,9 +79,9 @@ class Findings:
     sent: Sent | None = None
 
     @property
-    def rejected(self) -> tuple[SyntheticText, ...]:
+    def rejected(self) -> Records[SyntheticText]:
         """Every text that was rejected or dropped."""
-        return tuple(text for text in self.texts if text.verdict != "accepted")
+        return Records(text for text in self.texts if text.verdict != "accepted")
 
     @property
     def classes(self) -> tuple[Label, ...]:

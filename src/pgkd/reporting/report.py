@@ -102,13 +102,13 @@ def make_run_report(clf: Any) -> Report:
             "The classifier was saved by an earlier pgkd, whose runs went another way: fit it "
             "again for a report. It predicts as before, and `synthetic_` and `usage_` are there."
         )
-    texts, mask = tuple(clf.synthetic_), clf.refit_mask_
+    texts, mask = clf.synthetic_, clf.refit_mask_
     first, last = clf.history_[0].report, clf.history_[-1].report
     return Report(
         comparison=clf.comparison_,
         n_labelled=clf.history_[0].n_accepted,
         stop_reason=clf.stop_reason_,
-        steps=tuple(clf.history_),
+        steps=clf.history_,
         routes=sum_up_routes(clf.history_, texts),
         probe=clf.probe_,
         labelled_diversity=clf.labelled_diversity_,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pgkd.records import Label, Step, StudentReport, SyntheticText, Usage
+from pgkd.records import Label, Records, Step, StudentReport, SyntheticText, Usage
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ class Loss:
     n: int
 
 
-def sum_up_routes(history: Sequence[Step], texts: Sequence[SyntheticText]) -> tuple[RouteSum, ...]:
+def sum_up_routes(history: Sequence[Step], texts: Sequence[SyntheticText]) -> Records[RouteSum]:
     """Sum up each route, in the order in which they were first taken."""
-    sums = []
+    sums: Records[RouteSum] = Records()
     for route in dict.fromkeys(step.route for step in history[1:]):
         own = [step for step in history if step.route == route]
         numbers = {step.number for step in own}
@@ -119,36 +119,34 @@ def sum_up_routes(history: Sequence[Step], texts: Sequence[SyntheticText]) -> tu
                 sum((step.saved for step in own), Usage()),
             )
         )
-    return tuple(sums)
+    return sums
 
 
-def find_gains(first: StudentReport | None, last: StudentReport | None) -> tuple[ClassGain, ...]:
+def find_gains(first: StudentReport | None, last: StudentReport | None) -> Records[ClassGain]:
     """Set the classes with labelled texts beside each other, the largest gain first."""
     if first is None or last is None:
-        return ()
+        return Records()
     gains = [
         ClassGain(label, score.f1, last.classes[label].f1, score.support)
         for label, score in first.classes.items()
         if score.support
     ]
-    return tuple(sorted(gains, key=lambda gain: -gain.gain))
+    return Records(sorted(gains, key=lambda gain: -gain.gain))
 
 
-def find_confusions(
-    first: StudentReport | None, last: StudentReport | None
-) -> tuple[Confusion, ...]:
+def find_confusions(first: StudentReport | None, last: StudentReport | None) -> Records[Confusion]:
     """Set the mistakes beside each other, the most frequent first."""
     if first is None or last is None:
-        return ()
+        return Records()
     before, after = first.confusions, last.confusions
     found = [
         Confusion(*pair, before.get(pair, 0), after.get(pair, 0))
         for pair in dict.fromkeys([*before, *after])
     ]
-    return tuple(sorted(found, key=lambda own: (-max(own.before, own.after), -own.after)))
+    return Records(sorted(found, key=lambda own: (-max(own.before, own.after), -own.after)))
 
 
-def count_losses(history: Sequence[Step], rejected: Sequence[SyntheticText]) -> tuple[Loss, ...]:
+def count_losses(history: Sequence[Step], rejected: Sequence[SyntheticText]) -> Records[Loss]:
     """Count the texts that were not learnt, by step and reason."""
     counts = Counter((t.cycle, t.verdict, str(t.reason)) for t in rejected)
     for step in history:
@@ -156,4 +154,4 @@ def count_losses(history: Sequence[Step], rejected: Sequence[SyntheticText]) -> 
             # The step counts what has no row in `synthetic_` as well.
             if unread := n - counts[step.number, "rejected", reason]:
                 counts[step.number, "not read", reason] = unread
-    return tuple(Loss(*key, n) for key, n in sorted(counts.items()) if n)
+    return Records(Loss(*key, n) for key, n in sorted(counts.items()) if n)
