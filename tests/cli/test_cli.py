@@ -192,7 +192,11 @@ def test_logs(place):
         ("fit none.csv", "'none.csv' cannot be read .*check the path"),
         ("fit data.xls", "must end in one of .*Got '.xls' instead: rename or convert it"),
         ("fit more.txt", "has no labels: pass a .csv"),
-        ("fit data.csv", "has no column 'text', but .*: pass `--text-column`"),
+        (
+            "fit data.csv",
+            "'data.csv' has no column 'text' and no column 'label', .* `--text-column` and "
+            "`--label-column`",
+        ),
         ("fit data.csv --text-column message", "no column 'label', .* pass `--label-column`"),
         ("fit broken.csv", "Line 3 of 'broken.csv' must have 2 columns"),
         ("fit quote.csv", "Line 2 of 'quote.csv' is broken"),
@@ -212,7 +216,7 @@ def test_logs(place):
         ("fit data.csv --classes none.json", "`--classes` cannot be read"),
         ("fit data.csv --classes nine.json", "must hold a JSON object .*Got int"),
         ("predict none", "neither an exported nor a saved classifier"),
-        ("predict model -i data.csv", "has no column 'text'"),
+        ("predict model -i data.csv", "'data.csv' has no column 'text'"),
     ],
 )
 def test_what_cannot_work_is_named(place, arguments, message):

@@ -1,6 +1,7 @@
 """A real server, asked by the real client of OpenAI."""
 
 import json
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 import pgkd
 from pgkd import PGKDClassifier, read_logs
 from pgkd.exceptions import InvalidInputError
-from pgkd.serving import make_app
+from pgkd.serving import make_app, run
 
 LABELLED = [(write_text(label, i), label) for i in range(20) for label in WORDS]
 SURE, UNSURE = write_text("card", 3), "good morning"
@@ -253,3 +254,10 @@ def test_several_labels(tmp_path):
         content = ask(client, "card late", response_format=form).choices[0].message.content
         assert json.loads(content) == {"topics": ["card", "late"]}
         assert json.loads(ask(client, "card late").choices[0].message.content) == ["card", "late"]
+
+
+def test_a_port_that_is_taken_is_told_before_the_model_is_opened():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(InvalidInputError, match=f"port {taken} of '127.0.0.1' .*another"):
+            run("no such model", port=taken)

@@ -13,7 +13,7 @@ import typer
 from pgkd._version import __version__
 from pgkd.cli.components import make_student, make_teacher
 from pgkd.cli.inputs import Inputs, read_inputs
-from pgkd.cli.tables import STANDARD, Row, check_column, find_format, read_rows, writing
+from pgkd.cli.tables import STANDARD, Row, check_columns, find_format, read_rows, writing
 from pgkd.exceptions import InvalidInputError, PGKDError
 
 #: Exit codes: what was given cannot work, and all other errors.
@@ -38,7 +38,10 @@ Separator = Annotated[
     str | None, typer.Option(help="Between the labels of a text that has several, e.g. ';'.")
 ]
 Unlabelled = Annotated[
-    str | None, typer.Option(help="Texts without a label, in any format or a text a line.")
+    str | None,
+    typer.Option(
+        "--unlabelled", "--unlabeled", help="Texts without a label, in any format or a text a line."
+    ),
 ]
 Validation = Annotated[
     str | None, typer.Option(help="Labelled texts that decide alone, and are not learnt.")
@@ -200,7 +203,7 @@ def predict(
     rows = read_rows(input, read_as, text_column)
     with writing(output, write_as, text_column) as write:
         while window_of_rows := list(islice(rows, window)):
-            texts = [_find_text(row, text_column) for row in window_of_rows]
+            texts = [_find_text(row, text_column, input) for row in window_of_rows]
             found = _label(opened, texts, label_column, probability, abstain_label)
             write([{**row, **own} for row, own in zip(window_of_rows, found)])
 
@@ -251,7 +254,7 @@ def export(
     from pgkd import PGKDClassifier
     from pgkd.cli.inputs import read_texts
 
-    compared = None if texts is None else read_texts(texts, text_column, "--text-column")
+    compared = None if texts is None else read_texts(texts, text_column)
     parity = PGKDClassifier.load(model).export(
         out, format=format, quantize=quantize, texts=compared
     )
@@ -265,7 +268,7 @@ def export(
 def serve(
     model: Model,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0: any that is free.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     upstream: Annotated[
         str | None,
         typer.Option(help="Base URL of the LLM that is asked where the model is unsure."),
@@ -358,8 +361,8 @@ def _read_setting(setting: str) -> tuple[str, Any]:
         return name, value
 
 
-def _find_text(row: Row, column: str) -> Any:
-    check_column(row, column, "--text-column", "the input")
+def _find_text(row: Row, column: str, path: str) -> Any:
+    check_columns(row, path, text_column=column)
     return row[column]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pgkd.cli.tables import check_column, find_format, read_rows
+from pgkd.cli.tables import check_columns, find_format, read_rows
 from pgkd.exceptions import InvalidInputError
 
 
@@ -52,7 +52,7 @@ def read_inputs(
             validation, text_column, label_column, separator
         )
     if unlabelled is not None:
-        found["X_unlabeled"] = read_texts(unlabelled, text_column, "--text-column")
+        found["X_unlabeled"] = read_texts(unlabelled, text_column)
     if logs is not None:
         from pgkd.inputs.logs import read_logs
 
@@ -72,8 +72,7 @@ def read_labelled(
         )
     texts, labels = [], []
     for row in read_rows(path, format, text_column):
-        check_column(row, text_column, "--text-column", path)
-        check_column(row, label_column, "--label-column", path)
+        check_columns(row, path, text_column=text_column, label_column=label_column)
         label = row[label_column]
         if separator is not None and isinstance(label, str):
             label = [part.strip() for part in label.split(separator) if part.strip()]
@@ -82,11 +81,11 @@ def read_labelled(
     return texts, labels
 
 
-def read_texts(path: str, text_column: str, option: str) -> list[Any]:
+def read_texts(path: str, text_column: str) -> list[Any]:
     """Read texts, and leave out blank lines."""
     found = []
     for row in read_rows(path, find_format(path), text_column):
-        check_column(row, text_column, option, path)
+        check_columns(row, path, text_column=text_column)
         if row[text_column] is not None and str(row[text_column]).strip():
             found.append(row[text_column])
     return found

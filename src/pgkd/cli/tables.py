@@ -89,12 +89,16 @@ def writing(path: str, format: str, text_column: str) -> Iterator[Any]:
         yield _Writer(file, format, text_column)
 
 
-def check_column(row: Row, column: str, option: str, path: str) -> None:
-    """Raise if a row lacks a column."""
-    if column not in row:
+def check_columns(row: Row, path: str, **columns: str) -> None:
+    """Raise if a row lacks columns; the options that name them are those of `columns`."""
+    missing = {option: column for option, column in columns.items() if column not in row}
+    if missing:
+        named = " and ".join(f"no column {column!r}" for column in missing.values())
+        options = " and ".join(f"`--{option.replace('_', '-')}`" for option in missing)
+        hints = "".join(did_you_mean(column, row) for column in missing.values())
+        source = "The input" if path == STANDARD else repr(path)
         raise InvalidInputError(
-            f"{path!r} has no column {column!r}, but {list(row)[:10]}: pass `{option}`."
-            f"{did_you_mean(column, row)}"
+            f"{source} has {named}, but {list(row)[:10]}: pass {options}.{hints}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -212,8 +213,9 @@ def run(
     Raises
     ------
     InvalidInputError, PersistenceError
-        As `make_app` and :func:`pgkd.load` do.
+        As `make_app` and :func:`pgkd.load` do; or if nothing can listen at `port`.
     """
+    _check_free(host, port)  # before a model is opened, which may take a while
     app = make_app(
         load(model),
         name=Path(model).name,
@@ -223,3 +225,14 @@ def run(
         label_key=label_key,
     )
     uvicorn.run(app, host=host, port=port)
+
+
+def _check_free(host: str, port: int) -> None:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise InvalidInputError(
+            f"Nothing can listen at port {port} of {host!r} ({error}): pass another `port`, or 0 "
+            "for any that is free."
+        ) from None
