@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import threadpoolctl
 from sklearn import config_context
+from sklearn.base import BaseEstimator
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
@@ -65,3 +67,30 @@ def test_a_student_of_one_label_a_text_is_refused_where_there_are_several(cls):
     for last in (OneVsRestClassifier(one), MultiOutputClassifier(one), ClassifierChain(one)):
         check_takes_several(make_pipeline(TfidfVectorizer(), last))
     check_takes_several(KNeighborsClassifier())
+
+
+class _SeesThreads(BaseEstimator):
+    """A step of a pipeline that takes down how many threads a product of matrices may have."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        pools = threadpoolctl.threadpool_info()
+        seen.append({pool["num_threads"] for pool in pools if pool["user_api"] == "blas"})
+        return np.zeros((len(X), 1))
+
+
+seen = []
+
+
+@pytest.mark.parametrize(("n_texts", "n_threads"), [(10, 1), (10_001, 2)])
+def test_few_texts_are_learnt_in_one_thread(n_texts, n_threads):
+    """Several wait for each other; what comes after has as many as before."""
+    student = make_pipeline(_SeesThreads(), LogisticRegression())
+    seen.clear()
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        student = train(student, ["a b"] * n_texts, np.arange(n_texts) % 2, None, 0)
+        student.predict(["a b"])
+    assert seen[0] == {n_threads}
+    assert seen[1] == {2}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,15 @@ from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
+from threadpoolctl import ThreadpoolController
 
 from pgkd.exceptions import InvalidInputError, StudentError
 from pgkd.records import FloatArray, LabelArray
+
+#: Up to so many texts scikit-learn trains in one thread. Products of such matrices are so short
+#: that several threads wait for each other longer than they compute: on two busy cores they took 4
+#: to 40 times as long.
+MAX_TEXTS_OF_A_THREAD = 10_000
 
 
 def set_random_states(estimator: Any, seed: int) -> None:
@@ -111,7 +118,7 @@ def fit_quietly(estimator: Any, X: Any, y: Any, params: Mapping[str, Any]) -> An
     while isinstance(last, Pipeline):
         last = last[-1]
     # The weights' way is known here; routing would ask for it to be declared.
-    with _quiet(), config_context(enable_metadata_routing=False):
+    with _quiet(), _few_threads(estimator, X), config_context(enable_metadata_routing=False):
         if not params or not isinstance(last, OneVsRestClassifier):
             return estimator.fit(X, y, **params)
         own = last.estimator
@@ -138,6 +145,20 @@ class _Weighted(BaseEstimator):  # type: ignore[misc]
             if hasattr(self.fitted_, name):
                 setattr(self, name, getattr(self.fitted_, name))
         return self
+
+
+def _few_threads(estimator: Any, X: Any) -> AbstractContextManager[Any]:
+    n_texts = X.shape[0] if hasattr(X, "shape") else len(X)
+    # Others may be at home in the same libraries: torch's may be those of NumPy.
+    if not type(estimator).__module__.startswith("sklearn.") or n_texts > MAX_TEXTS_OF_A_THREAD:
+        return nullcontext()
+    limited: AbstractContextManager[Any] = _find_libraries().limit(limits=1, user_api="blas")
+    return limited
+
+
+@functools.cache
+def _find_libraries() -> Any:
+    return ThreadpoolController()
 
 
 @contextmanager
