@@ -356,3 +356,25 @@ def test_engines_that_cannot(exported, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ImportError, match="onnxruntime is not installed"):
         pgkd.runtime.load(exported)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT to itself")
+def test_signals_arrive_after_models_of_openvino_are_gone(exported):
+    """The first to come is the first to go; as it was, the process was gone as well."""
+    pytest.importorskip("openvino", reason="the engine is not installed")
+    program = (
+        "import gc, pgkd.runtime, signal, sys\n"
+        "first, second = (pgkd.runtime.load(sys.argv[1], engine='openvino') for _ in 'ab')\n"
+        "for model in (first, second): model.predict(['card'])\n"
+        "del model, first; gc.collect()\n"
+        "del second; gc.collect()\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('heard'))\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", program, exported],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr

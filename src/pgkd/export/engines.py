@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import mmap
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -130,10 +131,8 @@ def list_choices(path: Path, engine: str, precision: str) -> list[tuple[str, str
 def _has_bfloat16(name: str) -> bool:
     if name != "openvino":
         return False
-    import openvino
-
     # It names what the CPU has instructions for, and not what it can imitate.
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in get_openvino().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _time(engine: Engine, batch: Batch) -> float:
@@ -188,15 +187,25 @@ def _has_weights_elsewhere(path: Path) -> bool:
         return graph.find(b"location") >= 0  # ONNX's key for it
 
 
-def _open_openvino(path: Path, precision: str, n_threads: int | None) -> Engine:
+@functools.cache
+def get_openvino() -> Any:
+    """Return OpenVINO, one for the process.
+
+    Each gives the thread a stack for signals, and takes it away when it ends. If the first ends
+    before the second, the thread is left with one that is gone, and Ctrl-C ends the process.
+    """
     import openvino
 
+    return openvino.Core()
+
+
+def _open_openvino(path: Path, precision: str, n_threads: int | None) -> Engine:
     # Where the CPU has bfloat16, it would be the default.
     hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint}
     if n_threads is not None:
         options["INFERENCE_NUM_THREADS"] = n_threads
-    core = openvino.Core()
+    core = get_openvino()
     model = core.compile_model(core.read_model(str(path)), "CPU", options)
 
     def run(batch: Batch) -> NDArray[np.float32]:

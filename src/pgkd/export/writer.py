@@ -270,7 +270,7 @@ def _write_model(graph: Graph, directory: Path, format: str, quantize: str | Non
     import openvino
 
     # Not `convert_model`, which reports each conversion to OpenVINO's makers.
-    model = openvino.Core().read_model(path)
+    model = engines.get_openvino().read_model(path)
     openvino.save_model(model, directory / engines.OPENVINO, compress_to_fp16=False)
     path.unlink()
     return engines.OPENVINO
