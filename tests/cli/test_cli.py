@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import httpx
 import pandas as pd
 import pytest
 from conftest import WORDS, write_text
+from scipy.stats import binomtest
+from sklearn.metrics import accuracy_score, f1_score
 from typer.testing import CliRunner
 
 from pgkd import PGKDClassifier, load
@@ -137,6 +140,10 @@ def test_plan_report_and_export(place, monkeypatch):
     assert (result.exit_code, result.stdout) == (0, "")
     result = call(place, f"export static --out exported --texts data.jsonl {columns[:21]}")
     assert "Of 24 texts, 100.0% get the same class" in result.stdout
+    result = call(place, f"evaluate exported data.csv {columns}")
+    assert result.stdout.startswith("accuracy ")
+    refused = fails(place, f"evaluate exported data.csv {columns} --min-accuracy 0.5")
+    assert "needs a model that `fit` wrote" in str(refused)
     result = call(place, "predict exported", input="\n".join(MORE))
     assert result.stdout.splitlines() == load(place / "static").predict(MORE).tolist()
 
@@ -186,6 +193,51 @@ def test_logs(place):
     assert load(place / "logged").classes_.tolist() == sorted(WORDS)
 
 
+def test_evaluate(place):
+    known = [(write_text(label, i), label) for i in range(100, 130) for label in WORDS]
+    unknown = [(f"zzz {i}", label) for i in range(10) for label in WORDS]
+    test = pd.DataFrame([*known, *unknown], columns=["text", "label"])
+    test.to_csv(place / "test.csv", index=False)
+    model = load(place / "model")
+    given = model.predict(test.text)
+    result = call(place, "evaluate model test.csv")
+    low, high = binomtest(int((given == test.label).sum()), 120).proportion_ci(0.95)
+    assert result.stdout == (
+        f"accuracy {accuracy_score(test.label, given):.3f} (95 %: {low:.3f} to {high:.3f}), "
+        f"macro F1 {f1_score(test.label, given, average='macro'):.3f}, on 120 texts\n"
+    )
+    shutil.copytree(place / "model", place / "careful")
+    result = call(place, "evaluate careful test.csv --min-accuracy 0.8")
+    assert result.exit_code == 0, result.exception
+    own = model.fit_threshold(test.text, test.label, min_accuracy=0.8)
+    assert result.stdout.splitlines()[1] == str(own.abstention_)
+    assert load(place / "careful").threshold_ == own.threshold_
+    result = call(place, "predict careful --abstain-label unsure", input="zzz\n")
+    assert result.stdout == "unsure\n"
+
+
+def test_evaluate_compares_labels_as_they_are_written(tmp_path):
+    """A CSV file has no numbers, and no lists."""
+    rows = [
+        {"text": write_text(label, i), "label": n}
+        for i in range(8)
+        for n, label in enumerate(WORDS)
+    ]
+    for name, change in (("number", int), ("set", lambda n: [n, 9] if n else [n])):
+        lines = [json.dumps({**row, "label": change(row["label"])}) for row in rows]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+        done = call(tmp_path, f"fit {name}.jsonl --student tfidf --out {name} -q")
+        assert done.exit_code == 0, done.exception
+    pd.DataFrame(rows).to_csv(tmp_path / "number.csv", index=False)
+    frame = pd.DataFrame(rows)
+    frame.label = [f"{n};9" if n else "0" for n in frame.label]
+    frame.to_csv(tmp_path / "set.csv", index=False)
+    number = call(tmp_path, "evaluate number number.csv")
+    assert number.stdout.startswith("accuracy 1.000"), number.exception
+    several = call(tmp_path, ["evaluate", "set", "set.csv", "--label-separator", ";"])
+    assert several.stdout.startswith("accuracy 1.000"), several.exception
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -217,6 +269,8 @@ def test_logs(place):
         ("fit data.csv --classes nine.json", "must hold a JSON object .*Got int"),
         ("predict none", "neither an exported nor a saved classifier"),
         ("predict model -i data.csv", "'data.csv' has no column 'text'"),
+        ("evaluate model other.csv", "classes of the model.*Got .'x'. instead: check `--label-co"),
+        ("evaluate model empty.csv", "no text to measure"),
     ],
 )
 def test_what_cannot_work_is_named(place, arguments, message):
@@ -227,6 +281,8 @@ def test_what_cannot_work_is_named(place, arguments, message):
     (place / "latin.csv").write_bytes("text,label\nfür,b\n".encode("latin-1"))
     (place / "noise.parquet").write_bytes(b"noise" * 99)
     (place / "nine.json").write_text("9")
+    (place / "other.csv").write_text("text,label\na,x\n")
+    (place / "empty.csv").write_text("text,label\n")
     if "--s" in arguments or "--teacher" in arguments or "--classes" in arguments:
         arguments += " --text-column message --label-column intent"
     assert re.search(message, str(fails(place, arguments)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from itertools import islice
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from pgkd._version import __version__
-from pgkd.cli.components import make_student, make_teacher
-from pgkd.cli.inputs import Inputs, read_inputs
+from pgkd.cli.components import make_classifier
+from pgkd.cli.inputs import read_inputs, read_labelled
 from pgkd.cli.tables import STANDARD, Row, check_columns, find_format, read_rows, writing
 from pgkd.exceptions import InvalidInputError, PGKDError
 
@@ -127,7 +126,7 @@ def fit(
         data, text_column, label_column, label_separator, unlabelled, validation, logs, classes
     )
     run_dir = run_dir or out.with_name(f"{out.name}-run")
-    clf = _make_classifier(
+    clf = make_classifier(
         inputs, teacher, student, max_cost=max_cost, task=task, seed=seed, settings=settings
     )
     clf.set_params(run_dir=run_dir, verbose=0 if quiet else 1)
@@ -163,7 +162,7 @@ def plan(
     inputs = read_inputs(
         data, text_column, label_column, label_separator, unlabelled, validation, logs, classes
     )
-    clf = _make_classifier(
+    clf = make_classifier(
         inputs, teacher, student, max_cost=max_cost, task=task, seed=seed, settings=settings
     )
     typer.echo(clf.plan(**inputs.data))
@@ -206,6 +205,45 @@ def predict(
             texts = [_find_text(row, text_column, input) for row in window_of_rows]
             found = _label(opened, texts, label_column, probability, abstain_label)
             write([{**row, **own} for row, own in zip(window_of_rows, found)])
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    data: Annotated[str, typer.Argument(help="Labelled texts that `fit` did not get.")],
+    text_column: TextColumn = "text",
+    label_column: LabelColumn = "label",
+    label_separator: Separator = None,
+    min_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            help="Find the probability above which more than that share of the labels is right, "
+            "and keep it in the model: `predict --abstain-label` withholds those below."
+        ),
+    ] = None,
+) -> None:
+    """Measure a model on labelled texts that it has not seen.
+
+    Examples
+    --------
+        pgkd evaluate model test.csv
+
+        pgkd evaluate model test.csv --min-accuracy 0.9
+    """
+    from pgkd.cli.measuring import measure
+    from pgkd.opening import load
+
+    texts, labels = read_labelled(data, text_column, label_column, label_separator)
+    opened = load(model)
+    typer.echo(measure(opened, texts, labels))
+    if min_accuracy is not None:
+        if not hasattr(opened, "fit_threshold"):
+            raise InvalidInputError(
+                f"`--min-accuracy` needs a model that `fit` wrote. Got {str(model)!r}, an exported "
+                "one: pass the other, and export it again."
+            )
+        opened.fit_threshold(texts, labels, min_accuracy=min_accuracy).save(model)
+        typer.echo(opened.abstention_)
 
 
 @app.command()
@@ -318,47 +356,6 @@ def main() -> None:
     except (PGKDError, ImportError) as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(INVALID if isinstance(error, InvalidInputError) else FAILED)
-
-
-def _make_classifier(
-    inputs: Inputs,
-    teacher: str | None,
-    student: str | None,
-    *,
-    max_cost: float | None,
-    task: str | None,
-    seed: int,
-    settings: list[str] | None,
-) -> Any:
-    from pgkd import Evidence, PGKDClassifier
-
-    given = [_read_setting(setting) for setting in settings or ()]
-    evidence = Evidence() if any(name.startswith("evidence__") for name, _ in given) else None
-    clf = PGKDClassifier(
-        make_teacher(teacher),
-        make_student(student),
-        max_cost=max_cost,
-        task_description=task,
-        evidence=evidence,
-        random_state=seed,
-        **inputs.params,
-    )
-    for name, value in given:
-        try:
-            clf.set_params(**{name: value})
-        except (ValueError, AttributeError) as error:
-            raise InvalidInputError(f"`--set {name}` cannot be set: {error}") from error
-    return clf
-
-
-def _read_setting(setting: str) -> tuple[str, Any]:
-    name, equals, value = setting.partition("=")
-    if not equals:
-        raise InvalidInputError(f"`--set` must be NAME=VALUE. Got {setting!r} instead.")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value
 
 
 def _find_text(row: Row, column: str, path: str) -> Any:

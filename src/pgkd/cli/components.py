@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from collections.abc import Iterable
 from typing import Any
 
+from pgkd.cli.inputs import Inputs
 from pgkd.exceptions import InvalidInputError, did_you_mean
 
 TEACHERS = {
@@ -62,7 +64,7 @@ def make_teacher(name: str | None) -> Any:
     )
 
 
-def make_student(name: str | None) -> Any:
+def make_student(name: str | None, *, multilabel: bool = False) -> Any:
     """Make a student.
 
     Parameters
@@ -70,6 +72,8 @@ def make_student(name: str | None) -> Any:
     name : str or None
         ``"tfidf"``, or ``"embedding"``, ``"setfit"``, ``"static"`` or ``"transformer"``, each by
         itself or with a model, as in ``"static:wordllama"``; or ``"module:name"``.
+    multilabel : bool, default=False
+        Whether texts have several labels.
 
     Raises
     ------
@@ -93,9 +97,13 @@ def make_student(name: str | None) -> Any:
     if kind == "tfidf" and not model:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
+        from sklearn.multiclass import OneVsRestClassifier
         from sklearn.pipeline import make_pipeline
 
-        return make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=10))
+        head = LogisticRegression(C=10)
+        return make_pipeline(
+            TfidfVectorizer(sublinear_tf=True), OneVsRestClassifier(head) if multilabel else head
+        )
     if model and kind != "tfidf":
         return _import(name, kind, model, STUDENTS)
     raise InvalidInputError(
@@ -115,3 +123,51 @@ def _import(name: str, module: str, attribute: str, kinds: Iterable[str]) -> Any
             f"directory or an installed one.{did_you_mean(module, kinds)}"
         ) from error
     return found() if isinstance(found, type) else found
+
+
+def make_classifier(
+    inputs: Inputs,
+    teacher: str | None,
+    student: str | None,
+    *,
+    max_cost: float | None,
+    task: str | None,
+    seed: int,
+    settings: list[str] | None,
+) -> Any:
+    """Make a classifier of what the options say.
+
+    Raises
+    ------
+    InvalidInputError
+        If a name or a setting cannot work.
+    """
+    from pgkd import Evidence, PGKDClassifier
+
+    given = [_read_setting(setting) for setting in settings or ()]
+    evidence = Evidence() if any(name.startswith("evidence__") for name, _ in given) else None
+    clf = PGKDClassifier(
+        make_teacher(teacher),
+        make_student(student, multilabel=inputs.is_multilabel),
+        max_cost=max_cost,
+        task_description=task,
+        evidence=evidence,
+        random_state=seed,
+        **inputs.params,
+    )
+    for name, value in given:
+        try:
+            clf.set_params(**{name: value})
+        except (ValueError, AttributeError) as error:
+            raise InvalidInputError(f"`--set {name}` cannot be set: {error}") from error
+    return clf
+
+
+def _read_setting(setting: str) -> tuple[str, Any]:
+    name, equals, value = setting.partition("=")
+    if not equals:
+        raise InvalidInputError(f"`--set` must be NAME=VALUE. Got {setting!r} instead.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -26,6 +26,11 @@ class Inputs:
     data: dict[str, Any]
     params: dict[str, Any]
 
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether texts have several labels."""
+        return any(isinstance(label, list) for label in self.data.get("y", ()))
+
 
 def read_inputs(
     data: str | None,
