@@ -1,6 +1,7 @@
 """A real server, asked by the real client of OpenAI."""
 
 import json
+import re
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ import openai
 import pytest
 import uvicorn
 from conftest import WORDS, write_text
+from fastapi import FastAPI
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
@@ -261,3 +263,20 @@ def test_a_port_that_is_taken_is_told_before_the_model_is_opened():
         taken = other.getsockname()[1]
         with pytest.raises(InvalidInputError, match=f"port {taken} of '127.0.0.1' .*another"):
             run("no such model", port=taken)
+
+
+@pytest.mark.parametrize("place", ["", "/intents"])
+def test_the_page_of_the_api_loads_nothing_from_elsewhere(model, place):
+    """Neither by itself nor within another application."""
+    app = make_app(model)
+    if place:
+        outer = FastAPI()
+        outer.mount(place, app)
+        app = outer
+    with serving(app) as address:
+        page = httpx.get(f"{address}{place}/docs").text
+        loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert len(loaded) >= 3
+        for path in [*loaded, f"{place}/openapi.json"]:
+            assert path.startswith(f"{place}/"), path
+            assert httpx.get(f"{address}{path}").status_code == 200

@@ -7,7 +7,7 @@ May import: `opening` and all below.
 
 from pgkd.export.engines import require
 
-for _package in ("fastapi", "prometheus_client", "uvicorn"):
+for _package in ("fastapi", "fastapi_offline", "prometheus_client", "uvicorn"):
     require(_package, extra="serve")
 
 from pgkd.serving.service import make_app, run  # noqa: E402

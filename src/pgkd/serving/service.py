@@ -15,6 +15,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
@@ -111,7 +112,8 @@ def make_app(
         if behind is not None:
             await behind.close()
 
-    app = FastAPI(title="pgkd", version=__version__, lifespan=lifespan)
+    # Its page of the API loads nothing from elsewhere.
+    app = FastAPIOffline(redoc_url=None, title="pgkd", version=__version__, lifespan=lifespan)
 
     @app.exception_handler(InvalidInputError)
     async def refuse(request: Request, error: InvalidInputError) -> JSONResponse:
