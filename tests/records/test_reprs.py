@@ -1,5 +1,7 @@
 """What a person prints is short, whatever the run."""
 
+from xml.etree import ElementTree
+
 import pandas as pd
 import pytest
 from conftest import WordTeacher, make_classifier, write_hard
@@ -93,3 +95,19 @@ def test_the_lists_of_a_report_are_tables(clf):
     assert rows[0].split()[1] == f"{report.gains[0].before:.3f}"
     assert repr(report.rejected).startswith(("step  text", "[]"))
     assert repr(report.routes).splitlines()[1].startswith("write  ")
+
+
+def test_a_notebook_shows_tables_that_hold_what_strangers_wrote(clf):
+    texts = [
+        SyntheticText(f"<b>{'long ' * 30}{i}</b>", "a\x1b&", 1, "", verdict="x") for i in range(99)
+    ]
+    table = Records(texts)._repr_html_()
+    root = ElementTree.fromstring(table)
+    assert [cell.text for cell in root.iter("th")][:3] == ["step", "text", "label"]
+    rows = [[cell.text for cell in row.iter("td")] for row in root.iter("tr")]
+    assert len(rows) == 1 + 20 + 1
+    assert rows[1][1] == texts[0].text  # whole, and no markup
+    assert rows[1][2] == "a\\x1b&"
+    assert rows[11] == ["... 79 more ..."]
+    assert Records()._repr_html_() == "[]"
+    assert len(repr(clf.calibration_)) < 300

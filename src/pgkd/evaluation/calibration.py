@@ -37,7 +37,7 @@ class Bin(NamedTuple):
     accuracy: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Calibration:
     """How the student's probabilities were calibrated, and what that is measured to bring.
 
@@ -88,6 +88,9 @@ class Calibration:
 
     def __str__(self) -> str:
         return f"{self.verdict} {self.caution}"
+
+    def __repr__(self) -> str:
+        return f"Calibration({self.verdict})"
 
     @property
     def verdict(self) -> str:

@@ -224,8 +224,12 @@ def _make_feedback(run: Distillation, n_wrong: int) -> Feedback:
 
 
 def _range(numbers: tuple[int, int]) -> str:
-    return f"{numbers[0]:,} to {numbers[1]:,}"
+    low, high = numbers
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _dollars(cost: tuple[float, float] | None) -> str:
-    return "price unknown" if cost is None else f"${cost[0]:.2f} to ${cost[1]:.2f}"
+    if cost is None:
+        return "price unknown"
+    low, high = (f"${value:.2f}" for value in cost)
+    return low if low == high else f"{low} to {high}"

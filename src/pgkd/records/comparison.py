@@ -12,7 +12,7 @@ PRIOR_SPREAD, POINTS_PER_NAT = 0.03, 0.25
 MIN_ERROR, ROUNDING = 1e-4, 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Comparison:
     """Two training sets, compared text by text on labelled texts that neither student has learnt.
 
@@ -45,6 +45,9 @@ class Comparison:
             f"{self.scoring} {self.before:.3f} -> {self.after:.3f}, {self.difference} on "
             f"{self.n_texts} labelled texts"
         )
+
+    def __repr__(self) -> str:
+        return f"Comparison({self})"
 
     @property
     def difference(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pgkd.records.answers import Usage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Probe:
     """How well the teacher labels the labelled texts of which the student is least sure.
 
@@ -37,6 +37,9 @@ class Probe:
     weight: float
     has_probabilities: bool = False
     usage: Usage = field(default_factory=Usage)
+
+    def __repr__(self) -> str:
+        return f"Probe({self.verdict})"
 
     @property
     def teacher_accuracy(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -25,15 +26,36 @@ class Records(list[R]):
     """
 
     def __repr__(self) -> str:
-        n_left = len(self) - N_ROWS
-        shown = self if n_left <= 0 else [*self[: N_ROWS // 2], *self[-(N_ROWS // 2) :]]
-        if not shown:
-            return "[]"
-        rows = [_find_row(record) for record in shown]
-        lines = _align([[*rows[0]], *([*row.values()] for row in rows)])
-        if n_left > 0:
-            lines.insert(1 + N_ROWS // 2, f"... {n_left} more ...")
+        lines = _align(self._list_rows()) or ["[]"]
+        if self._n_left:
+            lines.insert(1 + N_ROWS // 2, f"... {self._n_left} more ...")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Show the table in a notebook, with what an output is too narrow for."""
+        if not self:
+            return "[]"
+        head, *rows = (
+            [html.escape(cell) for cell in map(_clean, cells)] for cells in self._list_rows()
+        )
+        left = 'style="text-align:left"'  # notebooks set cells right
+        lines = ["".join(f"<td {left}>{cell}</td>" for cell in cells) for cells in rows]
+        if self._n_left:
+            more = f'<td {left} colspan="{len(head)}">... {self._n_left} more ...</td>'
+            lines.insert(N_ROWS // 2, more)
+        body = "".join(f"<tr>{line}</tr>" for line in lines)
+        names = "".join(f'<th {left} scope="col">{name}</th>' for name in head)
+        return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+
+    @property
+    def _n_left(self) -> int:
+        return max(len(self) - N_ROWS, 0)
+
+    def _list_rows(self) -> list[list[str]]:
+        """Return the names of the columns, and the cells of the records that are shown."""
+        shown = [*self[: N_ROWS // 2], *self[-(N_ROWS // 2) :]] if self._n_left else self
+        rows = [_find_row(record) for record in shown]
+        return [[*rows[0]], *([*row.values()] for row in rows)] if rows else []
 
 
 def _find_row(record: Any) -> dict[str, str]:
@@ -54,8 +76,12 @@ def _align(rows: Sequence[Sequence[Any]]) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
 
 
-def _shorten(cell: str) -> str:
-    """Return what fits in one line of a table; what cannot be printed is written as its code."""
+def _clean(cell: str) -> str:
+    """Return a cell in one line; what cannot be printed is written as its code."""
     line = " ".join(cell.split())
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _shorten(cell: str) -> str:
+    text = _clean(cell)
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."

@@ -116,9 +116,10 @@ def _advise(found: Findings) -> Iterator[str]:
         yield "luck. Label more to find out."
     else:
         yield "use this student for its probabilities: the log loss falls by "
-        yield f"{own.log_loss_gain:.3f} nats a text. In "
+        yield f"{own.log_loss_gain:.3f} nats a text. "
         yield Code(own.scoring)
-        yield " nothing was gained."
+        lost = own.before - own.after
+        yield f" is {lost:.3f} lower, which may be chance." if lost else " is the same."
     last = found.steps[-1]
     if last.taken and last.usage.n_requests and found.stop_reason in ("max_cycles", "budget"):
         yield " The last batch was still taken, so that more of them may help: see "
