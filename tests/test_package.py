@@ -35,6 +35,7 @@ def test_students_are_lazy():
     "module",
     [
         "pgkd",
+        "pgkd.datasets",
         "pgkd.distributed",
         "pgkd.export.writer",
         "pgkd.runtime",
