@@ -84,6 +84,9 @@ def fetch_intents(
     among the training texts as well, apart from case and punctuation. What authors keep for
     validation, and the texts of clinc150 that are out of scope, are left out.
 
+    Addresses and hashes are those that others have published. The tests of pgkd need no network:
+    they ask a server of their own for small files in the same formats.
+
     References
     ----------
     .. [1] Casanueva et al., "Efficient Intent Detection with Dual Sentence Encoders", 2020.
