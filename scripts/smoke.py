@@ -1,5 +1,8 @@
 """Use an installed pgkd from beginning to end, without extras, network or key."""
 
+import shutil
+import subprocess
+import sys
 import tempfile
 from importlib.metadata import distribution
 from pathlib import Path
@@ -25,8 +28,9 @@ installed = distribution("pgkd")
 assert Path(pgkd.__file__) == Path(installed.locate_file("pgkd/__init__.py")), pgkd.__file__
 assert (Path(pgkd.__file__).parent / "py.typed").exists()
 assert installed.version == pgkd.__version__
-for script in installed.entry_points:
-    script.load()
+command = shutil.which("pgkd", path=Path(sys.executable).parent)
+said = subprocess.run([command, "--version"], check=True, capture_output=True, text=True).stdout
+assert said == f"pgkd {installed.version}\n", said
 
 clf = pgkd.PGKDClassifier(
     FunctionTeacher(write),

@@ -5,7 +5,8 @@ import pytest
 pytest.importorskip("simple_icd_10_cm")
 import simple_icd_10_cm as icd
 
-from pgkd.datasets import _texts_by_class, load_icd10
+from pgkd.datasets import load_icd10
+from pgkd.datasets.icd10 import _texts_by_class
 
 
 def key(text):

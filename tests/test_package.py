@@ -1,6 +1,7 @@
 """What importing costs, and that the public names are the documented ones."""
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,7 @@ def test_students_are_lazy():
     "module",
     [
         "pgkd",
+        "pgkd.datasets",
         "pgkd.distributed",
         "pgkd.export.writer",
         "pgkd.runtime",
@@ -65,3 +67,13 @@ def test_changelog_can_be_written():
     assert draft.returncode == 0, draft.stderr
     for fragment in root.glob("changelog.d/*.*.md"):
         assert fragment.read_text(encoding="utf-8").split("\n")[0] in draft.stdout
+
+
+def test_a_release_is_named_alike():
+    """In the changelog, in CITATION.cff and, between releases but for `.dev0`, in the package."""
+    root = Path(__file__).parents[1]
+    changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    version, date = re.search(r"^## (\S+) \((\S+)\)$", changelog, re.M).groups()
+    citation = (root / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {version}\ndate-released: {date}\n" in citation
+    assert pgkd.__version__ == version or pgkd.__version__.endswith(".dev0")

@@ -7,6 +7,7 @@
     ├── StudentError (RuntimeError)
     │   └── ModelNotFoundError (OSError)      neither a directory nor reachable on the hub
     ├── PersistenceError (ValueError)         not a saved model, or a damaged one
+    ├── DatasetNotFoundError (OSError)        neither in the folder nor to be downloaded
     ├── ExportError (RuntimeError)            no graph of it can be made, or a wrong one
     ├── RankError (RuntimeError)              one of the processes that fit together has ended
     └── TeacherError (RuntimeError)           ends the generation of texts
@@ -63,6 +64,10 @@ class ModelNotFoundError(StudentError, OSError):
 
 class PersistenceError(PGKDError, ValueError):
     """A model cannot be saved to, or loaded from, a directory."""
+
+
+class DatasetNotFoundError(PGKDError, OSError):
+    """A data set is neither in its folder nor can it be downloaded."""
 
 
 class ExportError(PGKDError, RuntimeError):

@@ -1,6 +1,7 @@
 """Logs from tables and files, whole and broken."""
 
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -148,10 +149,15 @@ def test_broken_lines(tmp_path):
     assert pairs(logs) == [("hi", "other")]
     assert logs.skipped == {"broken line": 3, "no text and label": 1}
     path = tmp_path / "x.csv"
-    path.write_text(f"text,label\nhi,other\n{'x' * 200_000},card\nyo,other\nonly a text\n")
+    long = "x" * 200_000
+    path.write_text(f"text,label\nhi,other\n{long},card\nN\0L,card\nyo,other\nonly a text\n")
     logs = read_logs(path)
-    assert logs.texts == ("hi", "yo")
-    assert logs.skipped == {"broken line": 1, "no label": 1}
+    if sys.version_info < (3, 11):  # whose csv refuses a NUL
+        assert logs.texts == ("hi", long, "yo")
+        assert logs.skipped == {"broken line": 1, "no label": 1}
+    else:
+        assert logs.texts == ("hi", long, "N\0L", "yo")
+        assert logs.skipped == {"no label": 1}
     path.write_bytes("\ufefftext,label\r\ncaf\xe9,other\r\n".encode("latin-1", "ignore"))
     assert read_logs(path).texts == ("caf\ufffd",)
 

@@ -424,6 +424,7 @@ TOKENIZER = "student/tokenizer.json"
 ENCODER = "student/encoder"
 NAN = float("nan")
 DAMAGED = "is damaged"
+ELSEWHERE = f"{DAMAGED}|install onnxruntime 1.24"  # which refuses it itself
 SPLIT = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
 HOT = {"type": "WordLevel", "vocab": {"[UNK]": 10**6}, "unk_token": "[UNK]"}
 
@@ -722,7 +723,7 @@ ATTACKS = {
     "columns that are not there": (
         "sklearn",
         forge(lambda s: s[1].support_vectors_.indices.fill(2**30), CountVectorizer(), SVC()),
-        "indices must be",
+        "(indices|index values) must be",
     ),
     "neighbours of no class": (
         "sklearn",
@@ -814,8 +815,8 @@ ATTACKS = {
     # Graphs.
     "a graph that is none": ("onnx", write("model.onnx", b"\0" * 1000), DAMAGED),
     "a graph elsewhere": ("onnx", edit(model="../model.onnx"), "its model is"),
-    "weights above": ("onnx", read_elsewhere("../secret"), DAMAGED),
-    "weights at an absolute path": ("onnx", read_elsewhere("/etc/passwd"), DAMAGED),
+    "weights above": ("onnx", read_elsewhere("../secret"), ELSEWHERE),
+    "weights at an absolute path": ("onnx", read_elsewhere("/etc/passwd"), ELSEWHERE),
     "operators of a stranger": ("onnx", graph(ask_for_code), DAMAGED),
     "a graph of NaN": ("onnx", graph(spoil_weights), "no probabilities"),
     "entities of XML": ("openvino", add_entities, DAMAGED),

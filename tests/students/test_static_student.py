@@ -203,6 +203,9 @@ def test_sentence_transformers_files(tmp_path, folder):
     np.testing.assert_allclose(student.encoder_.model.vectors, vectors, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:.*FileIO:pytest.PytestUnraisableExceptionWarning"
+)  # model2vec's
 def test_model2vec(student, tmp_path):
     """It opens what we save, and embeds texts as we do."""
     model2vec = pytest.importorskip("model2vec", reason="a comparison with its embeddings")

@@ -17,8 +17,8 @@ def to_list(values: Any) -> list[Any]:
     >>> to_list(np.array(["a", "b"])), to_list(("a", None))
     (['a', 'b'], ['a', None])
     """
-    # In turn: pyarrow's; polars' and pandas'; NumPy's and torch's.
-    for name in ("to_pylist", "to_list", "tolist"):
+    # In turn: pyarrow's; pandas', NumPy's and torch's; polars'.
+    for name in ("to_pylist", "tolist", "to_list"):
         if callable(method := getattr(values, name, None)):
             return list(method())
     found = list(values)

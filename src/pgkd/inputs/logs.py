@@ -213,6 +213,7 @@ def _read_file(path: Path, names: tuple[str, str] | None, skipped: Counter[str])
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             if path.suffix.lower() == ".csv":
+                csv.field_size_limit(2**31 - 1)  # a text may be long
                 yield from _read_csv(csv.DictReader(file), names, skipped)
                 return
             for line in filter(str.strip, file):

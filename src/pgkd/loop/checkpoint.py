@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import shutil
 import time
 import warnings
@@ -31,6 +30,7 @@ from pgkd.loop.snapshot import Run, Snapshot, restore
 from pgkd.records import Event
 from pgkd.system.artefacts import check_archive, parse_json
 from pgkd.system.documents import dumps
+from pgkd.system.files import replace_file
 from pgkd.system.ranks import broadcast
 
 #: Of the file; a later one is left alone. 2: it names students, and no text of the user's.
@@ -123,7 +123,7 @@ class Checkpoint:
                     **{f"array-{name}": array for name, array in arrays.items()},
                 },
             )
-            _replace(self.path, draft.getbuffer())
+            replace_file(self.path, draft.getbuffer())
             self.shelf.keep_only(kept)
             _clear(self.path.parent)
         except Exception as error:  # a full disk, or what JSON cannot hold
@@ -210,26 +210,6 @@ def _open(path: Path) -> Any:
         archive.close()
         raise ValueError(f"it was written by pgkd {version}, and this is {__version__}")
     return archive
-
-
-def _replace(path: Path, data: memoryview) -> None:
-    """Put data in the place of a file, so that a kill leaves the one or the other."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with draft.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # a folder cannot be opened everywhere
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _clear(folder: Path) -> None:

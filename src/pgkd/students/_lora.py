@@ -44,7 +44,10 @@ def add_adapters(model: Any, rank: int) -> Any:
         target_modules="all-linear",
         exclude_modules=list(heads),
     )
-    adapted = get_peft_model(model, config)
+    if hasattr(model, "peft_config"):  # left behind by adapters that peft < 0.19 has merged
+        del model.peft_config
+    # The weights are float32 as it is, and peft 0.19 and 0.20 cannot cast beside torch 2.6.
+    adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
     for head in heads.values():
         head.requires_grad_(True)
     return adapted

