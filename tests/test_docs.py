@@ -22,11 +22,11 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
 MODULES = sorted(m.name for m in pkgutil.walk_packages(pgkd.__path__, "pgkd."))
 
-#: The stand-ins for LLMs write, and most of them label nothing; fits of a search share a `run_dir`;
-#: MLflow would like types.
+#: The stand-ins for LLMs write, and most of them label nothing; one loses its key; fits of a search
+#: share a `run_dir`; MLflow would like types.
 stands_in = pytest.mark.filterwarnings(
     "ignore:.*(The probe of the teacher says nothing|The teacher did not answer)|"
-    "`run_dir` .* holds a run with other|.*type hint"
+    ".*The key has expired|`run_dir` .* holds a run with other|.*type hint"
 )
 
 
