@@ -14,6 +14,13 @@ import inference
 import ladder
 import tables
 from common import by_seed, interval
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from pgkd import PGKDClassifier
+from pgkd.datasets import load_icd10
+from pgkd.teachers import OpenAITeacher
 
 ROOT = Path(__file__).parents[1]
 ARMS = ("trainer 3", "pgkd 2", "pgkd_embedding")
@@ -289,3 +296,21 @@ def throughput():
 def test_sentences(page, write):
     for sentence in write():
         assert sentence in read(page)
+
+
+def test_a_small_run_costs_cents():
+    """What the first lines of docs/cost.md say of the tutorial, by its settings."""
+    pytest.importorskip("simple_icd_10_cm", reason="its data need pgkd[datasets]")
+    X, y, *_ = load_icd10("chapter", n_train=1500, n_test=2000)
+    llm = OpenAITeacher("my-llm", base_url="http://localhost:8080/v1", price=(0.25, 2.00))
+    clf = PGKDClassifier(
+        llm,
+        make_pipeline(TfidfVectorizer(), LogisticRegression()),
+        max_cycles=4,
+        samples_per_cycle=100,
+        task_description="Diagnoses in a clinician's words, by chapter of ICD-10-CM.",
+        random_state=0,
+    )
+    plan = clf.plan(X[:88], y[:88], X_unlabeled=X[500:])
+    assert round(100 * plan.cost[1]) == 6
+    assert "six cents at most, for four batches" in read("docs/cost.md")
