@@ -87,10 +87,11 @@ def test_no_page_names_what_is_gone(page):
     assert not found
 
 
-LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md"))]
+LINKED = [*PAGES, *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+LINKED += [ROOT / name for name in ("benchmarks/README.md", "CONTRIBUTING.md", "SECURITY.md")]
 
 
-@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     """Those to other files of the repository, and to headings in them."""
     text = page.read_text(encoding="utf-8")
