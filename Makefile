@@ -17,6 +17,7 @@ quickstart: $(VENV)/.examples
 test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(call PYTEST,$(VENV))

@@ -43,10 +43,29 @@ def interval(values):
     return float(values.mean()), float(half)
 
 
-def show(values, sign=""):
+def show(values, sign="", digits=3):
     """Write the mean over seeds, and the half width of its interval if there are two or more."""
+    if not len(values):
+        return ""
     mean, half = interval(values)
-    return f"{mean:{sign}.3f}" + (f" ± {half:.3f}" if len(values) > 1 else "")
+    return f"{mean:{sign}.{digits}f}" + (f" ± {half:.{digits}f}" if len(values) > 1 else "")
+
+
+def show_gain(values, reference, sign="+", digits=3):
+    """Write how much greater one is than the other, seed by seed."""
+    return show([values[s] - reference[s] for s in values if s in reference], sign, digits)
+
+
+def by_seed(rows, key, **wanted):
+    """Return a dict of seed to ``row[key]``, of the rows that have what is wanted."""
+    return {r["seed"]: r[key] for r in rows if all(r[n] == value for n, value in wanted.items())}
+
+
+def make_table(titles, rows):
+    """Write a Markdown table."""
+    cells = [titles, *rows]
+    lines = ["| " + " | ".join(map(str, own)) + " |" for own in cells]
+    return "\n".join([lines[0], "|" + "---|" * len(titles), *lines[1:]])
 
 
 def show_median(values):
@@ -76,8 +95,3 @@ def append(path, row):
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-
-
-def count_wins(differences):
-    """Say in how many seeds the first of two was better."""
-    return f"{sum(d > 0 for d in differences)} of {len(differences)} seeds"

@@ -20,7 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, append, read_rows
+from common import RESULTS, append, make_table, read_rows
 from genai_prices import Usage, calc_price
 from inference import NAMES
 
@@ -107,11 +107,6 @@ def main():
             "texts_per_second": local,
         }
     )
-    tabulate(
-        "of 12 words | US dollars for a million texts | cheapest LLM ÷ |",
-        [*students, *llms],
-        min(row["dollars"] for row in llms),
-    )
     paper = [
         {
             "what": f"the paper's {name}",
@@ -120,12 +115,6 @@ def main():
         }
         for name, (dollars, seconds) in PAPER.items()
     ]
-    print()
-    tabulate(
-        "of 1,000 tokens | US dollars for a million texts | Claude 3 Sonnet ÷ |",
-        paper,
-        paper[2]["dollars"],
-    )
     prices = {
         "machine": args.machine,
         "dollars_per_hour": args.machine_price,
@@ -143,16 +132,30 @@ def main():
         + f". A text takes {tokens[0]:.0f} tokens of prompt and {tokens[1]:.0f} of answer."
     )
     row = {**prices, "students": students, "llms": llms, "paper": paper}
+    print(f"\n{tabulate(row)}\n\n{tabulate_paper(row)}")
     if row not in read_rows(args.results):
         append(args.results, row)
 
 
-def tabulate(head, rows, reference):
-    print(f"| {head} texts/s |\n|---|---|---|---|")
+def tabulate(found):
+    reference = min(row["dollars"] for row in found["llms"])
+    return list_prices(
+        "of 12 words", "cheapest LLM ÷", found["students"] + found["llms"], reference
+    )
+
+
+def tabulate_paper(found):
+    reference = found["paper"][2]["dollars"]
+    return list_prices("of 1,000 tokens", "Claude 3 Sonnet ÷", found["paper"], reference)
+
+
+def list_prices(what, ratio, rows, reference):
+    lines = []
     for row in rows:
         rate = row.get("texts_per_second")
-        cells = [row["dollars"], reference / row["dollars"], *([rate] if rate else [])]
-        print(f"| {row['what']} | {' | '.join(map(show, cells))}{' |' if rate else ' | |'}")
+        cells = [show(row["dollars"]), show(reference / row["dollars"]), show(rate) if rate else ""]
+        lines.append([row["what"], *cells])
+    return make_table([what, "US dollars for a million texts", ratio, "texts/s"], lines)
 
 
 def show(value):

@@ -19,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, append, read, read_rows, split_train
+from common import RESULTS, append, make_table, read, read_rows, split_train
 from joblib import Parallel, delayed
 from local_models import fetch_minilm
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -209,14 +209,34 @@ RULES = {
 
 
 def judge(rows, choose):
+    """Return the gain, the gap to the best choice, the share of harm and the worst run."""
     gains, gaps = [], []
     for row in rows:
         test = {float(w): v for w, v in row["test"].items()}
         gains.append(100 * (test[choose(row)] - test[0.0]))
         gaps.append(100 * (max(test.values()) - test[0.0]) - gains[-1])
     gains = np.array(gains)
-    harm = 100 * np.mean(gains < -1)
-    return f"{gains.mean():+.2f} | {np.mean(gaps):.2f} | {harm:.1f} | {gains.min():+.1f}"
+    return gains.mean(), np.mean(gaps), 100 * np.mean(gains < -1), gains.min()
+
+
+def judge_all(rows):
+    """Judge each rule, by its name."""
+    gate = judge(rows, lambda row: by_gate({float(w): f for w, f in row["gate"].items()}))
+    found = {"a gate of a fifth, log loss > 1 SE (the old rule)": gate}
+    for name, rule in RULES.items():
+        found[name] = judge(
+            rows, lambda row, rule=rule: rule({float(w): f["all"] for w, f in row["oof"].items()})
+        )
+    return found | {"expected gain > 0, screened (the library's rule)": judge(rows, screen)}
+
+
+def tabulate(rows):
+    lines = [
+        [name, f"{gain:+.2f}", f"{gap:.2f}", f"{harm:.1f}", f"{worst:+.1f}"]
+        for name, (gain, gap, harm, worst) in judge_all(rows).items()
+    ]
+    titles = ["rule", "gain", "gap to the best choice", "harm, % of runs", "worst run"]
+    return make_table(titles, lines)
 
 
 def report(rows):
@@ -225,21 +245,8 @@ def report(rows):
     groups = {"all": None, **{s: ("student", s) for s in STUDENTS}, **by_size, **by_error}
     for title, group in groups.items():
         chosen = [row for row in rows if group is None or row[group[0]] == group[1]]
-        if not chosen:
-            continue
-        print(
-            f"\n{title}, {len(chosen)} runs\n| rule | gain | gap to the oracle | harm, % | worst |"
-        )
-        print("|---|---|---|---|---|")
-        gate = judge(chosen, lambda row: by_gate({float(w): f for w, f in row["gate"].items()}))
-        print(f"| a gate of a fifth, log loss > 1 SE | {gate} |")
-        for name, rule in RULES.items():
-            own = judge(
-                chosen,
-                lambda row, rule=rule: rule({float(w): f["all"] for w, f in row["oof"].items()}),
-            )
-            print(f"| {name} | {own} |")
-        print(f"| expected gain > 0, screened | {judge(chosen, screen)} |")
+        if chosen:
+            print(f"\n{title}, {len(chosen)} runs\n{tabulate(chosen)}")
 
 
 def main():

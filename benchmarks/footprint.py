@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, save
+from common import RESULTS, make_table, save
 
 IMPORTS = {
     "import pgkd": "import pgkd",
@@ -122,17 +122,29 @@ def main():
         found["installs"] = {name: install(packages) for name, packages in INSTALLS.items()}
     save(path, found)
 
-    print("| | seconds, median | least | greatest |\n|---|---|---|---|")
-    for name, seconds in found["imports"].items():
-        ends = (np.median(seconds), min(seconds), max(seconds))
-        print(f"| `{name}` | " + " | ".join(f"{s:.3f}" for s in ends) + " |")
-    print("\n| what is saved or exported | MiB on disk | peak MiB, 1,000 texts |\n|---|---|---|")
-    for name, size in found["artefacts"].items():
-        print(f"| {name} | {size:.1f} | {found['peaks'][name]:.0f} |")
-    if "installs" in found:
-        print("\n| installed | MiB |\n|---|---|")
-        for name, size in found["installs"].items():
-            print(f"| {name} | {size:.0f} |")
+    print("\n\n".join([tabulate_imports(found), tabulate_models(found), tabulate_installs(found)]))
+
+
+def tabulate_imports(found):
+    lines = [
+        [f"`{name}`", *(f"{s:.3f}" for s in (np.median(own), min(own), max(own)))]
+        for name, own in found["imports"].items()
+    ]
+    return make_table(["import", "seconds, median", "least", "greatest"], lines)
+
+
+def tabulate_models(found):
+    lines = [
+        [name, f"{size:.1f}", f"{found['peaks'][name]:.0f}"]
+        for name, size in found["artefacts"].items()
+    ]
+    titles = ["what is saved or exported", "MiB on disk", "peak MiB, 1,000 texts"]
+    return make_table(titles, lines)
+
+
+def tabulate_installs(found):
+    lines = [[name, f"{size:,.0f}"] for name, size in found.get("installs", {}).items()]
+    return make_table(["installed", "MiB"], lines)
 
 
 if __name__ == "__main__":

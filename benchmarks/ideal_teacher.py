@@ -21,8 +21,17 @@ import json
 import warnings
 from pathlib import Path
 
-import numpy as np
-from common import RESULTS, append, count_wins, read, read_rows, show, split_train
+from common import (
+    RESULTS,
+    append,
+    by_seed,
+    make_table,
+    read,
+    read_rows,
+    show,
+    show_gain,
+    split_train,
+)
 from joblib import Parallel, delayed
 from local_models import fetch_minilm
 from sklearn.base import clone
@@ -141,7 +150,7 @@ def main():
     ):
         append(path, row)
         print(json.dumps(row), flush=True)
-    report(read_rows(path), args)
+    print(tabulate(read_rows(path), args.arms, args.scoring))
 
 
 def list_tables(args):
@@ -151,33 +160,21 @@ def list_tables(args):
     return list(dict.fromkeys(fitting))
 
 
-def report(rows, args):
-    """Print a table: each arm, and guided against the best control, paired by seed."""
-    arms = ["baseline", *args.arms]
-    guided = [arm for arm in arms if arm.startswith("guided")]
-    titles = ["data set", "labelled", *arms, *(f"{arm} - best control" for arm in guided)]
-    print(f"\n{args.scoring}\n| " + " | ".join(titles) + " |\n|" + "---|" * len(titles))
-    for dataset, size in list_tables(args):
-        values = {
-            arm: {
-                r["seed"]: r[args.scoring]
-                for r in rows
-                if (r["dataset"], r["size"], r["arm"], r["scoring"])
-                == (dataset, size, arm, args.scoring)
-                and r["seed"] < args.seeds
-            }
+def tabulate(rows, arms, scoring="f1_macro"):
+    """Make a table of all arms, and of guided ones against an even share, paired by seed."""
+    arms = ["baseline", *arms]
+    guided = [arm for arm in arms if arm.startswith("guided") and "uniform" in arms]
+    lines = []
+    for dataset, size in dict.fromkeys((r["dataset"], r["size"]) for r in rows):
+        own = {
+            arm: by_seed(rows, scoring, dataset=dataset, size=size, arm=arm, scoring=scoring)
             for arm in arms
         }
-        if not values["baseline"]:
-            continue
-        cells = [show(list(v.values())) for v in values.values()]
-        controls = [a for a in ("uniform", "prior", "one_shot") if values.get(a)]
-        for arm in guided if controls else ():
-            best = max(controls, key=lambda a: np.mean(list(values[a].values())))
-            seeds = sorted(set(values[arm]) & set(values[best]))
-            difference = [values[arm][s] - values[best][s] for s in seeds]
-            cells.append(f"{show(difference, sign='+')} ({best}; {count_wins(difference)})")
-        print(f"| {dataset} | {size} | " + " | ".join(cells) + " |")
+        cells = [show(list(found.values())) for found in own.values()]
+        cells += [show_gain(own[arm], own["uniform"]) for arm in guided]
+        lines.append([dataset, size, *cells])
+    titles = ["data set", "labelled", "labelled alone", *arms[1:]]
+    return make_table([*titles, *(f"{arm} − uniform" for arm in guided)], lines)
 
 
 if __name__ == "__main__":

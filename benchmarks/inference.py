@@ -32,7 +32,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, append, read, read_rows, show_median, split_train
+from common import RESULTS, append, make_table, read, read_rows, show_median, split_train
 from inference_engines import ENGINES
 from local_models import fetch_minilm, fetch_qwen, serve
 from teacher_throughput import MAX_OTHERS, measure_others
@@ -306,34 +306,54 @@ def has_bf16():
     return any(flag in describe_machine() for flag in ("avx512_bf16", "amx_bf16"))
 
 
+def compare(rows):
+    """Return how much faster than the pipeline each engine is, in a batch and one by one."""
+    references = {(r["session"], r["round"]): r for r in rows if r["engine"] == REFERENCE}
+    faster, sooner = {}, {}
+    for name in NAMES:
+        own = [(r, references[r["session"], r["round"]]) for r in rows if r["engine"] == name]
+        if own:
+            faster[name] = [r["texts_per_second"] / ref["texts_per_second"] for r, ref in own]
+            sooner[name] = [ref["p50_ms"] / r["p50_ms"] for r, ref in own]
+    return faster, sooner
+
+
+def find_agreement(rows, name):
+    return [r["agreement"] for r in rows if r["engine"] == name and r["agreement"] is not None]
+
+
+def tabulate(rows):
+    faster, sooner = compare(rows)
+    lines = []
+    for name in faster:
+        own = [r for r in rows if r["engine"] == name]
+        agreement = find_agreement(rows, name)
+        accuracy = np.average([r["accuracy"] for r in own], weights=[r["n_texts"] for r in own])
+        lines.append(
+            [
+                NAMES[name],
+                show_median([r["texts_per_second"] for r in own]),
+                show_median(faster[name]),
+                show_median([r["p50_ms"] for r in own]),
+                show_median([r["p95_ms"] for r in own]),
+                show_median(sooner[name]),
+                f"{np.mean(agreement):.2%}" if agreement else "",
+                f"{accuracy:.3f}",
+            ]
+        )
+    titles = ["engine", "texts/s", "÷ pipeline's", "p50, ms", "p95, ms", "pipeline's p50 ÷"]
+    return make_table([*titles, "same class", "accuracy"], lines)
+
+
 def report(rows):
     """Print the table, and how far the bars are."""
-    references = {(r["session"], r["round"]): r for r in rows if r["engine"] == REFERENCE}
-    print(
-        "| engine | texts/s | ÷ pipeline's | p50, ms | p95, ms | pipeline's p50 ÷ "
-        "| same class | accuracy |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
-    faster, sooner, agreement, rate = {}, {}, {}, {}
-    for name in NAMES:
-        own = [r for r in rows if r["engine"] == name]
-        if not own:
-            continue
-        pairs = [(r, references[r["session"], r["round"]]) for r in own]
-        faster[name] = [r["texts_per_second"] / ref["texts_per_second"] for r, ref in pairs]
-        sooner[name] = [ref["p50_ms"] / r["p50_ms"] for r, ref in pairs]
-        rate[name] = np.median([r["texts_per_second"] for r in own])
-        agreement[name] = [r["agreement"] for r in own if r["agreement"] is not None]
-        cells = [
-            show_median([r["texts_per_second"] for r in own]),
-            show_median(faster[name]),
-            show_median([r["p50_ms"] for r in own]),
-            show_median([r["p95_ms"] for r in own]),
-            show_median(sooner[name]),
-            f"{np.mean(agreement[name]):.2%}" if agreement[name] else "",
-            f"{np.average([r['accuracy'] for r in own], weights=[r['n_texts'] for r in own]):.3f}",
-        ]
-        print(f"| {NAMES[name]} | {' | '.join(cells)} |")
+    print(tabulate(rows))
+    faster, sooner = compare(rows)
+    agreement = {name: find_agreement(rows, name) for name in faster}
+    rate = {
+        name: np.median([r["texts_per_second"] for r in rows if r["engine"] == name])
+        for name in faster
+    }
     print()
     ours = [e for e in ("torch", "onnxruntime", "openvino", "openvino_bf16") if e in faster]
     if ours:

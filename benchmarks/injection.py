@@ -27,7 +27,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
-from common import RESULTS, append, read, read_rows
+from common import RESULTS, append, make_table, read, read_rows
 from local_models import fetch_qwen, serve
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -290,28 +290,47 @@ def run_writing(arms, known):
         print("write", arm.name, name, "WON" if row["won"] else "", flush=True)
 
 
+#: What the page calls the arms.
+TITLES = {
+    "bare": "`bare`: the text as it is",
+    "before": "`before`: as a JSON string",
+    "now": "`now`: and marks of chat templates and invisible characters escaped",
+    "told": "`told`: and the system prompt warns of orders in quotes; not in pgkd",
+}
+
+
+def tabulate(rows, task="label", attacks=tuple(PAYLOADS)):
+    cases = {}
+    for row in rows:
+        if row["task"] == task and row["attack"] in attacks:
+            cases.setdefault((row["attack"], row["text"]), {})[row["arm"]] = row
+    lines = []
+    for arm in TITLES:
+        whole = [case for case in cases.values() if arm in case and "before" in case]
+        if not whole:
+            continue
+        won = np.array([case[arm]["won"] for case in whole])
+        before = np.array([case["before"]["won"] for case in whole])
+        better, worse = int((before & ~won).sum()), int((won & ~before).sum())
+        gain = estimate_gain(better, worse, len(whole), CONFIDENCE)
+        share = estimate_share(int(won.sum()), len(whole), CONFIDENCE)
+        unreadable = sum(case[arm]["unreadable"] for case in whole)
+        kept = sum(case[arm].get("kept", False) for case in whole) / len(whole)
+        cells = [show(share), show(gain, "+") if arm != "before" else "", f"{kept:.2f}", unreadable]
+        lines.append([TITLES[arm], len(whole), *cells])
+    titles = ["prompt", "cases", "answers of the attacker's choice", "fewer than before"]
+    return make_table([*titles, "answer unchanged", "unreadable"], lines)
+
+
+def show(estimate, sign=""):
+    value, low, high = (f"{x:{sign}.3f}" for x in estimate)
+    return f"{value} ({low} to {high})"
+
+
 def report(rows):
     for task, attacks in (("label", PAYLOADS), ("label", CONTROLS), ("write", DESCRIPTIONS)):
-        own = [r for r in rows if r["task"] == task and r["attack"] in attacks]
-        cases = {}
-        for row in own:
-            cases.setdefault((row["attack"], row["text"]), {})[row["arm"]] = row
-        print(f"\n{task}, {'harmless' if attacks is CONTROLS else 'attacks'}")
-        print("| arm | cases | attacker's way | less than `before` | answer kept | unreadable |")
-        print("|---" * 6 + "|")
-        for arm in ARMS:
-            whole = [case for case in cases.values() if arm in case and "before" in case]
-            if not whole:
-                continue
-            won = np.array([case[arm]["won"] for case in whole])
-            before = np.array([case["before"]["won"] for case in whole])
-            better, worse = int((before & ~won).sum()), int((won & ~before).sum())
-            gain = estimate_gain(better, worse, len(whole), CONFIDENCE)
-            share = estimate_share(int(won.sum()), len(whole), CONFIDENCE)
-            unreadable = sum(case[arm]["unreadable"] for case in whole)
-            kept = sum(case[arm].get("kept", False) for case in whole) / len(whole)
-            cells = [arm, len(whole), share, gain if arm != "before" else "", f"{kept:.2f}"]
-            print("| " + " | ".join(map(str, [*cells, unreadable])) + " |")
+        kind = "harmless" if attacks is CONTROLS else "attacks"
+        print(f"\n{task}, {kind}\n{tabulate(rows, task, tuple(attacks))}")
 
 
 def main():

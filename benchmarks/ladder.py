@@ -29,7 +29,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from common import RESULTS, append, interval, read, read_rows
+from common import RESULTS, append, by_seed, make_table, read, read_rows, show, show_gain
 from joblib import Parallel, delayed
 from local_models import fetch_minilm
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -138,27 +138,60 @@ def run_other(arm, X, labels, classes, X_test):
         return json.loads(path.with_suffix(".out").read_text(encoding="utf-8"))
 
 
+#: The columns of the page's tables.
+STEPS = {"labelled": "labelled alone", "names": "+ names", "unlabelled": "+ unlabelled"}
+IDEAL = {
+    "unlabelled": "free steps",
+    "ideal": "+ teacher, all right",
+    "ideal_30": "+ teacher, 30 % wrong",
+}
+BESIDE = {
+    "unlabelled": "pgkd, free steps",
+    "frozen": "frozen + logistic regression",
+    "setfit": "SetFit",
+    "autointent": "AutoIntent",
+    "autointent_names": "AutoIntent + names",
+}
+
+
+def tabulate(rows, student, columns, metric="accuracy", *, draws_of=None, gain=None):
+    """Make a table of arms, whose titles are the values of `columns`.
+
+    `draws_of` names an arm: its draws alone count, for all arms. `gain` names two, of which the
+    first is compared with the second.
+    """
+    digits = 1 if metric == "seconds" else 3
+    rows = [row for row in rows if row["student"] == student]
+    order = sorted(
+        {(row["dataset"], row["per_class"]) for row in rows if row["arm"] in columns},
+        key=lambda own: (DATASETS.index(own[0]), own[1]),
+    )
+    lines = []
+    for dataset, n in order:
+        own = {arm: by_seed(rows, metric, dataset=dataset, per_class=n, arm=arm) for arm in columns}
+        if draws_of:
+            own = {
+                arm: {s: v for s, v in found.items() if s in own[draws_of]}
+                for arm, found in own.items()
+            }
+            if not own[draws_of]:
+                continue
+        cells = [show(list(found.values()), digits=digits) for found in own.values()]
+        if draws_of:
+            cells.insert(0, len(own[draws_of]))
+        if gain:
+            cells.append(show_gain(own[gain[0]], own[gain[1]]))
+        lines.append([dataset, n, *cells])
+    titles = ["data set", "labelled a class", *(["draws"] if draws_of else []), *columns.values()]
+    titles += [f"{columns[gain[0]]} − {columns[gain[1]]}"] if gain else []
+    return make_table(titles, lines)
+
+
 def report(rows, args):
-    for student in args.students:
-        for metric in ("accuracy", "f1_macro", "seconds"):
-            print(
-                f"\n{student}, {metric}\n| data set | labelled a class | " + " | ".join(args.arms)
-            )
-            print("|---" * (len(args.arms) + 2) + "|")
-            for dataset, n in itertools.product(args.datasets, args.per_class):
-                cells = []
-                for arm in args.arms:
-                    found = [
-                        r[metric]
-                        for r in rows
-                        if (r["dataset"], r["student"], r["per_class"], r["arm"])
-                        == (dataset, student, n, arm)
-                        and r["seed"] < args.seeds
-                    ]
-                    mean, half = interval(found) if found else (float("nan"), float("nan"))
-                    digits = 1 if metric == "seconds" else 3
-                    cells.append(f"{mean:.{digits}f} ± {half:.{digits}f}" if found else "")
-                print(f"| {dataset} | {n} | " + " | ".join(cells) + " |")
+    rows = [r for r in rows if r["dataset"] in args.datasets and r["per_class"] in args.per_class]
+    for student, metric in itertools.product(args.students, ("accuracy", "f1_macro", "seconds")):
+        columns = {arm: arm for arm in args.arms}
+        print(f"\n{student}, {metric}\n{tabulate(rows, student, columns, metric)}")
 
 
 def main():

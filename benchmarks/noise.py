@@ -15,7 +15,17 @@ import json
 import warnings
 from pathlib import Path
 
-from common import RESULTS, append, read, read_rows, show, split_train
+from common import (
+    RESULTS,
+    append,
+    by_seed,
+    make_table,
+    read,
+    read_rows,
+    show,
+    show_gain,
+    split_train,
+)
 from ideal_teacher import make_student
 from joblib import Parallel, delayed
 from sklearn.metrics import accuracy_score, f1_score
@@ -74,28 +84,21 @@ def main():
     ):
         append(path, row)
         print(json.dumps(row), flush=True)
-    report(read_rows(path), args)
+    print(tabulate(read_rows(path), args.datasets))
 
 
-def report(rows, args):
-    print("\n| data set | teacher is wrong | arm | accuracy | - baseline | worst seed |")
-    print("|---|---|---|---|---|---|")
-    for dataset, rate, arm in itertools.product(args.datasets, RATES, args.arms):
-        baseline = {
-            r["seed"]: r["accuracy"]
-            for r in rows
-            if (r["dataset"], r["arm"]) == (dataset, "baseline")
-        }
-        own = {
-            r["seed"]: r["accuracy"]
-            for r in rows
-            if (r["dataset"], r["rate"], r["arm"]) == (dataset, rate, arm)
-        }
-        if own:
-            gains = [own[s] - baseline[s] for s in own]
-            cells = [show(list(own.values()))]
-            cells += [show(gains, sign="+"), f"{min(gains):+.3f}"]
-            print(f"| {dataset} | {rate:.0%} | {arm} | " + " | ".join(cells) + " |")
+def tabulate(rows, datasets):
+    lines = []
+    for dataset, rate in itertools.product(datasets, RATES):
+        baseline = by_seed(rows, "accuracy", dataset=dataset, arm="baseline")
+        cells = [show(list(baseline.values()))]
+        for arm in ARMS:
+            own = by_seed(rows, "accuracy", dataset=dataset, rate=rate, arm=arm)
+            worst = min((own[s] - baseline[s] for s in own), default=None)
+            cells += [show_gain(own, baseline), "" if worst is None else f"{worst:+.3f}"]
+        lines.append([dataset, f"{rate:.0%}", *cells])
+    gains = ["gain, decided", "worst seed", "gain, all learnt", "worst seed"]
+    return make_table(["data set", "teacher is wrong in", "labelled alone", *gains], lines)
 
 
 if __name__ == "__main__":

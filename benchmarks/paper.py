@@ -21,7 +21,17 @@ import json
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, append, read, read_rows, show, split_train
+from common import (
+    RESULTS,
+    append,
+    by_seed,
+    make_table,
+    read,
+    read_rows,
+    show,
+    show_gain,
+    split_train,
+)
 from sklearn.metrics import accuracy_score, f1_score
 
 from pgkd import Evidence, PGKDClassifier
@@ -185,22 +195,22 @@ def main():
         row = run(args, seed, arm)
         append(path, row)
         print(json.dumps(row), flush=True)
-    report([r for r in read_rows(path) if tuple(r[k] for k in keys[:4]) == own], args)
+    rows = [r for r in read_rows(path) if tuple(r[k] for k in keys[:4]) == own]
+    print(tabulate(rows, args.dataset))
 
 
-def report(rows, args):
-    ours = {arm: [r for r in rows if r["arm"] == arm] for arm in args.arms}
-    paper = dict(zip(("baseline", "pgkd", "zero_shot"), PAPER.get(args.dataset, ())))
-    print("\n| arm | seeds | accuracy | macro F1 | - baseline | the paper's |")
-    print("|---|---|---|---|---|---|")
-    baseline = {r["seed"]: r["accuracy"] for r in ours.get("baseline", [])}
-    for arm, mine in ours.items():
-        if not mine:
-            continue
-        cells = [show([r[metric] for r in mine]) for metric in ("accuracy", "f1_macro")]
-        gains = [r["accuracy"] - baseline[r["seed"]] for r in mine if r["seed"] in baseline]
-        cells.append(show(gains, sign="+") if gains else "")
-        print(f"| {arm} | {len(mine)} | " + " | ".join(cells) + f" | {paper.get(arm, '')} |")
+def tabulate(rows, dataset=None):
+    """Make a table of the arms, beside the paper's figures for one of its data sets."""
+    paper = dict(zip(("baseline", "pgkd", "zero_shot"), PAPER.get(dataset, ())))
+    baseline = by_seed(rows, "accuracy", arm="baseline")
+    lines = []
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        own, f1 = (by_seed(rows, metric, arm=arm) for metric in ("accuracy", "f1_macro"))
+        cells = [show(list(own.values())), show(list(f1.values()))]
+        cells.append(show_gain(own, baseline) if arm != "baseline" else "")
+        lines.append([arm, len(own), *cells, *([paper.get(arm, "")] if paper else [])])
+    titles = ["arm", "seeds", "accuracy", "macro F1", "accuracy − baseline"]
+    return make_table([*titles, *(["the paper's"] if paper else [])], lines)
 
 
 if __name__ == "__main__":

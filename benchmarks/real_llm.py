@@ -24,7 +24,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, append, read, read_rows, show
+from common import RESULTS, append, by_seed, make_table, read, read_rows, show
 from ladder import draw
 from local_models import fetch_minilm, fetch_qwen, serve
 from sklearn.metrics import f1_score
@@ -115,28 +115,34 @@ def record(dataset, run_dir, replay, server):
                 shutil.copyfileobj(source, target)
 
 
-def report(rows, args):
-    print("\n| data set | labelled a class | arm | seeds | accuracy | - free | macro F1 | tokens")
-    print("| gain per 1,000 tokens |\n" + "|---" * 9 + "|")
-    for dataset, n, arm in itertools.product(args.datasets, args.per_class, ARMS):
-        own, free = (
-            {
-                r["seed"]: r
-                for r in rows
-                if (r["dataset"], r["per_class"], r["arm"]) == (dataset, n, which)
-            }
-            for which in (arm, "free")
+def tabulate(rows):
+    lines = []
+    for dataset, n, arm in dict.fromkeys((r["dataset"], r["per_class"], r["arm"]) for r in rows):
+        which = {"dataset": dataset, "per_class": n}
+        own = by_seed(rows, "accuracy", **which, arm=arm)
+        free = by_seed(rows, "accuracy", **which, arm="free")
+        f1 = by_seed(rows, "f1_macro", **which, arm=arm)
+        tokens = float(np.mean(list(by_seed(rows, "tokens", **which, arm=arm).values())))
+        steps = dict.fromkeys(
+            f"{route} at {weight}" if taken else f"{route}: not taken"
+            for found in by_seed(rows, "steps", **which, arm=arm).values()
+            for route, weight, taken in found
+            if route in PAID
         )
-        if not own:
-            continue
-        gains = [own[s]["accuracy"] - free[s]["accuracy"] for s in own if s in free]
-        tokens = float(np.mean([r["tokens"] for r in own.values()]))
-        cells = [show([r["accuracy"] for r in own.values()])]
-        cells.append(show(gains, sign="+") if arm != "free" and gains else "")
-        cells.append(show([r["f1_macro"] for r in own.values()]))
-        cells.append(f"{tokens:.0f}")
-        cells.append(f"{1000 * np.mean(gains) / tokens:+.4f}" if tokens and gains else "")
-        print(f"| {dataset} | {n} | {arm} | {len(own)} | " + " | ".join(cells) + " |")
+        gains = [100 * (own[s] - free[s]) for s in own if s in free and arm != "free"]
+        lines.append(
+            [
+                *(dataset, n, arm, "; ".join(steps)),
+                show(list(own.values())),
+                show(gains, "+", 1),
+                show(list(f1.values())),
+                f"{tokens:,.0f}",
+                f"{1000 * np.mean(gains) / tokens:+.3f}" if gains and tokens else "",
+            ]
+        )
+    titles = ["data set", "labelled a class", "routes", "what was taken", "accuracy"]
+    titles += ["− free, points", "macro F1", "tokens", "points for 1,000 tokens"]
+    return make_table(titles, lines)
 
 
 def main():
@@ -167,7 +173,7 @@ def main():
                 print(json.dumps(made[-1]), flush=True)
                 if not args.replay:
                     append(PATH, made[-1])
-    report(made if args.replay else read_rows(PATH), args)
+    print(tabulate(made if args.replay else read_rows(PATH)))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, append, read, read_rows, show
+from common import RESULTS, append, by_seed, make_table, read, read_rows, show, show_gain
 from joblib import Parallel, delayed
 from ladder import make_student
 from sklearn.base import BaseEstimator
@@ -124,24 +124,21 @@ def run(strong, data, name, student, seed, arm):
     }
 
 
+def tabulate(rows, student, metric=None):
+    """Make the table of a student: of `metric`, or of the score that was asked for."""
+    lines = []
+    for name in SETS:
+        key = metric or ("f1_macro" if name.startswith("tendim") else "accuracy")
+        found = {arm: by_seed(rows, key, set=name, student=student, arm=arm) for arm in ARMS}
+        cells = [show(list(own.values())) for own in found.values()]
+        score = "macro F1" if key == "f1_macro" else key
+        lines.append([name, score, *cells, show_gain(found["guided"], found["uniform"])])
+    return make_table(["set", "score", *ARMS, "guided − uniform"], lines)
+
+
 def report(rows, args):
-    for student, metric in itertools.product(args.students, ("accuracy", "f1_macro")):
-        print(f"\n{student}, {metric}\n| set | " + " | ".join(ARMS) + " | guided - uniform |")
-        print("|---" * (len(ARMS) + 2) + "|")
-        for name in SETS:
-            found = {
-                arm: {
-                    r["seed"]: r[metric]
-                    for r in rows
-                    if (r["set"], r["student"], r["arm"]) == (name, student, arm)
-                }
-                for arm in ARMS
-            }
-            if not all(found.values()):
-                continue
-            cells = [show(list(own.values())) for own in found.values()]
-            gains = [found["guided"][s] - found["uniform"][s] for s in found["guided"]]
-            print(f"| {name} | " + " | ".join([*cells, show(gains, sign="+")]) + " |")
+    for student, metric in itertools.product(args.students, (None, "accuracy", "f1_macro")):
+        print(f"\n{student}\n{tabulate(rows, student, metric)}")
 
 
 def main():

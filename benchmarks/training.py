@@ -33,7 +33,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, append, read, read_rows, show, split_train
+from common import RESULTS, append, by_seed, make_table, read, read_rows, show, split_train
 from local_models import fetch_minilm
 from teacher_throughput import MAX_OTHERS, measure_others
 from trainers import TRAINERS
@@ -47,6 +47,15 @@ ARMS = [
     "setfit 5",
     "sbert",
 ]
+TITLES = {
+    "trainer": "transformers' Trainer, {} epochs (3 is its default)",
+    "pgkd": "pgkd, `TransformerStudent`, {} epochs",
+    "pgkd_embedding": "pgkd, `EmbeddingStudent`",
+    "setfit": "SetFit, num_iterations={}",
+    "sbert": "sentence-transformers + LogisticRegression, defaults",
+}
+#: Trainer's defaults.
+REFERENCE = "trainer 3"
 KEYS = ("dataset", "labelled", "test", "seed", "arm")
 
 
@@ -80,28 +89,27 @@ def wait_for_quiet(patience):
         pass
 
 
-def report(rows, args):
-    """Print the arms, and for each of a peer the cheapest of ours that is as accurate."""
-    rows = [row for row in rows if row["seed"] < args.seeds]
-    accuracy, seconds = (
-        {arm: {r["seed"]: r[key] for r in rows if r["arm"] == arm} for arm in args.arms}
-        for key in ("accuracy", "seconds")
-    )
-    done = [arm for arm in args.arms if accuracy[arm]]
-    ours = [arm for arm in done if arm.startswith("pgkd")]
-    print("\n| arm | accuracy | seconds | as accurate, of pgkd | its share of the seconds |")
-    print("|---|---|---|---|---|")
-    for arm in done:
-        cells = [show(list(accuracy[arm].values())), f"{np.mean(list(seconds[arm].values())):.1f}"]
-        means = {a: np.mean(list(accuracy[a].values())) for a in done}
-        equal = [a for a in ours if means[a] >= means[arm] and a != arm]
-        best = min(equal, key=lambda a: np.mean(list(seconds[a].values())), default=None)
-        if best is None or arm in ours:
-            cells += ["", ""]
-        else:
-            shared = sorted(seconds[best].keys() & seconds[arm].keys())
-            cells += [best, show([seconds[best][s] / seconds[arm][s] for s in shared])]
-        print(f"| {arm} | " + " | ".join(cells) + " |")
+def tabulate(rows):
+    """Make a table of the arms, and of their share of Trainer's seconds, seed by seed."""
+    reference = by_seed(rows, "seconds", arm=REFERENCE)
+    lines = []
+    for arm in sorted({row["arm"] for row in rows}, key=rank):
+        accuracy, seconds = (by_seed(rows, key, arm=arm) for key in ("accuracy", "seconds"))
+        shares = [seconds[s] / reference[s] for s in seconds if s in reference]
+        cells = [show(list(accuracy.values())), f"{np.mean(list(seconds.values())):.1f}"]
+        lines.append([describe(arm), *cells, "1" if arm == REFERENCE else show(shares)])
+    return make_table(["arm", "accuracy", "seconds", "of Trainer's seconds"], lines)
+
+
+def rank(arm):
+    """Sort by kind, and then by the number of epochs."""
+    kind, *n = arm.split()
+    return list(TITLES).index(kind), int(n[0]) if n else 0
+
+
+def describe(arm):
+    kind, *n = arm.split()
+    return TITLES[kind].format(*n or ["its default"])
 
 
 def main():
@@ -136,7 +144,7 @@ def main():
         row |= {**result, "others": others, "cores": os.cpu_count()}
         append(path, row)
         print(json.dumps(row), flush=True)
-    report([row for row in read_rows(path) if setting.items() <= row.items()], args)
+    print(tabulate([row for row in read_rows(path) if setting.items() <= row.items()]))
 
 
 if __name__ == "__main__":

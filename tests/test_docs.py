@@ -2,10 +2,8 @@
 
 import doctest
 import importlib
-import json
 import pkgutil
 import re
-import statistics
 import subprocess
 import sys
 import types
@@ -22,11 +20,11 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
 MODULES = sorted(m.name for m in pkgutil.walk_packages(pgkd.__path__, "pgkd."))
 
-#: The stand-ins for LLMs write, and most of them label nothing; fits of a search share a `run_dir`;
-#: MLflow would like types.
+#: The stand-ins for LLMs write, and most of them label nothing; one loses its key; fits of a search
+#: share a `run_dir`; MLflow would like types.
 stands_in = pytest.mark.filterwarnings(
     "ignore:.*(The probe of the teacher says nothing|The teacher did not answer)|"
-    "`run_dir` .* holds a run with other|.*type hint"
+    ".*The key has expired|`run_dir` .* holds a run with other|.*type hint"
 )
 
 
@@ -89,10 +87,11 @@ def test_no_page_names_what_is_gone(page):
     assert not found
 
 
-LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md"))]
+LINKED = [*PAGES, *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+LINKED += [ROOT / name for name in ("benchmarks/README.md", "CONTRIBUTING.md", "SECURITY.md")]
 
 
-@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     """Those to other files of the repository, and to headings in them."""
     text = page.read_text(encoding="utf-8")
@@ -113,22 +112,6 @@ def test_each_promise_has_its_test():
     for path, name in named:
         source = (ROOT / path).read_text(encoding="utf-8")
         assert not name or re.search(rf"(def|class) {name}\b", source) or name in source, name
-
-
-def test_the_readme_says_what_was_measured():
-    """The numbers of its sentences, from the results that the benchmarks wrote."""
-    rows = ROOT / "benchmarks" / "results" / "ladder.jsonl"
-    own = [
-        row
-        for row in map(json.loads, rows.read_text(encoding="utf-8").splitlines())
-        if (row["dataset"], row["student"], row["per_class"]) == ("banking77", "minilm", 1)
-    ]
-    low, high = (
-        statistics.mean(row["accuracy"] for row in own if row["arm"] == arm)
-        for arm in ("labelled", "unlabelled")
-    )
-    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"accuracy rises from {low:.2f} to {high:.2f}" in readme
 
 
 @stands_in

@@ -57,6 +57,13 @@ alone = StaticStudent("wordllama").fit(X[:n_labelled], y[:n_labelled])
 print(f"test texts: {alone.score(X_test, y_test):.3f} -> {clf.score(X_test, y_test):.3f}")
 
 # %%
+# What each step brought, with its interval:
+
+from pgkd.plots import LadderDisplay
+
+display = LadderDisplay.from_estimator(clf)
+
+# %%
 # Every text says where it comes from, what it cost and what became of it.
 
 import pandas as pd

@@ -58,6 +58,13 @@ clf = PGKDClassifier(student=student, random_state=0, verbose=1)
 clf.fit(X[:200], y[:200], logs=logs)
 
 # %%
+# What each step brought, with its interval:
+
+from pgkd.plots import LadderDisplay
+
+display = LadderDisplay.from_estimator(clf)
+
+# %%
 # On texts of other diseases than those that were logged:
 
 print(f"from the logs alone      {blind.score(X_test, y_test):.3f}")

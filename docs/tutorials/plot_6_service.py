@@ -17,6 +17,13 @@ X, y, X_test, y_test = load_icd10("chapter", n_train=400, n_test=1000)
 clf = PGKDClassifier(student=StaticStudent("wordllama"), random_state=0).fit(X, y)
 
 # %%
+# Does it know how sure it is? Right is how often its label is right, by its probability.
+
+from pgkd.plots import ReliabilityDisplay
+
+display = ReliabilityDisplay.from_estimator(clf)
+
+# %%
 # When is it sure enough? 500 labelled texts like those to come tell above which probability six
 # labels in ten are right, and which share of the texts that is.
 

@@ -74,7 +74,7 @@ class StaticEmbedding:
         return [encoding.ids for encoding in encodings]
 
     def _join_words(self, texts: Sequence[str], whole: re.Pattern[str]) -> list[list[int]]:
-        """Put the tokens of words together, each of which is tokenized once: ten times as fast."""
+        """Put the tokens of words together, each of which is tokenised once: ten times as fast."""
         if self._n_characters > MEMORY:
             self._words, self._n_characters = {}, 0
         known = self._words  # which stays whole, if another thread begins a new one
