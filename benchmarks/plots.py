@@ -49,8 +49,8 @@ def main():
         axes.set(title=dataset, xlabel="labelled texts a class")
         axes.set_xticks(range(len(sizes)), sizes)
     panels[0].set_ylabel("accuracy on the test file")
-    panels[-1].legend(fontsize="small")
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, 0.92))
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="upper left", ncols=len(ARMS))
     figure.savefig(PLOTS / "ladder.png", dpi=110)
 
 
