@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -130,10 +131,8 @@ def list_choices(path: Path, engine: str, precision: str) -> list[tuple[str, str
 def _has_bfloat16(name: str) -> bool:
     if name != "openvino":
         return False
-    import openvino
-
     # It names what the CPU has instructions for, and not what it can imitate.
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _time(engine: Engine, batch: Batch) -> float:
@@ -159,6 +158,18 @@ def require(package: str, extra: str) -> None:
             f"{package} is not installed: pip install {package}, which is a part of "
             f'"pgkd[{extra}]".'
         )
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which tells its makers of each import."""
+    missing: Any = None  # makes an import of it fail, and OpenVINO then does without
+    is_hidden = sys.modules.setdefault("openvino_telemetry", missing) is None
+    try:
+        import openvino
+    finally:
+        if is_hidden:
+            sys.modules.pop("openvino_telemetry", None)
+    return openvino
 
 
 def _open_onnxruntime(path: Path, precision: str, n_threads: int | None) -> Engine:
@@ -189,14 +200,12 @@ def _has_weights_elsewhere(path: Path) -> bool:
 
 
 def _open_openvino(path: Path, precision: str, n_threads: int | None) -> Engine:
-    import openvino
-
     # Where the CPU has bfloat16, it would be the default.
     hint = {"float32": "f32", "bfloat16": "bf16"}[precision]
     options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint}
     if n_threads is not None:
         options["INFERENCE_NUM_THREADS"] = n_threads
-    core = openvino.Core()
+    core = import_openvino().Core()
     model = core.compile_model(core.read_model(str(path)), "CPU", options)
 
     def run(batch: Batch) -> NDArray[np.float32]:
