@@ -26,7 +26,6 @@ from sklearn.ensemble import (
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.gaussian_process import GaussianProcessClassifier
-from sklearn.gaussian_process.kernels import Hyperparameter
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.manifold import Isomap
 from sklearn.metrics import DistanceMetric, cohen_kappa_score, make_scorer
@@ -200,9 +199,9 @@ def list_names(thing):
     parts = [part for part in parts if part.__module__.startswith("sklearn")]
     names = set()
     for part in parts:
-        # The base of all is, and what is compiled has no source; of a named tuple, Python 3.13
-        # does not find it.
-        if part not in (BaseEstimator, Hyperparameter) and part.__module__ not in COMPILED:
+        # The base of all is; what is compiled, or made by `namedtuple`, has no source.
+        is_made = part.__module__ in COMPILED or getattr(part, "__bases__", None) == (tuple,)
+        if part is not BaseEstimator and not is_made:
             tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
             names |= {getattr(node, "id", getattr(node, "attr", None)) for node in ast.walk(tree)}
     return names
