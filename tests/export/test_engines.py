@@ -1,6 +1,10 @@
 """Which engine computes, and in which numbers: what is there is found out, and timed."""
 
+import os
+import subprocess
+import sys
 import types
+from importlib.util import find_spec
 
 import pytest
 
@@ -121,7 +125,8 @@ def test_parameters_are_checked(play, parameters, message):
 
 def test_the_real_cpu():
     """What OpenVINO says of this machine is what its flags say, where they can be read."""
-    pytest.importorskip("openvino")
+    if not find_spec("openvino"):
+        pytest.skip("it needs pgkd[openvino]")
     try:
         with open("/proc/cpuinfo", encoding="ascii") as file:
             flags = set(file.read().split())
@@ -131,3 +136,21 @@ def test_the_real_cpu():
         pytest.skip("no x86 CPU")
     assert engines._has_bfloat16("openvino") == bool({"avx512_bf16", "amx_bf16"} & flags)
     assert not engines._has_bfloat16("onnxruntime")
+
+
+def test_openvino_tells_nobody(tmp_path):
+    """By itself it would note in HOME who the user is, and tell its makers, but in CI."""
+    if not find_spec("openvino"):
+        pytest.skip("it needs pgkd[openvino]")
+    code = (
+        "import os, sys\n"
+        "sys.addaudithook(lambda event, _: event.startswith('socket.') and os._exit(3))\n"
+        "from pgkd.export.engines import import_openvino\n"
+        "import_openvino().Core()\n"
+        "assert 'openvino_telemetry' not in sys.modules\n"
+    )
+    is_ci = ("CI", "TF_BUILD", "JENKINS_URL")
+    environment = {name: value for name, value in os.environ.items() if name not in is_ci}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    subprocess.run(command, check=True, env={**environment, "HOME": str(tmp_path)})
+    assert not [*tmp_path.iterdir()]

@@ -9,6 +9,7 @@ import sys
 import threading
 import tracemalloc
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def test_same_probabilities(clf, student):
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_engines(exported, student, engine):
-    pytest.importorskip(engine, reason=f"the engine is not installed: {engine}")
+    if not find_spec(engine):  # an import of OpenVINO by itself tells its makers
+        pytest.skip(f"the engine is not installed: {engine}")
     clf = pgkd.runtime.load(exported, engine=engine, n_threads=1, batch_size=3)
     np.testing.assert_allclose(clf.predict_proba(ODD), student.predict_proba(ODD), atol=1e-5)
 

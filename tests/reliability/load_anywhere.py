@@ -3,6 +3,7 @@
 It opens no socket, starts no process, reads no pickle and writes nothing, or it ends at once.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -38,6 +39,9 @@ sys.addaudithook(forbid)
 if "torch" in sys.argv[3:]:
     import torch  # noqa: F401  # what it does by itself when it is imported is its own
     import transformers  # noqa: F401
+
+    with contextlib.suppress(ImportError):  # of datasets 3: asks the system whether it has IPv6
+        import urllib3  # noqa: F401
 
 import pgkd.runtime  # noqa: E402
 from pgkd import PGKDClassifier  # noqa: E402

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -77,9 +78,12 @@ def fit(teacher, run_dir=None, **params):
     return clf, Counted.n_trainings, [str(w.message) for w in caught]
 
 
-def find_free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+@pytest.fixture
+def nobody():
+    """An address where nothing listens, and which nobody else can take."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
 
 
 # Down from the start
@@ -97,24 +101,22 @@ def check_refused(teacher, error, *words, seconds=8.0):
 
 
 @pytest.mark.parametrize("make", [OpenAITeacher, AnthropicTeacher])
-def test_nothing_listens(make):
-    url = f"http://127.0.0.1:{find_free_port()}"
-    words = url, "Is the server up, and is `base_url` right?"
-    check_refused(make("m", base_url=url), TeacherUnavailableError, *words)
+def test_nothing_listens(make, nobody):
+    words = nobody, "Is the server up, and is `base_url` right?"
+    check_refused(make("m", base_url=nobody), TeacherUnavailableError, *words)
 
 
-def test_nothing_listens_to_a_cascade():
-    teacher = OpenAITeacher("m", base_url=f"http://127.0.0.1:{find_free_port()}")
+def test_nothing_listens_to_a_cascade(nobody):
+    teacher = OpenAITeacher("m", base_url=nobody)
     Counted.n_trainings = 0
     with pytest.raises(TeacherUnavailableError, match="Is the server up"):
         CascadeClassifier(make_pipeline(TfidfVectorizer(), Counted()), teacher).fit(TEXTS, LABELS)
     assert Counted.n_trainings == 0
 
 
-def test_nothing_listens_where_bedrock_should_be():
-    url = f"http://127.0.0.1:{find_free_port()}"
-    teacher = BedrockTeacher("m", base_url=url, region="us-east-1", api_key="key")
-    check_refused(teacher, TeacherUnavailableError, url, "Is the server up")
+def test_nothing_listens_where_bedrock_should_be(nobody):
+    teacher = BedrockTeacher("m", base_url=nobody, region="us-east-1", api_key="key")
+    check_refused(teacher, TeacherUnavailableError, nobody, "Is the server up")
 
 
 def test_no_such_host(monkeypatch):
@@ -200,19 +202,18 @@ def test_a_page_for_people_is_warned_of():
         OpenAITeacher("m", base_url=server.base_url).check_reachable()
 
 
-def test_litellm_tells_where_it_cannot_ask():
-    url = f"http://127.0.0.1:{find_free_port()}"
+def test_litellm_tells_where_it_cannot_ask(nobody):
     with pytest.raises(TeacherUnavailableError, match="Is the server up"):
-        LiteLLMTeacher("openai/m", base_url=url, api_key="k").check_reachable()
+        LiteLLMTeacher("openai/m", base_url=nobody, api_key="k").check_reachable()
     LiteLLMTeacher("openai/m", api_key="k").check_reachable()  # it alone knows the address
 
 
-def test_what_has_no_server_is_not_looked_for(tmp_path):
+def test_what_has_no_server_is_not_looked_for(nobody, tmp_path):
     """A function, a replay and a teacher of the user's own work as before."""
     FunctionTeacher(lambda messages: "").check_reachable()
     (tmp_path / "answers.jsonl").write_text("")
     RecordedTeacher(tmp_path / "answers.jsonl").check_reachable()
-    down = OpenAITeacher("m", base_url=f"http://127.0.0.1:{find_free_port()}")
+    down = OpenAITeacher("m", base_url=nobody)
     with pytest.raises(TeacherUnavailableError):
         RecordedTeacher(tmp_path / "new.jsonl", down).check_reachable()
     with pytest.raises(TeacherUnavailableError):
@@ -377,7 +378,7 @@ def test_answers_are_on_disk_at_once(tmp_path, monkeypatch, record_property):
     with FaultServer() as server:
         teacher = OpenAITeacher("m", base_url=server.base_url, max_concurrency=1)
         list(CachedTeacher(teacher, tmp_path / "run.sqlite").generate(requests))
-    with sqlite3.connect(tmp_path / "run.sqlite") as connection:
+    with closing(sqlite3.connect(tmp_path / "run.sqlite", isolation_level=None)) as connection:
         assert connection.execute("SELECT COUNT(*) FROM answers").fetchone() == (N_ANSWERS,)
     waits, syncs = 1000 * (np.array(kept) - np.array(sent)), 1000 * np.array(time_syncs(tmp_path))
     told = ", ".join(

@@ -199,8 +199,9 @@ def list_names(thing):
     parts = [part for part in parts if part.__module__.startswith("sklearn")]
     names = set()
     for part in parts:
-        # The base of all is, and what is compiled has no source.
-        if part is not BaseEstimator and part.__module__ not in COMPILED:
+        # The base of all is; what is compiled, or made by `namedtuple`, has no source.
+        is_made = part.__module__ in COMPILED or getattr(part, "__bases__", None) == (tuple,)
+        if part is not BaseEstimator and not is_made:
             tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
             names |= {getattr(node, "id", getattr(node, "attr", None)) for node in ast.walk(tree)}
     return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import mmap
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,6 +161,18 @@ def require(package: str, extra: str) -> None:
         )
 
 
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry, which tells its makers of each import."""
+    missing: Any = None  # makes an import of it fail, and OpenVINO then does without
+    is_hidden = sys.modules.setdefault("openvino_telemetry", missing) is None
+    try:
+        import openvino
+    finally:
+        if is_hidden:
+            sys.modules.pop("openvino_telemetry", None)
+    return openvino
+
+
 def _open_onnxruntime(path: Path, precision: str, n_threads: int | None) -> Engine:
     import onnxruntime
 
@@ -194,9 +207,7 @@ def get_openvino() -> Any:
     Each gives the thread a stack for signals, and takes it away when it ends. If the first ends
     before the second, the thread is left with one that is gone, and Ctrl-C ends the process.
     """
-    import openvino
-
-    return openvino.Core()
+    return import_openvino().Core()
 
 
 def _open_openvino(path: Path, precision: str, n_threads: int | None) -> Engine:

@@ -267,8 +267,7 @@ def _write_model(graph: Graph, directory: Path, format: str, quantize: str | Non
         _quantize(path)
     if format == "onnx":
         return path.name
-    import openvino
-
+    openvino = engines.import_openvino()
     # Not `convert_model`, which reports each conversion to OpenVINO's makers.
     model = engines.get_openvino().read_model(path)
     openvino.save_model(model, directory / engines.OPENVINO, compress_to_fp16=False)

@@ -1,5 +1,6 @@
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_answers_of_before_there_were_logprobs_still_count(tmp_path):
     store = RunStore(tmp_path / "a.sqlite")
     store.put("key", Completion(ANSWER, Usage(1, 2, 3), logprobs=({"a": -0.5},)))
     assert store.get("key").logprobs == ({"a": -0.5},)
-    with sqlite3.connect(store.path) as connection:
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
         [[answer]] = connection.execute("SELECT answer FROM answers")
         old = json.loads(answer)
         del old["logprobs"], old["digest"]
@@ -169,7 +170,8 @@ def test_whole_texts_that_a_filter_cut_off_are_used():
 
 def test_a_failure_that_was_kept_before_is_asked_again(ask, tmp_path):
     ask()
-    with sqlite3.connect(tmp_path / "run" / "a.sqlite") as connection:
+    path = tmp_path / "run" / "a.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         rows = connection.execute("SELECT key, answer FROM answers").fetchall()
         for key, answer in rows:
             empty = json.dumps(json.loads(answer) | {"text": "", "digest": None})
