@@ -12,11 +12,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from pgkd import Evidence, Logs, PGKDClassifier
 from pgkd.exceptions import InvalidInputError
+from pgkd.loop.self_training import pseudo_label
 from pgkd.records import Example, Generation
 from pgkd.samplers import UnguidedSampler
 
@@ -318,12 +320,12 @@ def test_self_training_is_taken_where_it_helps():
     X, y = draw_words(2), list("abcd") * 2
     test = draw_words(5000, 5100), list("abcd") * 100
     clf = free(routes=("unlabelled",)).fit(X, y, X_unlabeled=draw_words(1000, 1060))
-    assert [step.taken for step in clf.history_] == [True] * 4  # three rounds
+    assert [step.taken for step in clf.history_] == [True, True]
     assert clf.comparison_.gain > 0
     assert clf.score(*test) > clone(clf.student).fit(X, y).score(*test) + 0.1
-    accepted = [t for t in clf.synthetic_ if t.verdict == "accepted"]
-    assert {t.cycle for t in accepted} == {3}  # each round labels anew
-    assert max(sum(t.label == c for t in accepted) for c in "abcd") <= 24
+    assert len(clf.synthetic_) == 240  # all of them, once
+    sums = [sum(t.weight for t in clf.synthetic_ if t.label == c) for c in "abcd"]
+    assert max(sums) < 1.2 * min(sums)  # as many of each class as there are
     assert "unlabelled" in {own.route for own in clf.report().routes}
 
 
@@ -337,9 +339,39 @@ def test_self_training_that_harms_is_turned_down():
     assert blind.fit(X, y, X_unlabeled=pool).score(*test) < alone - 0.05
     assert blind.comparison_.gain < 0
     clf = free(routes=("unlabelled",)).fit(X, y, X_unlabeled=pool)
-    assert [step.taken for step in clf.history_] == [True, False]  # no further round
+    assert [step.taken for step in clf.history_] == [True, False]
     assert clf.score(*test) == alone
     assert {(t.verdict, t.reason) for t in clf.synthetic_} == {("dropped", "no gain out of fold")}
+
+
+def test_what_the_student_teaches_itself_weighs_as_much_as_it_is_sure():
+    """Squares of probabilities; what a class weighs lies half the way to an equal share."""
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet([2.0, 1.0, 1.0], size=900)
+    texts = pseudo_label([str(i) for i in range(900)], probabilities, np.array(["a", "b", "c"]))
+    weights = np.array([text.weight for text in texts])
+    given = probabilities.argmax(axis=1)
+    assert [text.label for text in texts] == list(np.array(["a", "b", "c"])[given])
+    of_a = given == 0
+    ratio = (probabilities.max(axis=1)[of_a] ** 2) / weights[of_a]
+    np.testing.assert_allclose(ratio[weights[of_a] < 1], ratio[weights[of_a] < 1][0])
+    shares = np.bincount(given, weights) / weights.sum()
+    wanted = np.sqrt(probabilities.mean(axis=0))
+    np.testing.assert_allclose(shares, wanted / wanted.sum(), atol=0.05)  # but for weights over 1
+    squares = probabilities.max(axis=1) ** 2
+    assert shares[0] < squares[of_a].sum() / squares.sum() - 0.1
+    assert weights.max() <= 1
+
+
+def test_a_student_without_weights_learns_what_it_is_surest_of():
+    X, y = draw(4)
+    student = make_pipeline(TfidfVectorizer(), KNeighborsClassifier(3))
+    pool = draw(30, first=300)[0]
+    keep = Evidence(keep_all=True)
+    clf = free(routes=("unlabelled",), evidence=keep).set_params(student=student)
+    clf.fit(X, y, X_unlabeled=pool)
+    assert 0 < len(clf.synthetic_) < len(pool)
+    assert min(text.weight for text in clf.synthetic_) >= 0.5
 
 
 @pytest.mark.parametrize("pool", [["a text"] * 50, draw(2)[0] * 5])

@@ -117,23 +117,7 @@ class Choice:
             is_judged = decider.splits.decide
             self.current = decider.choose(self.baseline, [learnt])[0] if is_judged else learnt
 
-    def _choose(
-        self, current: TrainingSet, route: str, grown: Part
-    ) -> tuple[TrainingSet, Comparison | None]:
-        before = current
-        if route == "label" and "unlabelled" in before.parts:  # the teacher has labelled them now
-            asked = {text.text for text in grown.texts}
-            before = before.put("unlabelled", before.parts["unlabelled"].without(asked))
-        factors = self._find_factors(route, before.parts.get(route))
-        candidates = [before.put(route, grown.weigh(factor)) for factor in factors]
-        if not self.decider.splits.decide:
-            return candidates[0], None
-        chosen, comparison = self.decider.choose(current, candidates)
-        if self.evidence.keep_all and chosen is current:
-            chosen = candidates[0]
-        return chosen, comparison
-
-    def _find_factors(self, route: str, known: Part | None) -> tuple[float, ...]:
+    def find_factors(self, route: str, known: Part | None = None) -> tuple[float, ...]:
         """Return the weights to try; a route's next texts weigh no less than its first ones."""
         if self.evidence.synthetic_weight != "auto":
             return (float(self.evidence.synthetic_weight),)
@@ -142,6 +126,22 @@ class Choice:
         if route in FIXED_FACTORS:
             return (FIXED_FACTORS[route],)
         return tuple(f for f in FACTORS if known is None or f >= known.factor)
+
+    def _choose(
+        self, current: TrainingSet, route: str, grown: Part
+    ) -> tuple[TrainingSet, Comparison | None]:
+        before = current
+        if route == "label" and "unlabelled" in before.parts:  # the teacher has labelled them now
+            asked = {text.text for text in grown.texts}
+            before = before.put("unlabelled", before.parts["unlabelled"].without(asked))
+        factors = self.find_factors(route, before.parts.get(route))
+        candidates = [before.put(route, grown.weigh(factor)) for factor in factors]
+        if not self.decider.splits.decide:
+            return candidates[0], None
+        chosen, comparison = self.decider.choose(current, candidates)
+        if self.evidence.keep_all and chosen is current:
+            chosen = candidates[0]
+        return chosen, comparison
 
     def _separate(
         self, texts: Sequence[SyntheticText]

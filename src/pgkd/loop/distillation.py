@@ -27,7 +27,7 @@ from pgkd.loop.opinions import label_softly
 from pgkd.loop.outcome import count_rejected, drop_pending, estimate_seconds, measure_texts, settle
 from pgkd.loop.probe import DEFAULT_WEIGHT, ask_probe
 from pgkd.loop.routes import PAID, Allocator, find_open
-from pgkd.loop.self_training import PER_CLASS, draw_pool, find_round, self_train
+from pgkd.loop.self_training import draw_pool, self_train
 from pgkd.loop.snapshot import take_snapshot
 from pgkd.loop.task import Settings, Task
 from pgkd.loop.telling import Teller
@@ -208,14 +208,12 @@ class Distillation:
             self._decide("logs", judged, rejected=count_reasons(judged))
 
     def _learn_from_pool(self) -> None:
-        """Self-training by rounds, each of which relabels the texts, as long as that helps."""
         pool = draw_pool(self.briefing.state.pool, self.seed)
-        while pool and self.teaches_itself and (number := find_round(self.history)) is not None:
+        if pool and self.teaches_itself and not self._is_done("unlabelled"):
             start = time.perf_counter()
             self.teller.say(len(self.history), "unlabelled")
-            students = self.decider.students(self.choice.current)
-            part = self_train(self.decider.learner, students, pool, number * PER_CLASS)
-            self.choice.bought.pop("unlabelled", None)  # relabelled, not added to
+            factor = self.choice.find_factors("unlabelled")[0]
+            part = self_train(self.decider, self.choice.current, pool, factor)
             self._decide("unlabelled", part.texts, part, start=start)
 
     # What the teacher brings

@@ -1,69 +1,99 @@
-"""Self-training: the student teaches itself the unlabelled texts that it is surest of."""
+"""Self-training: the student teaches itself unlabelled texts, each as far as it is sure of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from pgkd.loop.learner import Learner
-from pgkd.loop.training_set import Part, to_example
-from pgkd.records import FloatArray, LabelArray, Step, SyntheticText
+from pgkd.loop.decider import Decider
+from pgkd.loop.training_set import Part, TrainingSet, to_example
+from pgkd.records import FloatArray, LabelArray, SyntheticText
 
-#: Texts of each class that the first round takes; each further one takes as many more.
-PER_CLASS = 8
-#: Rounds at most. What a student teaches itself soon repeats what it believes.
+#: Times that the texts are labelled, each by students that have learnt the labels before.
 N_ROUNDS = 3
 #: Unlabelled texts that are looked at; more of them would only take time.
-MAX_POOL = 5000
+MAX_POOL = 2000
+#: A student that takes no weights learns the texts that weigh at least so much.
+MIN_WEIGHT = 0.5
 
 
 def pseudo_label(
-    pool: Sequence[str], probabilities: FloatArray, classes: LabelArray, per_class: int
+    pool: Sequence[str], probabilities: FloatArray, classes: LabelArray
 ) -> list[SyntheticText]:
-    """Label the texts of each class that the student is surest of, as many of each.
+    """Label each text with its likeliest class, and weigh it by the square of its probability.
 
-    Balanced, because a student's own labels drift towards the classes that it knows best.
+    A student's own labels drift towards the classes that it knows best. So the weights of each
+    class are scaled to add up to the square root of its share of the pool, as the probabilities
+    have it: half the way between the pool's own mix and as much of each class.
+
+    Parameters
+    ----------
+    pool : sequence of str
+    probabilities : array of shape (n_texts, n_classes)
+    classes : array of shape (n_classes,)
+
+    Returns
+    -------
+    texts : list of SyntheticText
+        All of the pool, with weights in [0, 1].
 
     Examples
     --------
     >>> import numpy as np
     >>> from pgkd.loop.self_training import pseudo_label
     >>> probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]])
-    >>> [(t.text, t.label) for t in pseudo_label("xyz", probabilities, np.array(["a", "b"]), 1)]
-    [('x', 'a'), ('z', 'b')]
+    >>> texts = pseudo_label(["x", "y", "z"], probabilities, np.array(["a", "b"]))
+    >>> [(text.text, text.label, round(text.weight, 2)) for text in texts]
+    [('x', 'a', 0.63), ('y', 'a', 0.28), ('z', 'b', 0.75)]
     """
     given = probabilities.argmax(axis=1)
-    certainty = probabilities.max(axis=1)
-    texts = []
-    for code, label in enumerate(classes.tolist()):
-        own = np.flatnonzero(given == code)
-        for i in own[np.argsort(-certainty[own], kind="stable")][:per_class].tolist():
-            texts.append(
-                SyntheticText(
-                    pool[i], label, 0, "", cost=0.0, verdict="accepted", source="unlabelled"
-                )
-            )
-    return texts
+    weights = probabilities.max(axis=1) ** 2
+    wanted = np.sqrt(probabilities.mean(axis=0))
+    found = np.bincount(given, weights, minlength=len(classes))
+    scale = np.divide(wanted, found, out=np.zeros_like(found), where=found > 0)
+    weights = np.minimum(weights * weights.sum() / wanted.sum() * scale[given], 1.0)
+    labels = classes[given].tolist()
+    return [
+        SyntheticText(
+            text, label, 0, "", cost=0.0, verdict="accepted", source="unlabelled", weight=weight
+        )
+        for text, label, weight in zip(pool, labels, weights.tolist())
+    ]
 
 
-def self_train(learner: Learner, students: Sequence[Any], pool: Sequence[str], n: int) -> Part:
-    """Label `n` texts of each class; each student does so by itself, the first one for the rest.
+def self_train(decider: Decider, current: TrainingSet, pool: Sequence[str], factor: float) -> Part:
+    """Label the pool in rounds; each student does so by itself, the first one for the rest.
 
     One that has learnt a split's judges would betray them by its labels.
+
+    Parameters
+    ----------
+    decider : Decider
+    current : TrainingSet
+        What is learnt without the pool.
+    pool : sequence of str
+    factor : float
+        Of the weights of the texts in training.
     """
-    every = [pseudo_label(pool, learner.predict(own, pool), learner.classes, n) for own in students]
-    return Part(tuple(every[0]), tuple(tuple(map(to_example, texts)) for texts in every[1:]))
-
-
-def find_round(history: Sequence[Step]) -> int | None:
-    """Number the next round, from 1; ``None`` after one that did not help, and after the last."""
-    taken = [step.taken for step in history if step.route == "unlabelled"]
-    return len(taken) + 1 if all(taken) and len(taken) < N_ROUNDS else None
+    part = _label(decider, current, pool)
+    for _ in range(N_ROUNDS - 1):
+        part = _label(decider, current.put("unlabelled", part.weigh(factor)), pool)
+    return part
 
 
 def draw_pool(texts: Sequence[str], seed: int) -> list[str]:
     """Draw the unlabelled texts that are looked at."""
     order = np.random.default_rng([seed, 1]).permutation(len(texts))
     return [texts[i] for i in np.sort(order[:MAX_POOL])]
+
+
+def _label(decider: Decider, learnt: TrainingSet, pool: Sequence[str]) -> Part:
+    learner = decider.learner
+    every = [
+        pseudo_label(pool, learner.predict(student, pool), learner.classes)
+        for student in decider.students(learnt)
+    ]
+    if not learner.takes_weights:
+        every = [[text for text in own if text.weight >= MIN_WEIGHT] for own in every]
+    return Part(tuple(every[0]), tuple(tuple(map(to_example, own)) for own in every[1:]))

@@ -11,7 +11,6 @@ from pgkd.loop.briefing import Briefing
 from pgkd.loop.buyer import Bill, Buyer
 from pgkd.loop.choice import Choice
 from pgkd.loop.routes import PAID, Account, Allocator
-from pgkd.loop.self_training import find_round
 from pgkd.loop.training_set import Part, TrainingSet
 from pgkd.records import (
     Batch,
@@ -129,7 +128,7 @@ def take_snapshot(run: Run) -> Snapshot:
 
 def _asks_students(run: Run) -> bool:
     """Whether a step to come may have the students of the splits label unlabelled texts."""
-    goes_on = run.teaches_itself and find_round(run.history) is not None
+    goes_on = run.teaches_itself and all(step.route != "unlabelled" for step in run.history)
     state = run.briefing.state
     return bool(state.pool) and not state.multilabel and (goes_on or run.allocator.is_open("label"))
 
