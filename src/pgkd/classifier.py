@@ -118,6 +118,8 @@ class PGKDClassifier(DistilledClassifier):
         a table.
     usage_ : :class:`~pgkd.records.Usage`
         Requests, tokens and US dollars taken from the teacher.
+    saved_usage_ : :class:`~pgkd.records.Usage`
+        What answers that were kept in `run_dir` had taken when they were bought.
     sent_ : :class:`~pgkd.records.Sent` or None
         How many texts the teacher was shown, and where; ``None`` without a teacher.
     n_cycles_ : int
@@ -300,7 +302,7 @@ class PGKDClassifier(DistilledClassifier):
         self.student_ = result.student
         self.history_ = Records(run.history)
         self.synthetic_ = Records(run.synthetic)
-        self.usage_ = run.usage
+        self.usage_, self.saved_usage_ = run.usage, run.saved
         self.sent_ = run.buyer and run.buyer.describe_sent(
             run.labelled.texts, run.task.pool, run.settings.redact
         )

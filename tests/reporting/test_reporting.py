@@ -4,6 +4,7 @@ import re
 
 import pandas as pd
 import pytest
+from annotators import Labelling
 from conftest import WORDS, WordTeacher, make_classifier, write_hard, write_text
 from sklearn.exceptions import NotFittedError
 
@@ -289,9 +290,25 @@ def test_answers_that_were_kept_are_no_cost(data, student, tmp_path):
     first, second = run(), run()
     assert first.usage_.n_requests > 0 == second.usage_.n_requests
     assert second.history_[1].saved.n_requests == first.usage_.n_requests
-    kept = f"{first.usage_.n_requests} answers more had been kept in `run_dir`"
+    assert second.saved_usage_ == first.usage_
+    kept = f"{first.usage_.n_requests} of the answers had been kept in `run_dir`"
     assert kept not in str(first.report())
     assert kept in str(second.report())
+    n = first.usage_.n_requests
+    assert f"for {n} requests, {n} of them kept from before" in str(second.report())
+
+
+@pytest.mark.filterwarnings("ignore:The probe of the teacher says nothing")
+def test_the_bill_has_all_that_was_asked(hard, student):
+    """Also a probe that gave no label."""
+    teacher = Labelling(lambda text, shortlist: "none of these", write=write_hard)
+    clf = PGKDClassifier(teacher, student, max_cycles=1, routes=("label",), random_state=0)
+    clf.fit(*hard, X_unlabeled=["a new text about the card", "another one"])
+    assert clf.probe_ is None
+    report = clf.report()
+    asked = sum(own.usage.n_requests for own in report.routes)
+    assert report.probe_bill.n_requests == clf.usage_.n_requests - asked > 10
+    assert re.search(rf"\| probe \| {report.probe_bill.n_requests} \|", str(report))
 
 
 def test_a_probe_is_part_of_it(fitted, tmp_path):

@@ -176,6 +176,11 @@ class Distillation:
         return Usage() if self.buyer is None else self.buyer.usage
 
     @property
+    def saved(self) -> Usage:
+        """What answers that were kept had taken."""
+        return Usage() if self.buyer is None else self.buyer.saved
+
+    @property
     def n_cycles(self) -> int:
         """Batches that were bought."""
         return sum(step.route in PAID for step in self.history)

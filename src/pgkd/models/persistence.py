@@ -117,6 +117,7 @@ def _write(classifier: Any, directory: Path) -> None:
         "evidence": _evidence_to_json(params["evidence"]),
         "history": [step_to_json(step) for step in classifier.history_],
         "usage": asdict(classifier.usage_),
+        "saved_usage": asdict(classifier.saved_usage_),
         "sent": classifier.sent_ and asdict(classifier.sent_),
         "probe": classifier.probe_ and asdict(classifier.probe_),
         "n_cycles": classifier.n_cycles_,
@@ -163,6 +164,7 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
         classifier.evidence = Evidence(**document["evidence"])
     classifier.history_ = Records(map(step_from_json, document["history"]))
     classifier.usage_ = Usage(**document["usage"])
+    classifier.saved_usage_ = Usage(**document.get("saved_usage", {}))
     sent = document.get("sent")
     classifier.sent_ = None if sent is None else Sent(**sent)
     classifier.probe_ = probe_from_json(document["probe"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pgkd.evaluation.calibration import Calibration
 from pgkd.models.abstention import Abstention
@@ -44,7 +44,8 @@ class Findings:
         Why texts were not learnt: every one is counted.
     texts : list of SyntheticText
         Every text beside the labelled ones; ``pandas.DataFrame(report.texts)`` is a table.
-    usage : Usage
+    usage, saved : Usage
+        What `fit` has paid, and what answers that were kept in `run_dir` had taken.
     is_multilabel : bool
         Whether texts have several labels each.
     n_refitted : int or None
@@ -71,6 +72,7 @@ class Findings:
     losses: Records[Loss]
     texts: Records[SyntheticText]
     usage: Usage
+    saved: Usage = field(default_factory=Usage)
     is_multilabel: bool = False
     n_refitted: int | None = None
     is_optimistic: bool = False
@@ -82,6 +84,16 @@ class Findings:
     def rejected(self) -> Records[SyntheticText]:
         """Every text that was rejected or dropped."""
         return Records(text for text in self.texts if text.verdict != "accepted")
+
+    @property
+    def bill(self) -> Usage:
+        """What all answers took, whenever they were bought."""
+        return self.usage + self.saved
+
+    @property
+    def probe_bill(self) -> Usage:
+        """What is no step's: the probe's answers, also those that could not be read."""
+        return self.bill - sum((step.usage + step.saved for step in self.steps), Usage())
 
     @property
     def classes(self) -> tuple[Label, ...]:

@@ -117,6 +117,7 @@ def make_run_report(clf: Any) -> Report:
         losses=count_losses(clf.history_, [t for t in texts if t.verdict != "accepted"]),
         texts=texts,
         usage=clf.usage_,
+        saved=clf.saved_usage_,
         is_multilabel=clf.multilabel_,
         n_refitted=None if mask is None else int(mask.sum()),
         is_optimistic=clf.evidence is not None and clf.evidence.feedback == "validation",

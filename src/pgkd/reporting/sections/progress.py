@@ -58,7 +58,7 @@ def say_ladder(found: Findings) -> Iterator[Block]:
                 ROUTES.get(own.route, own.route),
                 count(own.n_learnt),
                 gain,
-                dollars(own.usage),
+                dollars(own.usage + own.saved),
                 signed(own.gain_per_dollar, 3),
                 signed(per_tokens, 2),
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pgkd.records import Usage, labels_of
+from pgkd.records import labels_of
 from pgkd.reporting import charts
 from pgkd.reporting.blocks import (
     Block,
@@ -66,27 +66,25 @@ def _sum(losses: Sequence[Loss]) -> int:
 
 def say_usage(found: Findings) -> Iterator[Block]:
     """Say what the teacher took."""
-    usage = found.usage
+    usage = found.bill
     line = str(usage)
     n_accepted = len(found.texts) - len(found.rejected)
     if usage.cost and n_accepted:
         line += f", which is {1000 * usage.cost / n_accepted:.4f} for 1,000 accepted texts"
     yield say(f"{line}.")
-    saved = sum((step.saved for step in found.steps), Usage())
-    if saved.n_requests:
+    if found.saved.n_requests:
         yield say(
-            f"{saved.n_requests} answers more had been kept in ",
+            f"{found.saved.n_requests} of the answers had been kept in ",
             Code("run_dir"),
-            f": {saved.dollars}.",
+            f" and were not paid for again: {found.saved.dollars} US dollars of the sum.",
         )
     if not usage.n_requests:
         return
     chart = charts.chart_costs(found)
     if chart.series:
         yield chart
-    bills = {ROUTES.get(own.route, own.route): own.usage for own in found.routes}
-    if found.probe is not None:
-        bills["probe"] = found.probe.usage
+    bills = {ROUTES.get(own.route, own.route): own.usage + own.saved for own in found.routes}
+    bills["probe"] = found.probe_bill
     rows = tuple(
         (
             name,

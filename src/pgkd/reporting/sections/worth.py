@@ -91,7 +91,10 @@ def _list_figures(found: Findings) -> Iterator[tuple[str, str, str]]:
     else:
         n_learnt = len(found.texts) - len(found.rejected)
         yield "texts learnt", f"{n_learnt}", f"beside {found.n_labelled} labelled ones"
-    yield "US dollars", found.usage.dollars, f"for {found.usage.n_requests} requests"
+    note = f"for {found.bill.n_requests} requests"
+    if found.saved.n_requests:
+        note += f", {found.saved.n_requests} of them kept from before"
+    yield "US dollars", found.bill.dollars, note
 
 
 def _advise(found: Findings) -> Iterator[str]:
