@@ -20,6 +20,11 @@ from pgkd.exceptions import InvalidInputError, PersistenceError
 from pgkd.students import EmbeddingStudent
 from pgkd.testing import PoolTeacher
 
+#: Ray 2.60 warns of its own settings, and PySpark 4.3 of pandas 3, with which these tests pass.
+pytestmark = [
+    pytest.mark.filterwarnings(r"ignore:.use_\w+. is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
+]
 TEXTS, LABELS = write_texts()
 #: What Ray's and Spark's processes find pgkd by.
 PATHS = os.pathsep.join(map(str, [Path(pgkd.__file__).parents[1], *sys.path]))
@@ -54,6 +59,7 @@ def ray():
     ray = pytest.importorskip("ray", reason='not installed: pip install "pgkd[ray]"')
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", PATHS)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(
             num_cpus=4,  # with two actors on two, none would be left to read the texts
             object_store_memory=200 * 2**20,
