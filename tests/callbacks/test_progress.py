@@ -120,7 +120,7 @@ def test_a_terminal_has_a_line_that_lives():
     text = shown.decode()
     assert "preparing" in text
     assert "step 0, labelled texts alone · training" in text
-    assert "stopped: " in text
+    assert "stopped because " in text
     assert "training on all that was taken" in text
     assert text.rindex("\x1b[2K") > text.rindex("training on all")  # the line is taken away
 
@@ -129,7 +129,7 @@ def test_a_pipe_has_lines_alone(capsys):
     clf = fit(verbose=1, routes=("names", "write"))
     out = capsys.readouterr().out.splitlines()
     assert len(out) == len(clf.history_) + 1
-    assert out[-1].startswith("stopped: ")
+    assert out[-1].startswith("stopped because ")
 
 
 def test_silent_by_default(capfd):
@@ -158,7 +158,7 @@ def test_a_notebook_has_one_line_that_lives_and_keeps_its_last_words(tmp_path):
     assert re.match(r"\d+ s · done · accuracy 0\.\d+ \(", updates[-1])
     printed = [own for own in book.cells[1].outputs if own.output_type == "stream"]
     assert {own.name for own in printed} == {"stdout"}
-    assert "stopped: " in printed[-1].text
+    assert "stopped because " in printed[-1].text
 
 
 def test_the_line_is_closed_when_fit_fails_and_callbacks_hear_of_it(capfd):

@@ -29,7 +29,7 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
     >>> from pgkd.callbacks import PrintProgress
     >>> from pgkd.records import Event
     >>> PrintProgress().on_event(Event("end", "no_teacher"))
-    stopped: there is no teacher, and all that is free was tried
+    stopped because there is no teacher, and all that is free was tried
     """
 
     def __init__(self, verbose: int = 1) -> None:
@@ -60,7 +60,7 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
         elif isinstance(value, Probe):
             _print(value.verdict)
         elif isinstance(value, str):
-            _print(f"stopped: {STOP_REASONS.get(value, value)}")
+            _print(f"stopped because {STOP_REASONS.get(value, value)}")
         if hasattr(self, "_line"):
             self._state.hear(event)
             self._line.show(str(self._state))
@@ -149,10 +149,13 @@ class _TerminalLine(_NoLine):
         from rich.console import Console  # which typer brings
         from rich.progress import Progress as Display
         from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
-        text = TextColumn("{task.description}", markup=False)
-        columns = SpinnerColumn(), TimeElapsedColumn(), text
-        self._display = Display(*columns, console=Console(), transient=True)
+        # What is too long is cut at its end, and the clock stays whole.
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        text = TextColumn("{task.description}", markup=False, table_column=rest)
+        columns = SpinnerColumn(), TimeElapsedColumn(table_column=Column(no_wrap=True)), text
+        self._display = Display(*columns, console=Console(), transient=True, expand=True)
         self._task = self._display.add_task("preparing", total=None)
         self._display.start()
 
@@ -223,8 +226,8 @@ def format_step(step: Step, scoring: str = "score") -> str:
     if own is not None:
         low, high = own.interval
         parts.append(
-            f"gain {own.after - own.before:+.3f} ({low:+.3f} to {high:+.3f}), "
-            f"log loss {-own.log_loss_gain:+.3f}, "
+            f"{scoring} {own.after - own.before:+.3f} ({low:+.3f} to {high:+.3f}) and log loss "
+            f"{-own.log_loss_gain:+.3f}, together a gain of {own.gain:+.3f}: "
             + (f"taken at weight {step.factor:g}" if step.taken else "not taken")
         )
     if step.score is not None:

@@ -40,9 +40,10 @@ class Report(Findings):
 
     def _repr_html_(self) -> str:
         """Show the page in a frame of its own: neither styles nor scripts get out or in."""
+        style = "border:1px solid #d9dde2;resize:vertical"
         return (
             f'<iframe title="Report of PGKDClassifier" sandbox="allow-scripts" width="100%" '
-            f'height="{HEIGHT}" style="border:0" srcdoc="{html.escape(self.to_html())}"></iframe>'
+            f'height="{HEIGHT}" style="{style}" srcdoc="{html.escape(self.to_html())}"></iframe>'
         )
 
     def to_html(self) -> str:

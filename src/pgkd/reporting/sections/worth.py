@@ -118,8 +118,8 @@ def _advise(found: Findings) -> Iterator[str]:
         yield "use this student, but do not count on the gain: on so few labelled texts it may be "
         yield "luck. Label more to find out."
     else:
-        yield "use this student for its probabilities: the log loss falls by "
-        yield f"{own.log_loss_gain:.3f} nats a text. "
+        yield "use this student for its probabilities, which are closer to the true labels: the "
+        yield f"log loss falls by {own.log_loss_gain:.3f}. "
         yield Code(own.scoring)
         lost = own.before - own.after
         yield f" is {lost:.3f} lower, which may be chance." if lost else " is the same."
