@@ -14,6 +14,9 @@ from pgkd.records import FloatArray, LabelArray, SyntheticText
 N_ROUNDS = 3
 #: Unlabelled texts that are looked at; more of them would only take time.
 MAX_POOL = 2000
+#: Of the texts' weights. Students differ in how sure they are of all; what counts is of which texts
+#: they are surer.
+MEAN_WEIGHT = 1 / 3
 #: A student that takes no weights learns the texts that weigh at least so much.
 MIN_WEIGHT = 0.5
 
@@ -21,11 +24,12 @@ MIN_WEIGHT = 0.5
 def pseudo_label(
     pool: Sequence[str], probabilities: FloatArray, classes: LabelArray
 ) -> list[SyntheticText]:
-    """Label each text with its likeliest class, and weigh it by the square of its probability.
+    """Label each text with its likeliest class, and weigh it by how probable that is.
 
     A student's own labels drift towards the classes that it knows best. So the weights of each
     class are scaled to add up to the square root of its share of the pool, as the probabilities
-    have it: half the way between the pool's own mix and as much of each class.
+    have it: half the way between the pool's own mix and as much of each class. Their mean is
+    `MEAN_WEIGHT`.
 
     Parameters
     ----------
@@ -45,14 +49,15 @@ def pseudo_label(
     >>> probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]])
     >>> texts = pseudo_label(["x", "y", "z"], probabilities, np.array(["a", "b"]))
     >>> [(text.text, text.label, round(text.weight, 2)) for text in texts]
-    [('x', 'a', 0.63), ('y', 'a', 0.28), ('z', 'b', 0.75)]
+    [('x', 'a', 0.33), ('y', 'a', 0.22), ('z', 'b', 0.45)]
     """
     given = probabilities.argmax(axis=1)
-    weights = probabilities.max(axis=1) ** 2
+    weights = probabilities.max(axis=1)
     wanted = np.sqrt(probabilities.mean(axis=0))
     found = np.bincount(given, weights, minlength=len(classes))
     scale = np.divide(wanted, found, out=np.zeros_like(found), where=found > 0)
-    weights = np.minimum(weights * weights.sum() / wanted.sum() * scale[given], 1.0)
+    total = MEAN_WEIGHT * len(pool)
+    weights = np.minimum(weights * scale[given] * total / wanted.sum(), 1.0)
     labels = classes[given].tolist()
     return [
         SyntheticText(
