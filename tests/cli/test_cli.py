@@ -318,6 +318,30 @@ def test_exit_codes(monkeypatch, capsys, arguments, code, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:Interrupted")
+def test_ctrl_c(place, monkeypatch):
+    (place / "stopping.py").write_text(
+        "from pgkd.testing import PoolTeacher\n"
+        "class Teacher(PoolTeacher):\n"
+        "    def __init__(self): super().__init__(['a card'], ['card'])\n"
+        "    def generate(self, requests): raise KeyboardInterrupt\n"
+        "from sklearn.dummy import DummyClassifier\n"
+        "class Student(DummyClassifier):\n"
+        "    def fit(self, X, y): raise KeyboardInterrupt\n"
+    )
+    monkeypatch.syspath_prepend(place)
+    arguments = "fit data.csv --text-column message --label-column intent --out stopped"
+    result = call(place, f"{arguments} --student stopping:Student")
+    assert (result.exit_code, (place / "stopped").exists()) == (130, False)
+    result = call(
+        place,
+        f"{arguments} --student tfidf --teacher stopping:Teacher --set evidence__probe_size=0",
+    )
+    assert result.exit_code == 130
+    assert result.stdout.endswith("Saved to 'stopped'. The same command goes on.\n")
+    assert len(load(place / "stopped").predict(MORE)) == len(MORE)
+
+
 def test_a_pipe_that_is_closed_ends_it_quietly(place):
     lines = "\n".join(["card"] * 5_000)
     (place / "many.txt").write_text(lines)

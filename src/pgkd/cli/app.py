@@ -15,15 +15,16 @@ from pgkd.cli.inputs import read_inputs, read_labelled
 from pgkd.cli.tables import STANDARD, Row, check_columns, find_format, read_rows, writing
 from pgkd.exceptions import InvalidInputError, PGKDError
 
-#: Exit codes: what was given cannot work, and all other errors.
-INVALID, FAILED = 2, 1
+#: Exit codes: what was given cannot work, all other errors, and Ctrl-C, as shells have it.
+INVALID, FAILED, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Distil an LLM that classifies texts into a small, fast classifier.\n\n"
-    "Exit codes: 0 done, 1 failed or interrupted, 2 the input cannot work.",
+    "Exit codes: 0 done; 1 failed, as without a key or a model; 2 the command or a file of texts "
+    "cannot work; 130 Ctrl-C.",
 )
 
 Data = Annotated[
@@ -43,7 +44,7 @@ Unlabelled = Annotated[
     ),
 ]
 Validation = Annotated[
-    str | None, typer.Option(help="Labelled texts that decide alone, and are not learnt.")
+    str | None, typer.Option(help="Labelled texts that decide what helps, and are not learnt.")
 ]
 LogFile = Annotated[
     str | None, typer.Option("--logs", help="What an LLM has labelled before: .csv or JSON lines.")
@@ -132,8 +133,12 @@ def fit(
     clf.set_params(run_dir=run_dir, verbose=0 if quiet else 1)
     clf.fit(**inputs.data)
     clf.save(out)
+    is_interrupted = clf.stop_reason_ == "interrupted"
     if not quiet:
-        typer.echo(f"\nSaved to {str(out)!r}. Read on: pgkd report {out}")
+        goes_on = "The same command goes on." if is_interrupted else f"Read on: pgkd report {out}"
+        typer.echo(f"\nSaved to {str(out)!r}. {goes_on}")
+    if is_interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
