@@ -176,6 +176,7 @@ def test_classes_alone_and_several_labels(place):
     assert call(place, "fit --classes names.json --student tfidf --out by-name -q").exit_code == 0
     pairs = [(a, b) for a in ("x1", "y1") for b in ("z1", "w1")]
     rows = [{"text": f"{a} {b}", "label": f"{a}; {b}"} for a, b in pairs]
+    rows.append({"text": "none of them", "label": ""})
     pd.DataFrame(rows * 4).to_csv(place / "sets.csv", index=False)
     result = call(
         place, "fit sets.csv --label-separator ; --student static:wordllama --out sets -q"
@@ -270,7 +271,17 @@ def test_evaluate_compares_labels_as_they_are_written(tmp_path):
         ("predict none", "neither an exported nor a saved classifier"),
         ("predict model -i data.csv", "'data.csv' has no column 'text'"),
         ("evaluate model other.csv", "classes of the model.*Got .'x'. instead: check `--label-co"),
-        ("evaluate model empty.csv", "no text to measure"),
+        ("evaluate model empty.csv", "'empty.csv' has no rows"),
+        ("fit empty.csv", "'empty.csv' has no rows: pass a file with texts and labels"),
+        ("fit empty.jsonl", "'empty.jsonl' has no rows"),
+        ("fit empty.parquet", "'empty.parquet' has no rows"),
+        ("fit unlabelled.csv", "Row 2 of 'unlabelled.csv' has no label: .* `--unlabelled`"),
+        ("fit unlabelled.jsonl", "Row 1 of 'unlabelled.jsonl' has no label"),
+        ("fit textless.csv", "Row 2 of 'textless.csv' has no text: delete it"),
+        ("fit semicolons.csv", "has one column, 'text;label', and seems to have ';' between"),
+        ("predict model -i tabs.csv", r"has one column, 'a\\tb', and seems to have '\\t'"),
+        ("fit data.csv --text-column intent --label-column intent", "must differ. Got 'intent'"),
+        ("predict model --label-column text", "must differ. Got 'text' for both"),
     ],
 )
 def test_what_cannot_work_is_named(place, arguments, message):
@@ -283,6 +294,13 @@ def test_what_cannot_work_is_named(place, arguments, message):
     (place / "nine.json").write_text("9")
     (place / "other.csv").write_text("text,label\na,x\n")
     (place / "empty.csv").write_text("text,label\n")
+    (place / "empty.jsonl").write_text("")
+    pd.DataFrame({"text": [], "label": []}).to_parquet(place / "empty.parquet")
+    (place / "unlabelled.csv").write_text("text,label\na,b\nc, \n")
+    (place / "unlabelled.jsonl").write_text('{"text": "a", "label": null}\n')
+    (place / "textless.csv").write_text("text,label\na,b\n,b\n")
+    (place / "semicolons.csv").write_text("text;label\na;b\n")
+    (place / "tabs.csv").write_text("a\tb\nc\td\n")
     if "--s" in arguments or "--teacher" in arguments or "--classes" in arguments:
         arguments += " --text-column message --label-column intent"
     assert re.search(message, str(fails(place, arguments)))

@@ -12,7 +12,15 @@ import typer
 from pgkd._version import __version__
 from pgkd.cli.components import make_classifier
 from pgkd.cli.inputs import read_inputs, read_labelled
-from pgkd.cli.tables import STANDARD, Row, check_columns, find_format, read_rows, writing
+from pgkd.cli.tables import (
+    STANDARD,
+    Row,
+    check_columns,
+    check_differ,
+    find_format,
+    read_rows,
+    writing,
+)
 from pgkd.exceptions import InvalidInputError, PGKDError
 
 #: Exit codes: what was given cannot work, all other errors, and Ctrl-C, as shells have it.
@@ -201,6 +209,7 @@ def predict(
     """
     from pgkd.opening import load
 
+    check_differ(text_column, label_column)
     read_as = find_format(input, format)
     write_as = find_format(output, format if output == STANDARD else None)
     opened = load(model)
