@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import httpx
 import pandas as pd
@@ -334,6 +335,42 @@ def test_exit_codes(monkeypatch, capsys, arguments, code, message):
         main()
     assert exit.value.code == code
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ("predict model -i more.txt --abstain-label x", "evaluate MODEL test.csv --min-accuracy"),
+        ("serve model --port 0 --upstream http://127.0.0.1:9", "`--min-confidence NUMBER`."),
+        (
+            "fit data.csv --teacher openai:m --out none",
+            "`base_url` is `--set teacher__base_url=URL`.",
+        ),
+        ("fit data.csv --out none --student embedding:no/one", "is `--student static:wordllama`, "),
+        ("plan data.csv --student tfidf --teacher local:none.gguf", None),
+    ],
+)
+def test_errors_name_options(place, monkeypatch, capsys, arguments, hint):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    columns = ["--text-column", "message", "--label-column", "intent"]
+    arguments = [*arguments.split(), *columns * ("data.csv" in arguments)]
+    monkeypatch.setattr(sys, "argv", ["pgkd", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().err
+    assert hint is None or hint in said
+    assert ("On the command line" in said) == (hint is not None)
+
+
+def test_a_warning_is_a_line(place):
+    """What Python adds, the line of the code that warns, helps nobody here."""
+    code = "import warnings; from pgkd.cli import app; app.app = lambda: warnings.warn('a\\nb'); "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "app.main()"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "Warning: a b\n")
 
 
 @pytest.mark.filterwarnings("ignore:Interrupted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ import typer
 from pgkd._version import __version__
 from pgkd.cli.components import make_classifier
 from pgkd.cli.inputs import read_inputs, read_labelled
+from pgkd.cli.messages import explain, show_warning
 from pgkd.cli.tables import (
     STANDARD,
     Row,
@@ -365,10 +367,11 @@ def serve(
 
 def main() -> None:
     """Run a command, and say in a line what went wrong."""
+    warnings.showwarning = show_warning
     try:
         app()
     except (PGKDError, ImportError) as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {explain(error)}", err=True)
         sys.exit(INVALID if isinstance(error, InvalidInputError) else FAILED)
 
 

@@ -97,12 +97,14 @@ def read_labelled(
 
 
 def read_texts(path: str, text_column: str) -> list[Any]:
-    """Read texts, and leave out blank lines."""
+    """Read texts, and leave out blank ones."""
     found = []
     for row in read_rows(path, find_format(path), text_column):
         check_columns(row, path, text_column=text_column)
         if not _is_empty(row[text_column]):
             found.append(row[text_column])
+    if not found:
+        raise InvalidInputError(f"{path!r} has no texts: leave it out, or pass another.")
     return found
 
 
