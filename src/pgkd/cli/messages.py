@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TextIO
+
 import typer
 
 #: What messages tell who writes Python, and what it is on the command line.
@@ -16,6 +18,7 @@ TERMS = {
     "`price": "`--set teacher__price=[INPUT,OUTPUT]`",
     "`profile": "`--set teacher__profile=NAME`",
     "`region": "`--set teacher__region=NAME`",
+    "`routes": "`--set 'routes=[\"names\"]'`",
     "`timeout": "`--set teacher__timeout=SECONDS`",
     "StaticStudent('wordllama')": "`--student static:wordllama`",
     "TfidfVectorizer": "`--student tfidf`",
@@ -36,6 +39,13 @@ def explain(error: BaseException) -> str:
     return f"{message} On the command line, {', '.join(found)}." if found else message
 
 
-def show_warning(message: Warning | str, *place: object) -> None:
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Write a warning as one line, without the place in the code, which a user cannot mend."""
     typer.echo(f"Warning: {' '.join(str(message).split())}", err=True)
