@@ -1,6 +1,7 @@
 """The commands, run as a user runs them; a few as processes of their own."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import redirect_stderr, redirect_stdout
 
 import httpx
 import pandas as pd
@@ -77,6 +79,20 @@ def test_predict_lines_in_lines_out(place):
     top = model.predict_proba(MORE).max(axis=1)
     assert [line.split("\t")[1] for line in result.stdout.splitlines()] == [f"{p:.4f}" for p in top]
     assert call(place, "predict model", input="").stdout == ""
+
+
+def test_predict_says_that_it_reads_a_terminal(place, monkeypatch):
+    """Else it seems to hang."""
+    said = "Reading texts from the terminal"
+    assert said not in call(place, "predict model", input="card\n").stderr
+    stdin = io.StringIO("my card\n")
+    stdin.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", stdin)
+    monkeypatch.chdir(place)
+    result = io.StringIO()
+    with redirect_stderr(result), redirect_stdout(io.StringIO()):
+        app(["predict", "model"], standalone_mode=False)
+    assert said in result.getvalue()
 
 
 @pytest.mark.parametrize("read", ["data.csv", "data.jsonl", "data.parquet"])
@@ -208,11 +224,19 @@ def test_evaluate(place):
         f"accuracy {accuracy_score(test.label, given):.3f} (95 %: {low:.3f} to {high:.3f}), "
         f"macro F1 {f1_score(test.label, given, average='macro'):.3f}, on 120 texts\n"
     )
+    test.loc[:6, "label"] = list("abcdefg")
+    test.to_csv(place / "foreign.csv", index=False)
+    assert call(place, "evaluate model foreign.csv").stdout.splitlines()[1] == (
+        "7 of them have labels that the model does not know, and count as wrong: "
+        "'a', 'b', 'c', 'd', 'e' and 2 more"
+    )
     shutil.copytree(place / "model", place / "careful")
     result = call(place, "evaluate careful test.csv --min-accuracy 0.8")
     assert result.exit_code == 0, result.exception
+    test = pd.read_csv(place / "test.csv")
     own = model.fit_threshold(test.text, test.label, min_accuracy=0.8)
-    assert result.stdout.splitlines()[1] == str(own.abstention_)
+    use = "Use it: pgkd predict careful --abstain-label unsure"
+    assert result.stdout.splitlines()[1:] == [str(own.abstention_), use]
     assert load(place / "careful").threshold_ == own.threshold_
     result = call(place, "predict careful --abstain-label unsure", input="zzz\n")
     assert result.stdout == "unsure\n"

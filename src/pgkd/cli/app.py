@@ -42,6 +42,7 @@ Data = Annotated[
     typer.Argument(help="Labelled texts: .csv, .tsv, .jsonl or .parquet; none: class names alone."),
 ]
 Model = Annotated[Path, typer.Argument(help="A directory that `fit` or `export` wrote.")]
+Fitted = Annotated[Path, typer.Argument(help="A directory that `fit` wrote.")]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the labels.")]
 Separator = Annotated[
@@ -215,6 +216,9 @@ def predict(
     read_as = find_format(input, format)
     write_as = find_format(output, format if output == STANDARD else None)
     opened = load(model)
+    if input == STANDARD and sys.stdin.isatty():
+        key = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
+        typer.echo(f"Reading texts from the terminal, one a line; {key} ends them.", err=True)
     rows = read_rows(input, read_as, text_column)
     with writing(output, write_as, text_column) as write:
         while window_of_rows := list(islice(rows, window)):
@@ -259,12 +263,12 @@ def evaluate(
                 "one: pass the other, and export it again."
             )
         opened.fit_threshold(texts, labels, min_accuracy=min_accuracy).save(model)
-        typer.echo(opened.abstention_)
+        typer.echo(f"{opened.abstention_}\nUse it: pgkd predict {model} --abstain-label unsure")
 
 
 @app.command()
 def report(
-    model: Model,
+    model: Fitted,
     out: Annotated[
         Path | None, typer.Option(help="Write a page, e.g. report.html, and print nothing.")
     ] = None,
@@ -288,7 +292,7 @@ def report(
 
 @app.command()
 def export(
-    model: Model,
+    model: Fitted,
     out: Annotated[Path, typer.Option(help="Directory to write.")],
     format: Annotated[
         str | None, typer.Option(help="onnx, openvino or numpy; else as the student can.")
