@@ -60,9 +60,11 @@ class Abstention:
 
     def __str__(self) -> str:
         whose = "labelled texts, which have also chosen what it learns" if self.on_gate else "texts"
+        given = "Every text gets a label."
+        if self.threshold:
+            given = f"A text gets a label if its probability is at least {self.threshold:.3f}."
         return (
-            f"A text gets a label if its probability is at least {self.threshold:.3f}. Measured on "
-            f"{self.n_texts} {whose}: {_percent(self.coverage)} get one. "
+            f"{given} Measured on {self.n_texts} {whose}: {_percent(self.coverage)} get one. "
             f"{_percent(self.accuracy)} of these labels are right. If each text got one, "
             f"{_percent(self.accuracy_of_all)} would be right. Asked for: more than "
             f"{100 * self.min_accuracy:g} %, with {100 * self.confidence:g} % confidence."
