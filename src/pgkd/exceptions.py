@@ -38,10 +38,11 @@ def did_you_mean(given: Any, known: Iterable[Any]) -> str:
     >>> from pgkd.exceptions import did_you_mean
     >>> did_you_mean("max_cycle", ["max_cycles", "verbose"])
     " Did you mean 'max_cycles'?"
-    >>> did_you_mean("student", ["max_cycles", "verbose"])
-    ''
+    >>> did_you_mean("student", ["max_cycles", "verbose"]), did_you_mean("verbose", ["verbose"])
+    ('', '')
     """
-    names = {str(name).casefold(): name for name in known if name is not None}
+    others = (name for name in known if name is not None and repr(name) != repr(given))
+    names = {str(name).casefold(): name for name in others}
     close = get_close_matches(str(given).casefold(), names, n=1)
     return f" Did you mean {names[close[0]]!r}?" if close else ""
 

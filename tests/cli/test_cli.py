@@ -1,6 +1,7 @@
 """The commands, run as a user runs them; a few as processes of their own."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -9,6 +10,8 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
 
 import httpx
 import pandas as pd
@@ -76,6 +79,20 @@ def test_predict_lines_in_lines_out(place):
     top = model.predict_proba(MORE).max(axis=1)
     assert [line.split("\t")[1] for line in result.stdout.splitlines()] == [f"{p:.4f}" for p in top]
     assert call(place, "predict model", input="").stdout == ""
+
+
+def test_predict_says_that_it_reads_a_terminal(place, monkeypatch):
+    """Else it seems to hang."""
+    said = "Reading texts from the terminal"
+    assert said not in call(place, "predict model", input="card\n").stderr
+    stdin = io.StringIO("my card\n")
+    stdin.isatty = lambda: True
+    monkeypatch.setattr(sys, "stdin", stdin)
+    monkeypatch.chdir(place)
+    result = io.StringIO()
+    with redirect_stderr(result), redirect_stdout(io.StringIO()):
+        app(["predict", "model"], standalone_mode=False)
+    assert said in result.getvalue()
 
 
 @pytest.mark.parametrize("read", ["data.csv", "data.jsonl", "data.parquet"])
@@ -176,6 +193,7 @@ def test_classes_alone_and_several_labels(place):
     assert call(place, "fit --classes names.json --student tfidf --out by-name -q").exit_code == 0
     pairs = [(a, b) for a in ("x1", "y1") for b in ("z1", "w1")]
     rows = [{"text": f"{a} {b}", "label": f"{a}; {b}"} for a, b in pairs]
+    rows.append({"text": "none of them", "label": ""})
     pd.DataFrame(rows * 4).to_csv(place / "sets.csv", index=False)
     result = call(
         place, "fit sets.csv --label-separator ; --student static:wordllama --out sets -q"
@@ -206,11 +224,19 @@ def test_evaluate(place):
         f"accuracy {accuracy_score(test.label, given):.3f} (95 %: {low:.3f} to {high:.3f}), "
         f"macro F1 {f1_score(test.label, given, average='macro'):.3f}, on 120 texts\n"
     )
+    test.loc[:6, "label"] = list("abcdefg")
+    test.to_csv(place / "foreign.csv", index=False)
+    assert call(place, "evaluate model foreign.csv").stdout.splitlines()[1] == (
+        "7 of them have labels that the model does not know, and count as wrong: "
+        "'a', 'b', 'c', 'd', 'e' and 2 more"
+    )
     shutil.copytree(place / "model", place / "careful")
     result = call(place, "evaluate careful test.csv --min-accuracy 0.8")
     assert result.exit_code == 0, result.exception
+    test = pd.read_csv(place / "test.csv")
     own = model.fit_threshold(test.text, test.label, min_accuracy=0.8)
-    assert result.stdout.splitlines()[1] == str(own.abstention_)
+    use = "Use it: pgkd predict careful --abstain-label unsure"
+    assert result.stdout.splitlines()[1:] == [str(own.abstention_), use]
     assert load(place / "careful").threshold_ == own.threshold_
     result = call(place, "predict careful --abstain-label unsure", input="zzz\n")
     assert result.stdout == "unsure\n"
@@ -270,7 +296,17 @@ def test_evaluate_compares_labels_as_they_are_written(tmp_path):
         ("predict none", "neither an exported nor a saved classifier"),
         ("predict model -i data.csv", "'data.csv' has no column 'text'"),
         ("evaluate model other.csv", "classes of the model.*Got .'x'. instead: check `--label-co"),
-        ("evaluate model empty.csv", "no text to measure"),
+        ("evaluate model empty.csv", "'empty.csv' has no rows"),
+        ("fit empty.csv", "'empty.csv' has no rows: pass a file with texts and labels"),
+        ("fit empty.jsonl", "'empty.jsonl' has no rows"),
+        ("fit empty.parquet", "'empty.parquet' has no rows"),
+        ("fit unlabelled.csv", "Row 2 of 'unlabelled.csv' has no label: .* `--unlabelled`"),
+        ("fit unlabelled.jsonl", "Row 1 of 'unlabelled.jsonl' has no label"),
+        ("fit textless.csv", "Row 2 of 'textless.csv' has no text: delete it"),
+        ("fit semicolons.csv", "has one column, 'text;label', and seems to have ';' between"),
+        ("predict model -i tabs.csv", r"has one column, 'a\\tb', and seems to have '\\t'"),
+        ("fit data.csv --text-column intent --label-column intent", "must differ. Got 'intent'"),
+        ("predict model --label-column text", "must differ. Got 'text' for both"),
     ],
 )
 def test_what_cannot_work_is_named(place, arguments, message):
@@ -283,6 +319,13 @@ def test_what_cannot_work_is_named(place, arguments, message):
     (place / "nine.json").write_text("9")
     (place / "other.csv").write_text("text,label\na,x\n")
     (place / "empty.csv").write_text("text,label\n")
+    (place / "empty.jsonl").write_text("")
+    pd.DataFrame({"text": [], "label": []}).to_parquet(place / "empty.parquet")
+    (place / "unlabelled.csv").write_text("text,label\na,b\nc, \n")
+    (place / "unlabelled.jsonl").write_text('{"text": "a", "label": null}\n')
+    (place / "textless.csv").write_text("text,label\na,b\n,b\n")
+    (place / "semicolons.csv").write_text("text;label\na;b\n")
+    (place / "tabs.csv").write_text("a\tb\nc\td\n")
     if "--s" in arguments or "--teacher" in arguments or "--classes" in arguments:
         arguments += " --text-column message --label-column intent"
     assert re.search(message, str(fails(place, arguments)))
@@ -316,6 +359,66 @@ def test_exit_codes(monkeypatch, capsys, arguments, code, message):
         main()
     assert exit.value.code == code
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ("predict model -i more.txt --abstain-label x", "evaluate MODEL test.csv --min-accuracy"),
+        ("serve model --port 0 --upstream http://127.0.0.1:9", "`--min-confidence NUMBER`."),
+        (
+            "fit data.csv --teacher openai:m --out none",
+            "`base_url` is `--set teacher__base_url=URL`.",
+        ),
+        ("fit data.csv --out none --student embedding:no/one", "is `--student static:wordllama`, "),
+        ("plan data.csv --student tfidf --teacher local:none.gguf", None),
+    ],
+)
+def test_errors_name_options(place, monkeypatch, capsys, arguments, hint):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    columns = ["--text-column", "message", "--label-column", "intent"]
+    arguments = [*arguments.split(), *columns * ("data.csv" in arguments)]
+    monkeypatch.setattr(sys, "argv", ["pgkd", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    said = capsys.readouterr().err
+    assert hint is None or hint in said
+    assert ("On the command line" in said) == (hint is not None)
+
+
+def test_a_warning_is_a_line(place):
+    """What Python adds, the line of the code that warns, helps nobody here."""
+    code = "import warnings; from pgkd.cli import app; app.app = lambda: warnings.warn('a\\nb'); "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "app.main()"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "Warning: a b\n")
+
+
+@pytest.mark.filterwarnings("ignore:Interrupted")
+def test_ctrl_c(place, monkeypatch):
+    (place / "stopping.py").write_text(
+        "from pgkd.testing import PoolTeacher\n"
+        "class Teacher(PoolTeacher):\n"
+        "    def __init__(self): super().__init__(['a card'], ['card'])\n"
+        "    def generate(self, requests): raise KeyboardInterrupt\n"
+        "from sklearn.dummy import DummyClassifier\n"
+        "class Student(DummyClassifier):\n"
+        "    def fit(self, X, y): raise KeyboardInterrupt\n"
+    )
+    monkeypatch.syspath_prepend(place)
+    arguments = "fit data.csv --text-column message --label-column intent --out stopped"
+    result = call(place, f"{arguments} --student stopping:Student")
+    assert (result.exit_code, (place / "stopped").exists()) == (130, False)
+    result = call(
+        place,
+        f"{arguments} --student tfidf --teacher stopping:Teacher --set evidence__probe_size=0",
+    )
+    assert result.exit_code == 130
+    assert result.stdout.endswith("Saved to 'stopped'. The same command goes on.\n")
+    assert len(load(place / "stopped").predict(MORE)) == len(MORE)
 
 
 def test_a_pipe_that_is_closed_ends_it_quietly(place):

@@ -134,7 +134,7 @@ def test_labels(y, message):
         ({"class_descriptions": {"x": "a", "y": "b", "y ": "c"}}, "more than white space"),
         ({"class_names": ["x", "y", "z\0"]}, "class_names.*strip the NUL"),
         ({"task_description": "to sort \ud83d"}, "`task_description` parameter.*surrogates"),
-        ({"routes": "write"}, "`routes` parameter of PGKDClassifier must be a sequence"),
+        ({"routes": "write"}, r"Got 'write': pass routes=\('write',\)\."),
         ({"routes": ["writing"]}, "`routes` parameter of PGKDClassifier must be a sequence"),
         ({"evidence": "oof"}, "`evidence` parameter of PGKDClassifier must be an Evidence"),
         ({"probe_size": -1}, "'probe_size' parameter of Evidence"),
@@ -193,6 +193,8 @@ def test_missing_key_and_price_are_said_at_once(monkeypatch):
     local = OpenAITeacher("qwen", base_url="http://127.0.0.1:9/v1")
     with pytest.raises(InvalidInputError, match=r"max_cost=1.0 cannot be held.*Pass `price="):
         classifier(teacher=local, max_cost=1.0).fit(X, Y)
+    with pytest.raises(InvalidInputError, match=r"max_cost=1.0 cannot be held.*Pass `price="):
+        classifier(teacher=local, max_cost=1.0).plan(X, Y)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,17 @@ def test_the_same_fit_trains_the_last_student_only(fit):
     assert (second.predict_proba(X) == first.predict_proba(X)).all()
 
 
+def test_steps_of_the_past_are_told_as_such(fit, capsys):
+    (first, _, _), _ = fit(max_cycles=2), capsys.readouterr()
+    fit(max_cycles=4, verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    n = first.history_[-1].number
+    assert lines[0] == f"goes on from `run_dir`, left after step {n}; until then:"
+    assert any(step.seconds_left for step in first.history_)
+    assert not any(" left" in line for line in lines[1 : n + 2])
+    assert len(lines) > n + 2
+
+
 @pytest.mark.parametrize(
     ("names", "change"),
     [

@@ -125,10 +125,10 @@ def test_classifier(clf):
 def test_in_words(clf, data):
     """The gate has also chosen what is learnt; other texts have not."""
     text = str(clf.fit_threshold(min_accuracy=0.8).abstention_)
-    assert "On 30 labelled texts, which have also chosen what it learns, 1 (" in text
-    assert "Asked for: 0.8, with 95% confidence." in text
+    assert "on 30 labelled texts, which have also chosen what it learns: 100.0 % (" in text
+    assert "Asked for: more than 80 %, with 95 % confidence." in text
     text = str(clf.fit_threshold(*data, min_accuracy=0.9).abstention_)
-    assert "On 60 texts, 1 (" in text
+    assert "on 60 texts: 100.0 % (" in text
 
 
 def test_texts_of_ones_own(clf, data):

@@ -51,6 +51,8 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
         value = event.value
         if isinstance(value, Begin):
             self._scoring = value.scoring
+        elif isinstance(value, Progress) and value.doing == "resuming":
+            _print(f"goes on from `run_dir`, left after step {value.number}; until then:")
         elif isinstance(value, Step):
             _print(format_step(value, getattr(self, "_scoring", "score")))
         elif isinstance(value, Generation) and self.verbose > 1:
@@ -111,6 +113,8 @@ class _State:
             yield self.ended
         elif at is None:
             yield "preparing"
+        elif at.doing == "resuming":
+            yield f"going on after step {at.number}"
         elif at.doing == "finishing":
             yield "training on all that was taken"
         else:

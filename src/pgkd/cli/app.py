@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,18 +13,28 @@ import typer
 from pgkd._version import __version__
 from pgkd.cli.components import make_classifier
 from pgkd.cli.inputs import read_inputs, read_labelled
-from pgkd.cli.tables import STANDARD, Row, check_columns, find_format, read_rows, writing
+from pgkd.cli.messages import explain, show_warning
+from pgkd.cli.tables import (
+    STANDARD,
+    Row,
+    check_columns,
+    check_differ,
+    find_format,
+    read_rows,
+    writing,
+)
 from pgkd.exceptions import InvalidInputError, PGKDError
 
-#: Exit codes: what was given cannot work, and all other errors.
-INVALID, FAILED = 2, 1
+#: Exit codes: what was given cannot work, all other errors, and Ctrl-C, as shells have it.
+INVALID, FAILED, INTERRUPTED = 2, 1, 130
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Distil an LLM that classifies texts into a small, fast classifier.\n\n"
-    "Exit codes: 0 done, 1 failed or interrupted, 2 the input cannot work.",
+    "Exit codes: 0 done; 1 failed, as without a key or a model; 2 the command or a file of texts "
+    "cannot work; 130 Ctrl-C.",
 )
 
 Data = Annotated[
@@ -31,6 +42,7 @@ Data = Annotated[
     typer.Argument(help="Labelled texts: .csv, .tsv, .jsonl or .parquet; none: class names alone."),
 ]
 Model = Annotated[Path, typer.Argument(help="A directory that `fit` or `export` wrote.")]
+Fitted = Annotated[Path, typer.Argument(help="A directory that `fit` wrote.")]
 TextColumn = Annotated[str, typer.Option(help="Column of the texts.")]
 LabelColumn = Annotated[str, typer.Option(help="Column of the labels.")]
 Separator = Annotated[
@@ -43,7 +55,7 @@ Unlabelled = Annotated[
     ),
 ]
 Validation = Annotated[
-    str | None, typer.Option(help="Labelled texts that decide alone, and are not learnt.")
+    str | None, typer.Option(help="Labelled texts that decide what helps, and are not learnt.")
 ]
 LogFile = Annotated[
     str | None, typer.Option("--logs", help="What an LLM has labelled before: .csv or JSON lines.")
@@ -132,8 +144,12 @@ def fit(
     clf.set_params(run_dir=run_dir, verbose=0 if quiet else 1)
     clf.fit(**inputs.data)
     clf.save(out)
+    is_interrupted = clf.stop_reason_ == "interrupted"
     if not quiet:
-        typer.echo(f"\nSaved to {str(out)!r}. Read on: pgkd report {out}")
+        goes_on = "The same command goes on." if is_interrupted else f"Read on: pgkd report {out}"
+        typer.echo(f"\nSaved to {str(out)!r}. {goes_on}")
+    if is_interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 @app.command()
@@ -196,9 +212,13 @@ def predict(
     """
     from pgkd.opening import load
 
+    check_differ(text_column, label_column)
     read_as = find_format(input, format)
     write_as = find_format(output, format if output == STANDARD else None)
     opened = load(model)
+    if input == STANDARD and sys.stdin.isatty():
+        key = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
+        typer.echo(f"Reading texts from the terminal, one a line; {key} ends them.", err=True)
     rows = read_rows(input, read_as, text_column)
     with writing(output, write_as, text_column) as write:
         while window_of_rows := list(islice(rows, window)):
@@ -243,12 +263,12 @@ def evaluate(
                 "one: pass the other, and export it again."
             )
         opened.fit_threshold(texts, labels, min_accuracy=min_accuracy).save(model)
-        typer.echo(opened.abstention_)
+        typer.echo(f"{opened.abstention_}\nUse it: pgkd predict {model} --abstain-label unsure")
 
 
 @app.command()
 def report(
-    model: Model,
+    model: Fitted,
     out: Annotated[
         Path | None, typer.Option(help="Write a page, e.g. report.html, and print nothing.")
     ] = None,
@@ -272,7 +292,7 @@ def report(
 
 @app.command()
 def export(
-    model: Model,
+    model: Fitted,
     out: Annotated[Path, typer.Option(help="Directory to write.")],
     format: Annotated[
         str | None, typer.Option(help="onnx, openvino or numpy; else as the student can.")
@@ -351,10 +371,11 @@ def serve(
 
 def main() -> None:
     """Run a command, and say in a line what went wrong."""
+    warnings.showwarning = show_warning
     try:
         app()
     except (PGKDError, ImportError) as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"Error: {explain(error)}", err=True)
         sys.exit(INVALID if isinstance(error, InvalidInputError) else FAILED)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pgkd.cli.tables import check_columns, find_format, read_rows
+from pgkd.cli.tables import check_columns, check_differ, find_format, read_rows
 from pgkd.exceptions import InvalidInputError
 
 
@@ -68,7 +68,8 @@ def read_inputs(
 def read_labelled(
     path: str, text_column: str, label_column: str, separator: str | None
 ) -> tuple[list[Any], list[Any]]:
-    """Read texts and labels; those of a CSV file are str."""
+    """Read texts and labels; those of a CSV file are str, and each has one."""
+    check_differ(text_column, label_column)
     format = find_format(path)
     if format == "text":
         raise InvalidInputError(
@@ -76,24 +77,39 @@ def read_labelled(
             f"{text_column!r} and {label_column!r}, and this one as `--unlabelled`."
         )
     texts, labels = [], []
-    for row in read_rows(path, format, text_column):
+    for number, row in enumerate(read_rows(path, format, text_column), 1):
         check_columns(row, path, text_column=text_column, label_column=label_column)
         label = row[label_column]
+        if _is_empty(row[text_column]):
+            raise InvalidInputError(f"Row {number} of {path!r} has no text: delete it.")
+        if _is_empty(label) and separator is None:  # else it is a text without any of the labels
+            raise InvalidInputError(
+                f"Row {number} of {path!r} has no label: give it one, or move the texts without a "
+                "label to a file of their own, for `--unlabelled`."
+            )
         if separator is not None and isinstance(label, str):
             label = [part.strip() for part in label.split(separator) if part.strip()]
         texts.append(row[text_column])
         labels.append(label)
+    if not texts:
+        raise InvalidInputError(f"{path!r} has no rows: pass a file with texts and labels.")
     return texts, labels
 
 
 def read_texts(path: str, text_column: str) -> list[Any]:
-    """Read texts, and leave out blank lines."""
+    """Read texts, and leave out blank ones."""
     found = []
     for row in read_rows(path, find_format(path), text_column):
         check_columns(row, path, text_column=text_column)
-        if row[text_column] is not None and str(row[text_column]).strip():
+        if not _is_empty(row[text_column]):
             found.append(row[text_column])
+    if not found:
+        raise InvalidInputError(f"{path!r} has no texts: leave it out, or pass another.")
     return found
+
+
+def _is_empty(cell: Any) -> bool:
+    return cell is None or not str(cell).strip()
 
 
 def _read_classes(path: str) -> dict[str, Any]:

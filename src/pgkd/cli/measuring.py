@@ -24,6 +24,7 @@ def measure(model: Any, texts: Sequence[Any], labels: Sequence[Any]) -> str:
     -------
     found : str
         With several labels a text, the accuracy is the share of texts whose labels are all right.
+        Labels that the model does not know are named.
 
     Raises
     ------
@@ -47,10 +48,18 @@ def measure(model: Any, texts: Sequence[Any], labels: Sequence[Any]) -> str:
     f1_macro = f1_score(*map(binarizer.transform, (true, given)), average="macro", zero_division=0)
     n_right = sum(map(frozenset.__eq__, true, given))
     share = estimate_share(n_right, len(texts), 0.95)
-    return (
+    found = (
         f"accuracy {share.value:.3f} (95 %: {share.low:.3f} to {share.high:.3f}), "
         f"macro F1 {f1_macro:.3f}, on {len(texts)} texts"
     )
+    if unknown := sorted(set().union(*true).difference(classes)):
+        n = sum(not own.isdisjoint(unknown) for own in true)
+        found += (
+            f"\n{n} of them have labels that the model does not know, and count as wrong: "
+            + ", ".join(map(repr, unknown[:5]))
+            + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+        )
+    return found
 
 
 def _write(label: Any) -> frozenset[str]:

@@ -24,6 +24,8 @@ FORMATS = {
     ".parquet": "parquet",
 }
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
+#: What programs write in the place of the delimiter.
+_OTHERS = (";", "\t", "|", ",")
 #: Standard input or output.
 STANDARD = "-"
 Row = dict[str, Any]
@@ -97,8 +99,22 @@ def check_columns(row: Row, path: str, **columns: str) -> None:
         options = " and ".join(f"`--{option.replace('_', '-')}`" for option in missing)
         hints = "".join(did_you_mean(column, row) for column in missing.values())
         source = "The input" if path == STANDARD else repr(path)
+        [*_, last] = row
+        if len(row) == 1 and (separators := [own for own in _OTHERS if own in last]):
+            raise InvalidInputError(
+                f"{source} has one column, {last!r}, and seems to have {separators[0]!r} between "
+                "its cells: write commas, or tabs in a file that ends in .tsv."
+            )
         raise InvalidInputError(
             f"{source} has {named}, but {list(row)[:10]}: pass {options}.{hints}"
+        )
+
+
+def check_differ(text_column: str, label_column: str) -> None:
+    """Raise if the texts would be the labels."""
+    if text_column == label_column:
+        raise InvalidInputError(
+            f"`--text-column` and `--label-column` must differ. Got {text_column!r} for both."
         )
 
 

@@ -16,6 +16,7 @@ import time
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from pgkd.loop.packing import pack, unpack
 from pgkd.loop.routes import PAID
 from pgkd.loop.shelf import KeptStudent, Shelf
 from pgkd.loop.snapshot import Run, Snapshot, restore
-from pgkd.records import Event
+from pgkd.records import Event, Progress
 from pgkd.system.artefacts import check_archive, parse_json
 from pgkd.system.documents import dumps
 from pgkd.system.files import replace_file
@@ -188,7 +189,9 @@ def resume(run: Run, checkpoint: Checkpoint | None, max_cycles: int) -> bool:
             f"The checkpoint {str(checkpoint and checkpoint.path)!r} is damaged or forged "
             f"({error!r}): delete it, and the run begins anew with the answers that are kept."
         ) from error
-    events = [Event("step", step) for step in run.history]
+    last = run.history[-1]
+    run.emit(Event("progress", Progress(last.number, last.route, "resuming")))
+    events = [Event("step", replace(step, seconds_left=None)) for step in run.history]
     if run.probe is not None:
         events.insert(
             sum(step.route not in PAID for step in run.history), Event("probe", run.probe)

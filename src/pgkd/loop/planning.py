@@ -96,6 +96,8 @@ def make_plan(run: Distillation) -> Plan:
     At least: the probe, and nothing after it. At most: the probe, a description of each class, and
     batches of the dearest route.
     """
+    if isinstance(run.settings.teacher, LLMTeacher):
+        run.settings.teacher.check_price(run.settings.max_cost)
     if run.buyer is None or not run.settings.max_cycles:
         zero = (0, 0)
         return Plan(zero, zero, zero, (0.0, 0.0))

@@ -266,8 +266,12 @@ def _check_logs(logs: Any) -> Logs | None:
 
 
 def _check_routes(routes: Any) -> tuple[str, ...]:
-    unknown = [routes] if isinstance(routes, str) else [r for r in routes if r not in ROUTES]
-    if unknown:
+    if isinstance(routes, str):
+        raise InvalidInputError(
+            "The `routes` parameter of PGKDClassifier must be a sequence of str, and no str. Got "
+            f"{routes!r}: pass routes=({routes!r},)."
+        )
+    if unknown := [route for route in routes if route not in ROUTES]:
         raise InvalidInputError(
             f"The `routes` parameter of PGKDClassifier must be a sequence of some of {ROUTES}. Got "
             f"{routes!r} instead.{did_you_mean(unknown[0], ROUTES)}"

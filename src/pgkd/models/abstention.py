@@ -60,12 +60,20 @@ class Abstention:
 
     def __str__(self) -> str:
         whose = "labelled texts, which have also chosen what it learns" if self.on_gate else "texts"
+        given = "Every text gets a label."
+        if self.threshold:
+            given = f"A text gets a label if its probability is at least {self.threshold:.3f}."
         return (
-            f"With a probability below {self.threshold:.3f} there is no label. On {self.n_texts} "
-            f"{whose}, {self.coverage} of them get one, and of these {self.accuracy} are right, "
-            f"to {self.accuracy_of_all} of all. Asked for: {self.min_accuracy:g}, with "
-            f"{self.confidence:.0%} confidence."
+            f"{given} Measured on {self.n_texts} {whose}: {_percent(self.coverage)} get one. "
+            f"{_percent(self.accuracy)} of these labels are right. If each text got one, "
+            f"{_percent(self.accuracy_of_all)} would be right. Asked for: more than "
+            f"{100 * self.min_accuracy:g} %, with {100 * self.confidence:g} % confidence."
         )
+
+
+def _percent(share: Estimate) -> str:
+    value, low, high = (f"{100 * own:.1f}" for own in share)
+    return f"{value} % ({low} to {high} %)"
 
 
 def choose_threshold(

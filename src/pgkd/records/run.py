@@ -181,7 +181,8 @@ class Progress:
         Of the step.
     route : str
         Of the step; empty when all steps are done.
-    doing : {"training", "asking", "finishing"}
+    doing : {"training", "asking", "finishing", "resuming"}
+        Resuming: another process was left after this step; those up to it are told again.
     n_requests : int
         That are being sent.
     """

@@ -60,7 +60,12 @@ class Graph:
 
 
 def load_pretrained(
-    auto_class: Any, name: str | os.PathLike[str], **options: Any
+    auto_class: Any,
+    name: str | os.PathLike[str],
+    *,
+    without_hub: str = "take a student without a hub: StaticStudent('wordllama'), or a "
+    "TfidfVectorizer before a linear model",
+    **options: Any,
 ) -> tuple[Any, Any]:
     """Load a model, in float32 unless `options` have a ``torch_dtype``, and its tokenizer.
 
@@ -70,6 +75,8 @@ def load_pretrained(
         E.g. ``transformers.AutoModel``.
     name : str or path
         A directory, or an id on the hub. What the hub's cache has is not downloaded again.
+    without_hub : str
+        What the error says that needs no hub.
     **options
         Further arguments of ``auto_class.from_pretrained``.
 
@@ -100,7 +107,7 @@ def load_pretrained(
             HfApi().model_info(name, timeout=HUB_TIMEOUT)
             return _load(auto_class, name, **options)
         except Exception as error:
-            raise _translate(error, name, on_hub=True) from error
+            raise _translate(error, name, without_hub) from error
 
 
 def load_saved(auto_class: Any, directory: Path) -> tuple[Any, Any]:
@@ -182,14 +189,13 @@ def save_tokenizer(tokenizer: Any, directory: Path) -> None:
         file.write_text(json.dumps(config, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def _translate(error: Exception, name: str, on_hub: bool = False) -> StudentError:
+def _translate(error: Exception, name: str, without_hub: str = "") -> StudentError:
     reason = f"{type(error).__name__}: {str(error).strip()[:300]}"
-    if on_hub:
+    if without_hub:
         return ModelNotFoundError(
             f"The model {name!r} is no directory, is not in the hub's cache and cannot be had from "
             f"the hub ({reason}). Pass a local directory with a saved model, e.g. "
-            f"model='models/minilm', check the name and the network, or take a student without a "
-            "hub: StaticStudent('wordllama'), or a TfidfVectorizer before a linear model."
+            f"model='models/minilm', check the name and the network, or {without_hub}."
         )
     if isinstance(error, OSError) or not os.path.exists(os.path.join(name, "config.json")):
         return ModelNotFoundError(

@@ -277,6 +277,10 @@ class LLMTeacher(Component):
         InvalidInputError
         """
         self.check_parameters()
+        self.check_price(max_cost)
+
+    def check_price(self, max_cost: float | None) -> None:
+        """Raise InvalidInputError if there is a budget, and no price to hold it by."""
         if max_cost is not None and not self.knows_price():
             raise InvalidInputError(
                 f"max_cost={max_cost!r} cannot be held: the price of {self!r} is not known. Pass "

@@ -195,7 +195,7 @@ def test_conforms(directory, monkeypatch):
 @pytest.mark.parametrize(
     ("model", "fix"),
     [
-        ("no/such-model", "is not in the hub's cache"),
+        ("no/such-model", "is not in the hub's cache.*or pass a GGUF file"),
         (None, "has no chat template"),
     ],
 )

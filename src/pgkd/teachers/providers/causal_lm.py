@@ -39,7 +39,9 @@ class CausalLM:
         self.device = pick_device(device)
         dtype = torch.bfloat16 if has_fast_bf16(self.device) else torch.float32
         try:
-            model, tokenizer = load_pretrained(AutoModelForCausalLM, name, torch_dtype=dtype)
+            model, tokenizer = load_pretrained(
+                AutoModelForCausalLM, name, without_hub="pass a GGUF file's path", torch_dtype=dtype
+            )
         except StudentError as error:
             raise TeacherError(f"LocalTeacher has no model: {error}") from error
         if tokenizer.chat_template is None:
