@@ -12,7 +12,7 @@ from students.tiny_static import write_tiny_static
 import pgkd
 from pgkd import CascadeClassifier, Evidence, PGKDClassifier
 from pgkd.cli.components import make_student, make_teacher
-from pgkd.cli.tables import check_column, find_format
+from pgkd.cli.tables import check_columns, find_format
 from pgkd.exceptions import InvalidInputError
 from pgkd.samplers import UncertaintySampler
 from pgkd.students import EmbeddingStudent, StaticStudent
@@ -71,7 +71,7 @@ ASKED = {
     "student without a model": (lambda: make_student("tf-idf"), "tfidf"),
     "format of a file": (lambda: find_format("-", "jsnol"), "jsonl"),
     "column": (
-        lambda: check_column({"text": "a", "labels": "b"}, "label", "--label-column", "a.csv"),
+        lambda: check_columns({"text": "a", "labels": "b"}, "a.csv", label_column="label"),
         "labels",
     ),
     "column of logs": (

@@ -119,6 +119,8 @@ def _draw_lines(chart: Lines, ax: Any) -> None:
         color = COLORS[i % len(COLORS)]
         x, y = [point.x for point in series.points], [point.y for point in series.points]
         ax.plot(x, y, "o-" if series.is_joined else "x", color=color, label=series.name)
+        if all(float(value).is_integer() for value in x):  # there is no half step
+            ax.xaxis.get_major_locator().set_params(integer=True)
         for point in series.points:
             if point.interval:
                 ax.plot([point.x, point.x], point.interval, color=color, linewidth=1, alpha=0.5)

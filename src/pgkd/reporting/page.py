@@ -127,6 +127,8 @@ class Scale:
     >>> scale = Scale([0.12, 0.47], start=0, end=100)
     >>> [tick for tick, _ in scale.ticks], scale(0.3)
     (['0.1', '0.2', '0.3', '0.4', '0.5'], 50.0)
+    >>> [tick for tick, _ in Scale([0, 2], start=0, end=100).ticks]
+    ['0', '1', '2']
     """
 
     def __init__(self, values: Iterable[float], start: float, end: float, n_ticks: int = 5) -> None:
@@ -137,6 +139,8 @@ class Scale:
         self._step = next(
             power * factor for factor in (1, 2, 5, 10) if power * factor * n_ticks >= spread
         )
+        if all(float(value).is_integer() for value in known):  # there is no half step
+            self._step = max(self._step, 1.0)
         self._first = math.floor(low / self._step + 1e-9)
         self._last = max(math.ceil(high / self._step - 1e-9), self._first + 1)
         self._start, self._end = start, end
