@@ -12,7 +12,7 @@ from students.tiny_static import write_tiny_static
 import pgkd
 from pgkd import CascadeClassifier, Evidence, PGKDClassifier
 from pgkd.cli.components import make_student, make_teacher
-from pgkd.cli.tables import check_column, find_format
+from pgkd.cli.tables import check_columns, find_format
 from pgkd.exceptions import InvalidInputError
 from pgkd.samplers import UncertaintySampler
 from pgkd.students import EmbeddingStudent, StaticStudent
@@ -46,7 +46,7 @@ ASKED = {
         "max_length",
     ),
     "route": (fit(routes=["names", "lable"]), "label"),
-    "routes": (fit(routes="names"), "names"),
+    "what was given": (fit(routes="names"), None),
     "scoring": (fit(scoring="acuracy"), "accuracy"),
     "scoring of a plan": (lambda: classifier(scoring="f1macro").plan(X, Y), "f1_macro"),
     "option": (fit(feedback="out_of_folds"), "out_of_fold"),
@@ -71,7 +71,7 @@ ASKED = {
     "student without a model": (lambda: make_student("tf-idf"), "tfidf"),
     "format of a file": (lambda: find_format("-", "jsnol"), "jsonl"),
     "column": (
-        lambda: check_column({"text": "a", "labels": "b"}, "label", "--label-column", "a.csv"),
+        lambda: check_columns({"text": "a", "labels": "b"}, "a.csv", label_column="label"),
         "labels",
     ),
     "column of logs": (
