@@ -46,7 +46,7 @@ ASKED = {
         "max_length",
     ),
     "route": (fit(routes=["names", "lable"]), "label"),
-    "routes": (fit(routes="names"), "names"),
+    "what was given": (fit(routes="names"), None),
     "scoring": (fit(scoring="acuracy"), "accuracy"),
     "scoring of a plan": (lambda: classifier(scoring="f1macro").plan(X, Y), "f1_macro"),
     "option": (fit(feedback="out_of_folds"), "out_of_fold"),

@@ -308,7 +308,7 @@ class PGKDClassifier(DistilledClassifier):
         )
         self.probe_ = run.probe
         self.n_cycles_ = run.n_cycles
-        self.stop_reason_ = stop_reason
+        self.stop_reason_ = "interrupted" if result.is_interrupted else stop_reason
         self.comparison_ = run.comparison
         self.labelled_diversity_ = run.labelled_diversity
         self.refit_mask_ = None

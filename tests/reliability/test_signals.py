@@ -171,4 +171,5 @@ def test_ctrl_c_in_the_last_training(tmp_path, whole):
     [said] = [w for w in found["warnings"] if "KeyboardInterrupt" in w]
     assert "`student_` has learnt the labelled texts alone. `refit` tries again." in said
     assert found["history"] == whole["history"]
+    assert found["stop_reason"] == "interrupted"
     go_on(tmp_path, whole)

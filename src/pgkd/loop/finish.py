@@ -31,12 +31,15 @@ class Finished(NamedTuple):
     calibration : Calibration or None
     label_thresholds : array of shape (n_classes,) or None
         With several labels a text.
+    is_interrupted : bool
+        Whether Ctrl-C has ended the last training, so that the student lacks what was found.
     """
 
     student: Any
     judged: tuple[LabelledTexts, FloatArray] | None
     calibration: Calibration | None
     label_thresholds: FloatArray | None
+    is_interrupted: bool
 
 
 def finish(run: Distillation) -> Finished:
@@ -44,11 +47,13 @@ def finish(run: Distillation) -> Finished:
     run.teller.say(len(run.history), "", "finishing")
     judged = _predict_judges(run)
     if run.task.multilabel:
-        return Finished(_train(run), judged, None, _choose_thresholds(run, judged))
+        student, is_interrupted = _train(run)
+        return Finished(student, judged, None, _choose_thresholds(run, judged), is_interrupted)
     calibration = None
     if judged is not None and run.evidence.calibrate:
         calibration = calibrate(*judged, run.classes, run.seed)
-    return Finished(_train(run), judged, calibration, None)
+    student, is_interrupted = _train(run)
+    return Finished(student, judged, calibration, None, is_interrupted)
 
 
 def _predict_judges(run: Distillation) -> tuple[LabelledTexts, FloatArray] | None:
@@ -60,9 +65,10 @@ def _predict_judges(run: Distillation) -> tuple[LabelledTexts, FloatArray] | Non
     return judges, run.decider.predict(run.choice.current, deciding)
 
 
-def _train(run: Distillation) -> Any:
+def _train(run: Distillation) -> tuple[Any, bool]:
+    """Return the student, and whether Ctrl-C has ended its training on all that was found."""
     try:
-        return _fit(run, run.choice.current)
+        return _fit(run, run.choice.current), False
     except (Exception, KeyboardInterrupt) as error:
         if not run.choice.current.parts:
             raise
@@ -72,7 +78,7 @@ def _train(run: Distillation) -> Any:
             "has learnt the labelled texts alone. `refit` tries again.",
             stacklevel=4,
         )
-        return _fit(run, run.choice.baseline)
+        return _fit(run, run.choice.baseline), isinstance(error, KeyboardInterrupt)
 
 
 def _fit(run: Distillation, chosen: TrainingSet) -> Any:
