@@ -302,7 +302,7 @@ class PGKDClassifier(DistilledClassifier):
         self.student_ = result.student
         self.history_ = Records(run.history)
         self.synthetic_ = Records(run.synthetic)
-        self.usage_, self.saved_usage_ = run.usage, run.saved
+        self.usage_, self.saved_usage_ = run.bills
         self.sent_ = run.buyer and run.buyer.describe_sent(
             run.labelled.texts, run.task.pool, run.settings.redact
         )

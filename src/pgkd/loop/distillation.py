@@ -171,14 +171,10 @@ class Distillation:
             return "error"
 
     @property
-    def usage(self) -> Usage:
-        """The bill."""
-        return Usage() if self.buyer is None else self.buyer.usage
-
-    @property
-    def saved(self) -> Usage:
-        """What answers that were kept had taken."""
-        return Usage() if self.buyer is None else self.buyer.saved
+    def bills(self) -> tuple[Usage, Usage]:
+        """What was paid, and what kept answers had taken."""
+        own = self.buyer
+        return (Usage(), Usage()) if own is None else (own.usage, own.saved)
 
     @property
     def n_cycles(self) -> int:
