@@ -96,6 +96,8 @@ def main():
             f"  {STEPS.get(name, 'labelled texts alone'):26}   {accuracy:.3f}     {f1:.3f}"
             f"  {tokens:7,}  {cost:>10}"
         )
+    probe = clf.usage_ + clf.saved_usage_ - usage
+    print(f"To find out what the teacher is good for took {probe.tokens:,} tokens more.")
     print(f"\n{time.perf_counter() - start:.0f} s in all")
 
 

@@ -345,7 +345,7 @@ def test_self_training_that_harms_is_turned_down():
 
 
 def test_what_the_student_teaches_itself_weighs_as_much_as_it_is_sure():
-    """A third on average; what a class weighs lies half the way to an equal share."""
+    """Squares, a third on average; what a class weighs lies half the way to an equal share."""
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet([2.0, 1.0, 1.0], size=900)
     texts = pseudo_label([str(i) for i in range(900)], probabilities, np.array(["a", "b", "c"]))
@@ -353,13 +353,13 @@ def test_what_the_student_teaches_itself_weighs_as_much_as_it_is_sure():
     given = probabilities.argmax(axis=1)
     assert [text.label for text in texts] == list(np.array(["a", "b", "c"])[given])
     of_a = given == 0
-    ratio = probabilities.max(axis=1)[of_a] / weights[of_a]
+    ratio = probabilities.max(axis=1)[of_a] ** 2 / weights[of_a]
     np.testing.assert_allclose(ratio[weights[of_a] < 1], ratio[weights[of_a] < 1][0])
     shares = np.bincount(given, weights) / weights.sum()
     wanted = np.sqrt(probabilities.mean(axis=0))
     np.testing.assert_allclose(shares, wanted / wanted.sum(), atol=0.05)  # but for weights over 1
-    top = probabilities.max(axis=1)
-    assert shares[0] < top[of_a].sum() / top.sum() - 0.1
+    squares = probabilities.max(axis=1) ** 2
+    assert shares[0] < squares[of_a].sum() / squares.sum() - 0.1
     assert weights.mean() == pytest.approx(1 / 3, abs=0.01)
     # A student that is less sure of all texts says the same.
     unsure = np.full_like(probabilities, 1 / 3) + 0.01 * (probabilities - 1 / 3)

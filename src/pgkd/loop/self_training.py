@@ -24,7 +24,7 @@ MIN_WEIGHT = 0.5
 def pseudo_label(
     pool: Sequence[str], probabilities: FloatArray, classes: LabelArray
 ) -> list[SyntheticText]:
-    """Label each text with its likeliest class, and weigh it by how probable that is.
+    """Label each text with its likeliest class, and weigh it by the square of its probability.
 
     A student's own labels drift towards the classes that it knows best. So the weights of each
     class are scaled to add up to the square root of its share of the pool, as the probabilities
@@ -49,10 +49,10 @@ def pseudo_label(
     >>> probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7]])
     >>> texts = pseudo_label(["x", "y", "z"], probabilities, np.array(["a", "b"]))
     >>> [(text.text, text.label, round(text.weight, 2)) for text in texts]
-    [('x', 'a', 0.33), ('y', 'a', 0.22), ('z', 'b', 0.45)]
+    [('x', 'a', 0.38), ('y', 'a', 0.17), ('z', 'b', 0.45)]
     """
     given = probabilities.argmax(axis=1)
-    weights = probabilities.max(axis=1)
+    weights = probabilities.max(axis=1) ** 2
     wanted = np.sqrt(probabilities.mean(axis=0))
     found = np.bincount(given, weights, minlength=len(classes))
     scale = np.divide(wanted, found, out=np.zeros_like(found), where=found > 0)
