@@ -98,7 +98,7 @@ def test_a_disk_that_is_full_in_the_midst_of_steps(disk, whole):
         r"the run goes on\. Should it be cut off, its trainings are done again",
         warning,
     )
-    assert found["routes"] == whole["routes"][:5]
+    assert found["routes"] == whole["routes"][:3]  # without a batch
     (disk / "filler").unlink()
     assert Child(fits.fit, disk / "run", **params).result()["history"] == found["history"]
 
