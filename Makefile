@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
-PYTEST = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0
+PYTEST = OMP_NUM_THREADS=1 $(1)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0 --timeout 300
 # The oldest packages beside the newest of those that they use: the former call what is deprecated.
 test-lowest: PYTEST += -W ignore::DeprecationWarning
 
