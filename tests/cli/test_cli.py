@@ -227,7 +227,7 @@ def test_evaluate(place):
     test.loc[:6, "label"] = list("abcdefg")
     test.to_csv(place / "foreign.csv", index=False)
     assert call(place, "evaluate model foreign.csv").stdout.splitlines()[1] == (
-        "7 of them have labels that the model does not know, and count as wrong: "
+        "Labels that the model does not know, in 7 of them, count as wrong: "
         "'a', 'b', 'c', 'd', 'e' and 2 more"
     )
     shutil.copytree(place / "model", place / "careful")

@@ -55,7 +55,7 @@ def measure(model: Any, texts: Sequence[Any], labels: Sequence[Any]) -> str:
     if unknown := sorted(set().union(*true).difference(classes)):
         n = sum(not own.isdisjoint(unknown) for own in true)
         found += (
-            f"\n{n} of them have labels that the model does not know, and count as wrong: "
+            f"\nLabels that the model does not know, in {n} of them, count as wrong: "
             + ", ".join(map(repr, unknown[:5]))
             + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         )
