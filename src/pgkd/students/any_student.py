@@ -24,8 +24,8 @@ from pgkd.exceptions import InvalidInputError, StudentError
 from pgkd.records import FloatArray, LabelArray
 
 #: Up to so many texts scikit-learn trains in one thread. Products of such matrices are so short
-#: that several threads wait for each other longer than they compute: on two busy cores they took 4
-#: to 40 times as long.
+#: that several threads wait for each other longer than they compute: two took 2 to 7 times as long
+#: on two quiet cores, and 4 to 40 times on busy ones.
 MAX_TEXTS_OF_A_THREAD = 10_000
 
 
