@@ -307,8 +307,10 @@ def test_the_bill_has_all_that_was_asked(hard, student):
     assert clf.probe_ is None
     report = clf.report()
     asked = sum(own.usage.n_requests for own in report.routes)
-    assert report.probe_bill.n_requests == clf.usage_.n_requests - asked > 10
-    assert re.search(rf"\| probe \| {report.probe_bill.n_requests} \|", str(report))
+    assert report.rest_of_bill.n_requests == clf.usage_.n_requests - asked > 10
+    assert re.search(rf"\| probe \| {report.rest_of_bill.n_requests} \|", str(report))
+    clf.stop_reason_ = "interrupted"  # whose answers under way are no step's either
+    assert "| probe, unfinished step |" in str(clf.report())
 
 
 def test_a_probe_is_part_of_it(fitted, tmp_path):

@@ -69,7 +69,7 @@ def chart_gains(found: Findings) -> Bars:
 
 def chart_costs(found: Findings) -> Lines:
     """Chart the score against what was spent: US dollars or, where these are not known, tokens."""
-    spent = found.probe_bill
+    spent = found.rest_of_bill
     usages = []
     for step in found.steps:
         # The probe is asked before the first batch and after what is free.

@@ -91,8 +91,8 @@ class Findings:
         return self.usage + self.saved
 
     @property
-    def probe_bill(self) -> Usage:
-        """What is no step's: the probe's answers, also those that could not be read."""
+    def rest_of_bill(self) -> Usage:
+        """What is no step's: the probe's answers, and those of a step that was cut off."""
         return self.bill - sum((step.usage + step.saved for step in self.steps), Usage())
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pgkd.loop.distillation import UNFINISHED
 from pgkd.records import labels_of
 from pgkd.reporting import charts
 from pgkd.reporting.blocks import (
@@ -84,7 +85,8 @@ def say_usage(found: Findings) -> Iterator[Block]:
     if chart.series:
         yield chart
     bills = {ROUTES.get(own.route, own.route): own.usage + own.saved for own in found.routes}
-    bills["probe"] = found.probe_bill
+    is_cut_off = found.stop_reason in UNFINISHED
+    bills["probe, unfinished step" if is_cut_off else "probe"] = found.rest_of_bill
     rows = tuple(
         (
             name,
