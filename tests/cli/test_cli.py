@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 from pgkd import PGKDClassifier, load
 from pgkd.cli.app import app, main
 from pgkd.cli.components import make_student, make_teacher
+from pgkd.cli.inputs import read_inputs
 from pgkd.exceptions import InvalidInputError
 from pgkd.testing import FaultServer
 
@@ -285,6 +286,10 @@ def test_evaluate_compares_labels_as_they_are_written(tmp_path):
         ("fit data.csv --teacher gpt-5", "`--teacher` must be one of .*Got 'gpt-5' instead"),
         ("fit data.csv --teacher nowhere:Me", "'nowhere:Me' cannot be found"),
         ("fit data.csv --student tfid", "`--student` must be one of .*Got 'tfid' instead"),
+        ("fit data.csv --max-cost 5", "`--max-cost 5` is for a teacher, and there is none"),
+        ("fit data.csv --out full", "Cannot save to 'full': it holds 1 thing"),
+        ("export model --out full", "Cannot export to 'full': it holds 1 thing"),
+        ("export model --out model", "Cannot export to 'model'"),
         ("fit data.csv --set max_cycles", "`--set` must be NAME=VALUE"),
         ("fit data.csv --set max_cycle=1", "`--set max_cycle` .* Did you mean 'max_cycles'"),
         ("fit data.csv --set teacher__temperature=1", "Its `teacher` is None"),
@@ -326,9 +331,49 @@ def test_what_cannot_work_is_named(place, arguments, message):
     (place / "textless.csv").write_text("text,label\na,b\n,b\n")
     (place / "semicolons.csv").write_text("text;label\na;b\n")
     (place / "tabs.csv").write_text("a\tb\nc\td\n")
-    if "--s" in arguments or "--teacher" in arguments or "--classes" in arguments:
+    (place / "full").mkdir(exist_ok=True)
+    (place / "full" / "thesis.txt").write_text("words")
+    if (
+        "--s" in arguments
+        or "-cost" in arguments
+        or "--teacher" in arguments
+        or "--classes" in arguments
+    ):
         arguments += " --text-column message --label-column intent"
     assert re.search(message, str(fails(place, arguments)))
+
+
+def test_a_model_that_is_replaced_is_told(place):
+    columns = "--text-column message --label-column intent"
+    for replaced in (False, True):
+        done = call(place, f"fit data.csv {columns} --student static:wordllama --out twice")
+        assert ("Saved to 'twice'" in done.stdout) is True
+        assert ("in place of the model that was there" in done.stdout) is replaced
+        done = call(place, "export twice --out twice-onnx")
+        assert done.stdout.startswith("Exported to 'twice-onnx'")
+        assert ("in place of the model that was there" in done.stdout) is replaced
+
+
+@pytest.mark.parametrize(
+    ("rows", "separator", "told"),
+    [
+        (
+            [("x", "a"), ("y", "b"), ("x", "b")],
+            None,
+            "Rows 1 and 3 .* the labels 'a' and 'b'. Such pairs: 1",
+        ),
+        ([("x", "a"), ("x", "a"), ("y", "b")], None, None),
+        ([("x", "a;b"), ("x", "b;a")], ";", None),
+        ([("x", "a;b"), ("x", "b")], ";", "Such pairs: 1"),
+    ],
+)
+def test_texts_with_two_labels_are_told(tmp_path, rows, separator, told):
+    path = str(tmp_path / "data.csv")
+    pd.DataFrame(rows, columns=["text", "label"]).to_csv(path, index=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read_inputs(path, "text", "label", separator, None, None, None, None)
+    assert [bool(re.search(told or "", str(own.message))) for own in caught] == [True] * bool(told)
 
 
 def test_own_components(place, monkeypatch):

@@ -14,6 +14,7 @@ from pgkd._version import __version__
 from pgkd.cli.components import make_classifier
 from pgkd.cli.inputs import read_inputs, read_labelled
 from pgkd.cli.messages import explain, show_warning
+from pgkd.cli.places import check_place
 from pgkd.cli.tables import (
     STANDARD,
     Row,
@@ -134,6 +135,7 @@ def fit(
 
         pgkd fit --logs calls.jsonl --student static:wordllama
     """
+    saved = check_place(out, "save", "Saved")
     inputs = read_inputs(
         data, text_column, label_column, label_separator, unlabelled, validation, logs, classes
     )
@@ -147,7 +149,7 @@ def fit(
     is_interrupted = clf.stop_reason_ == "interrupted"
     if not quiet:
         goes_on = "The same command goes on." if is_interrupted else f"Read on: pgkd report {out}"
-        typer.echo(f"\nSaved to {str(out)!r}. {goes_on}")
+        typer.echo(f"\n{saved} {goes_on}")
     if is_interrupted:
         raise typer.Exit(INTERRUPTED)
 
@@ -312,13 +314,14 @@ def export(
     from pgkd import PGKDClassifier
     from pgkd.cli.inputs import read_texts
 
+    exported = check_place(out, "export", "Exported")
     compared = None if texts is None else read_texts(texts, text_column)
     parity = PGKDClassifier.load(model).export(
         out, format=format, quantize=quantize, texts=compared
     )
     typer.echo(
-        f"Exported to {str(out)!r}. Of {parity.n_texts} texts, {parity.agreement:.1%} get the same "
-        f"class; the greatest difference of a probability is {parity.max_difference:.2g}."
+        f"{exported} Of {parity.n_texts} texts, {parity.agreement:.1%} get the same class; the "
+        f"greatest difference of a probability is {parity.max_difference:.2g}."
     )
 
 

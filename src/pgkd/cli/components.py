@@ -144,6 +144,11 @@ def make_classifier(
     """
     from pgkd import Evidence, PGKDClassifier
 
+    if max_cost is not None and teacher is None:
+        raise InvalidInputError(
+            f"`--max-cost {max_cost:g}` is for a teacher, and there is none: pass `--teacher`, or "
+            "leave it out. All the rest is free."
+        )
     given = [_read_setting(setting) for setting in settings or ()]
     evidence = Evidence() if any(name.startswith("evidence__") for name, _ in given) else None
     clf = PGKDClassifier(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def read_inputs(
     found: dict[str, Any] = {}
     if data is not None:
         found["X"], found["y"] = read_labelled(data, text_column, label_column, separator)
+        _warn_of_contradictions(data, found["X"], found["y"])
     if validation is not None:
         found["X_val"], found["y_val"] = read_labelled(
             validation, text_column, label_column, separator
@@ -94,6 +96,28 @@ def read_labelled(
     if not texts:
         raise InvalidInputError(f"{path!r} has no rows: pass a file with texts and labels.")
     return texts, labels
+
+
+def _warn_of_contradictions(path: str, texts: list[Any], labels: list[Any]) -> None:
+    """Tell of equal texts with different labels, which may be mistakes."""
+    first: dict[str, int] = {}
+    rows = [
+        (before + 1, i + 1)
+        for i, text in enumerate(texts)
+        if _to_set(labels[before := first.setdefault(str(text), i)]) != _to_set(labels[i])
+    ]
+    if rows:
+        a, b = rows[0]
+        warnings.warn(
+            f"Rows {a} and {b} of {path!r} have the same text, but the labels "
+            f"{labels[a - 1]!r} and {labels[b - 1]!r}. Such pairs: {len(rows)}. Both labels are "
+            "learnt; correct the one that is wrong.",
+            stacklevel=2,
+        )
+
+
+def _to_set(label: Any) -> set[str]:
+    return set(map(str, label if isinstance(label, list) else [label]))
 
 
 def read_texts(path: str, text_column: str) -> list[Any]:

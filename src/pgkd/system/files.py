@@ -38,7 +38,7 @@ def replacing(directory: Path, writer: str, document: str = DOCUMENT) -> Iterato
         return
     try:
         directory = Path(os.path.abspath(directory))
-        _check_replaceable(directory, writer, document)
+        check_replaceable(directory, writer, document)
         # In the same parent, so that the last step is a rename. No mkdtemp: that is private.
         draft = directory.with_name(f".{directory.name}-{uuid4().hex[:8]}")
         draft.mkdir(parents=True)
@@ -71,8 +71,13 @@ def _find_full_disk(error: BaseException | None) -> BaseException | None:
     return None
 
 
-def _check_replaceable(directory: Path, writer: str, document: str) -> None:
-    """Refuse a place where something would be destroyed, or where all work would be in vain."""
+def check_replaceable(directory: Path, writer: str, document: str = DOCUMENT) -> None:
+    """Refuse a place where something would be destroyed, or where all work would be in vain.
+
+    Raises
+    ------
+    PersistenceError
+    """
     place = f"Cannot {writer} to {str(directory)!r}"
     if directory.is_symlink():
         raise PersistenceError(
