@@ -102,3 +102,27 @@ def test_a_script_of_others_does_not_run(browse):
     dom = browse(page.replace("</body>", "<script>document.title = 'owned'</script></body>"))
     assert "<title>Report</title>" in dom
     assert "1 to 10 of 10 texts" in dom  # its own script did
+
+
+#: Which tables a phone shows in part, by their captions; a frame is as narrow as one.
+PHONE = """
+<body><iframe style="width: 390px; height: 800px; border: 0"></iframe><script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {
+  const frames = [...frame.contentDocument.querySelectorAll(".scroll")];
+  const cut = frames.filter((own) => own.scrollWidth > own.clientWidth + 1);
+  const name = (own) => own.querySelector("caption").textContent;
+  document.body.dataset.seen = JSON.stringify([frames.map(name), cut.map(name)]);
+};
+frame.srcdoc = PAGE;
+</script></body>
+"""
+
+
+def test_a_phone_shows_the_main_tables_whole(browse):
+    page = json.dumps(make_report().to_html()).replace("</", "<\\/")
+    [found] = re.findall(r'data-seen="([^"]*)"', browse(PHONE.replace("PAGE", page)))
+    tables, cut = json.loads(found.replace("&quot;", '"').replace("&amp;", "&"))
+    main = {"Routes", "What each step brought", "F1 of each class", "Confusions", "Calibration"}
+    assert main <= set(tables)
+    assert not main & set(cut), cut

@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 
 from pgkd import PGKDClassifier
 from pgkd.records import Example, Generation, Probe, Usage
+from pgkd.reporting.sections.values import tabulate
 from pgkd.samplers import UnguidedSampler
 from pgkd.teachers import FunctionTeacher
 
@@ -99,6 +100,11 @@ def test_each_step_has_a_row(report, fitted):
     ):
         row = next(line for line in lines if line.startswith(f"| {step.number} | {name} |"))
         assert f"| {step.score:.3f} |" in row
+
+
+def test_columns_with_nothing_to_show_are_left_out():
+    table = tabulate("", ("a", "b", "c"), (("x", None, None), ("y", None, "z")))
+    assert (table.columns, table.rows) == (("a", "c"), (("x", None), ("y", "z")))
 
 
 def test_each_route_is_summed_up(report, fitted):

@@ -44,9 +44,28 @@ class Texts(BaseModel):
 class Labelled(BaseModel):
     """What the model says of a text."""
 
-    label: Any
-    confidence: float = Field(description="In [0, 1]")
-    is_unsure: bool
+    label: Any = Field(description="A class, or a list of classes if texts have several.")
+    confidence: float = Field(description="Probability of that label, in [0, 1].")
+    is_unsure: bool = Field(
+        description="Whether the confidence is below the model's threshold; false if it has none."
+    )
+
+
+#: Its body is checked by hand, since it takes all that OpenAI's takes.
+CHAT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object"},
+                "example": {
+                    "model": "pgkd",
+                    "messages": [{"role": "user", "content": "where is my card"}],
+                },
+            }
+        },
+    }
+}
 
 
 class Answer(BaseModel):
@@ -144,14 +163,18 @@ def make_app(
 
     @app.post("/predict")
     async def predict(given: Texts) -> Answer:
-        """Label texts."""
+        """Label each text, and say how sure of it the model is."""
         predictions = await ask_model(given.texts) if given.texts else []
         metrics.count("model", len(given.texts))
         return Answer(predictions=[Labelled(**vars(own)) for own in predictions])
 
-    @app.post("/v1/chat/completions")
+    @app.post("/v1/chat/completions", openapi_extra=CHAT_BODY)
     async def complete(request: Request) -> Response:
-        """Answer as an LLM that was asked to classify the last message of the user."""
+        """Answer as an LLM that was asked to classify the last message of the user.
+
+        The body is that of OpenAI's chat completions. The header `X-Answered-By` of the answer says
+        who has answered: `model`, `llm`, or `model instead of llm` where that cannot be reached.
+        """
         content = await request.body()
         try:
             body = await request.json()

@@ -11,10 +11,9 @@ from pgkd.reporting.blocks import (
     Cell,
     Number,
     Strong,
-    Table,
 )
 from pgkd.reporting.findings import Findings
-from pgkd.reporting.sections.values import count, dollars, say, share, signed
+from pgkd.reporting.sections.values import count, dollars, say, share, signed, tabulate
 from pgkd.reporting.wording import ROUTES
 
 
@@ -43,7 +42,7 @@ def say_ladder(found: Findings) -> Iterator[Block]:
         f"sum over the steps that were taken, in {found.scoring}, with its 95 % interval.",
     )
     chart = charts.chart_ladder(found)
-    if chart.bars:
+    if any(bar.value for bar in chart.bars):
         yield chart
     rows = []
     for own in found.routes:
@@ -51,20 +50,20 @@ def say_ladder(found: Findings) -> Iterator[Block]:
         if own.gain is not None and own.interval is not None:
             low, high = own.interval
             gain = Number(f"{own.gain:+.3f} ({low:+.3f} to {high:+.3f})", own.gain)
-        tokens = (own.usage + own.saved).tokens
-        per_tokens = 1e6 * own.gain / tokens if own.gain is not None and tokens else None
+        bill = own.usage + own.saved
+        per_tokens = 1e6 * own.gain / bill.tokens if own.gain is not None and bill.tokens else None
         rows.append(
             (
                 ROUTES.get(own.route, own.route),
                 count(own.n_learnt),
                 gain,
-                dollars(own.usage + own.saved),
+                dollars(bill) if bill.n_requests else None,
                 signed(own.gain_per_dollar, 3),
                 signed(per_tokens, 2),
             )
         )
     columns = ("route", "texts learnt", "gain (95 %)", "US dollars", "gain per US dollar")
-    yield Table("Routes", (*columns, "gain per million tokens"), tuple(rows))
+    yield tabulate("Routes", (*columns, "gain per million tokens"), tuple(rows))
 
 
 def say_steps(found: Findings) -> Iterator[Block]:
@@ -80,7 +79,7 @@ def say_steps(found: Findings) -> Iterator[Block]:
         yield charts.chart_steps(found)
     columns = ("step", "route", f"{found.scoring} after it", "gain (95 %)", "taken", "weight")
     rows = tuple(_list_results(step) for step in found.steps)
-    yield Table("What each step brought", columns, rows)
+    yield tabulate("What each step brought", columns, rows)
     labelled = found.labelled_diversity
     beside = f" (labelled texts: {labelled.similarity:.2f})" if labelled else ""
     yield say(
@@ -92,7 +91,7 @@ def say_steps(found: Findings) -> Iterator[Block]:
     )
     measured = ("step", "accuracy", "macro F1", "asked", "fit to learn", "similarity", "tokens")
     rows = tuple(_list_costs(step) for step in found.steps)
-    yield Table("What each step took", (*measured, "US dollars", "seconds"), rows)
+    yield tabulate("What each step took", (*measured, "US dollars", "seconds"), rows)
 
 
 def _list_results(step: Step) -> tuple[Cell, ...]:
@@ -120,11 +119,11 @@ def _list_costs(step: Step) -> tuple[Cell, ...]:
         share(report.accuracy if report else None),
         share(report.f1_macro if report else None),
         count(step.n_requested) if step.n_requested else None,
-        count(step.n_accepted),
+        count(step.n_accepted) if step.number else None,
         Number(f"{step.diversity.similarity:.2f}", step.diversity.similarity)
         if step.diversity
         else None,
-        count(step.usage.tokens),
-        dollars(step.usage),
+        count(step.usage.tokens) if step.usage.n_requests else None,
+        dollars(step.usage) if step.usage.n_requests else None,
         Number(f"{step.seconds:.1f}", step.seconds),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgkd.records import Usage
-from pgkd.reporting.blocks import Cell, Code, Number, Paragraph, Words
+from pgkd.reporting.blocks import Cell, Code, Number, Paragraph, Table, Words
 
 
 def say(*words: str) -> Paragraph:
@@ -15,6 +15,16 @@ def quote(names: dict[str, str], name: str) -> Words:
     """Return a sentence of the dictionary, with what stands in backticks as code."""
     pieces = names.get(name, name).split("`")
     return tuple(Code(piece) if i % 2 else piece for i, piece in enumerate(pieces) if piece)
+
+
+def tabulate(caption: str, columns: tuple[str, ...], rows: tuple[tuple[Cell, ...], ...]) -> Table:
+    """Make a table of the columns that have something to show."""
+    shown = [i for i in range(len(columns)) if any(row[i] is not None for row in rows)]
+    return Table(
+        caption,
+        tuple(columns[i] for i in shown),
+        tuple(tuple(row[i] for i in shown) for row in rows),
+    )
 
 
 def count(n: int) -> Number:
