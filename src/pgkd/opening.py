@@ -56,9 +56,11 @@ def read_document(directory: str | os.PathLike[str]) -> dict[str, Any]:
         if "classes" in document:
             return document
         reason = "it names no classes"
+    except FileNotFoundError:
+        reason = f"it has no {DOCUMENT}" if path.parent.is_dir() else "there is no such directory"
     except (OSError, TypeError, ValueError) as error:
         reason = str(error)
     raise PersistenceError(
         f"{str(directory)!r} is neither an exported nor a saved classifier ({reason}): pass the "
-        "directory given to `export` or `save`, which each machine must be able to read."
+        "directory given to `export` or `save`."
     )

@@ -154,12 +154,15 @@ def test_plan_report_and_export(place, monkeypatch):
     assert result.stdout.startswith("# Report")
     assert call(place, "report model --out report.html").stdout == ""
     assert (place / "report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert call(place, "report model --out new/folder/report.html").exit_code == 0
+    assert (place / "new/folder/report.html").exists()
     result = call(place, f"fit data.csv {columns} --student static:wordllama --out static -q")
     assert (result.exit_code, result.stdout) == (0, "")
     result = call(place, f"export static --out exported --texts data.jsonl {columns[:21]}")
     assert "Of 24 texts, 100.0% get the same class" in result.stdout
     result = call(place, f"evaluate exported data.csv {columns}")
     assert result.stdout.startswith("accuracy ")
+    assert "was written by `export`" in str(fails(place, "report exported"))
     refused = fails(place, f"evaluate exported data.csv {columns} --min-accuracy 0.5")
     assert "needs a model that `fit` wrote" in str(refused)
     result = call(place, "predict exported", input="\n".join(MORE))
@@ -290,6 +293,23 @@ def test_evaluate_compares_labels_as_they_are_written(tmp_path):
         ("fit data.csv --out full", "Cannot save to 'full': it holds 1 thing"),
         ("export model --out full", "Cannot export to 'full': it holds 1 thing"),
         ("export model --out model", "Cannot export to 'model'"),
+        ("fit", "Nothing says what the classes are: pass a file"),
+        ("predict none", "there is no such directory"),
+        ("predict full", "it has no pgkd.json"),
+        ("predict model -i data.csv -o data.csv --text-column message", "must be two files"),
+        (
+            "predict model -i data.csv -o new.csv --text-column message --label-column intent",
+            "'data.csv' has a column 'intent' already, .* pass another `--label-column`",
+        ),
+        (
+            "predict model -i sure.csv -o new.csv --probability",
+            "'sure.csv' has a column 'probability' already, .* leave out `--probability`",
+        ),
+        ("evaluate model more.txt", "'more.txt' has no labels: .*`fit --unlabelled` takes"),
+        (
+            "fit data.csv --student tfidf --set student__C=3",
+            "Did you mean 'student__logisticregression__C'",
+        ),
         ("fit data.csv --set max_cycles", "`--set` must be NAME=VALUE"),
         ("fit data.csv --set max_cycle=1", "`--set max_cycle` .* Did you mean 'max_cycles'"),
         ("fit data.csv --set teacher__temperature=1", "Its `teacher` is None"),
@@ -305,9 +325,9 @@ def test_evaluate_compares_labels_as_they_are_written(tmp_path):
         ("fit empty.csv", "'empty.csv' has no rows: pass a file with texts and labels"),
         ("fit empty.jsonl", "'empty.jsonl' has no rows"),
         ("fit empty.parquet", "'empty.parquet' has no rows"),
-        ("fit unlabelled.csv", "Row 2 of 'unlabelled.csv' has no label: .* `--unlabelled`"),
-        ("fit unlabelled.jsonl", "Row 1 of 'unlabelled.jsonl' has no label"),
-        ("fit textless.csv", "Row 2 of 'textless.csv' has no text: delete it"),
+        ("fit unlabelled.csv", "no text in row 4: .* no label in row 3: .*--unlabelled`"),
+        ("fit unlabelled.jsonl", "has no label in rows 1, 2, 3, 4, 5 and 2 more"),
+        ("fit textless.csv", "'textless.csv' has no text in row 3: delete"),
         ("fit semicolons.csv", "has one column, 'text;label', and seems to have ';' between"),
         ("predict model -i tabs.csv", r"has one column, 'a\\tb', and seems to have '\\t'"),
         ("fit data.csv --text-column intent --label-column intent", "must differ. Got 'intent'"),
@@ -326,11 +346,12 @@ def test_what_cannot_work_is_named(place, arguments, message):
     (place / "empty.csv").write_text("text,label\n")
     (place / "empty.jsonl").write_text("")
     pd.DataFrame({"text": [], "label": []}).to_parquet(place / "empty.parquet")
-    (place / "unlabelled.csv").write_text("text,label\na,b\nc, \n")
-    (place / "unlabelled.jsonl").write_text('{"text": "a", "label": null}\n')
+    (place / "unlabelled.csv").write_text("text,label\na,b\nc, \n,b\n")
+    (place / "unlabelled.jsonl").write_text('{"text": "a", "label": null}\n' * 7)
     (place / "textless.csv").write_text("text,label\na,b\n,b\n")
     (place / "semicolons.csv").write_text("text;label\na;b\n")
     (place / "tabs.csv").write_text("a\tb\nc\td\n")
+    (place / "sure.csv").write_text("text,probability\na,0.5\n")
     (place / "full").mkdir(exist_ok=True)
     (place / "full" / "thesis.txt").write_text("words")
     if (
@@ -340,7 +361,19 @@ def test_what_cannot_work_is_named(place, arguments, message):
         or "--classes" in arguments
     ):
         arguments += " --text-column message --label-column intent"
+    kept = (place / "data.csv").read_bytes()
     assert re.search(message, str(fails(place, arguments)))
+    assert (place / "data.csv").read_bytes() == kept
+    assert not (place / "new.csv").exists()
+
+
+def test_a_header_among_lines_is_told(place):
+    for header, told in (("text,label", True), ("label\ttext", True), ("a text", False)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = call(place, "predict model", input=f"{header}\ntext,label\ncard\n")
+        assert len(result.stdout.splitlines()) == 3
+        assert ["seems to be the header" in str(own.message) for own in caught] == [True] * told
 
 
 def test_a_model_that_is_replaced_is_told(place):
@@ -360,7 +393,7 @@ def test_a_model_that_is_replaced_is_told(place):
         (
             [("x", "a"), ("y", "b"), ("x", "b")],
             None,
-            "Rows 1 and 3 .* the labels 'a' and 'b'. Such pairs: 1",
+            "Rows 2 and 4 .* the labels 'a' and 'b'. Such pairs: 1",
         ),
         ([("x", "a"), ("x", "a"), ("y", "b")], None, None),
         ([("x", "a;b"), ("x", "b;a")], ";", None),
@@ -457,6 +490,7 @@ def test_ctrl_c(place, monkeypatch):
     arguments = "fit data.csv --text-column message --label-column intent --out stopped"
     result = call(place, f"{arguments} --student stopping:Student")
     assert (result.exit_code, (place / "stopped").exists()) == (130, False)
+    assert result.stderr.endswith("nothing is saved. The same command goes on.\n")
     result = call(
         place,
         f"{arguments} --student tfidf --teacher stopping:Teacher --set evidence__probe_size=0",

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import sys
 import warnings
-from itertools import islice
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pgkd._version import __version__
 from pgkd.cli.components import make_classifier
 from pgkd.cli.inputs import read_inputs, read_labelled
+from pgkd.cli.labelling import label_rows, warn_of_header
 from pgkd.cli.messages import explain, show_warning
 from pgkd.cli.places import check_place
 from pgkd.cli.tables import (
     STANDARD,
-    Row,
-    check_columns,
     check_differ,
+    check_files_differ,
     find_format,
     read_rows,
     writing,
@@ -144,7 +144,14 @@ def fit(
         inputs, teacher, student, max_cost=max_cost, task=task, seed=seed, settings=settings
     )
     clf.set_params(run_dir=run_dir, verbose=0 if quiet else 1)
-    clf.fit(**inputs.data)
+    try:
+        clf.fit(**inputs.data)
+    except KeyboardInterrupt:
+        typer.echo(
+            "Interrupted before there was a model, so nothing is saved. The same command goes on.",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
     clf.save(out)
     is_interrupted = clf.stop_reason_ == "interrupted"
     if not quiet:
@@ -215,6 +222,7 @@ def predict(
     from pgkd.opening import load
 
     check_differ(text_column, label_column)
+    check_files_differ(input, output)
     read_as = find_format(input, format)
     write_as = find_format(output, format if output == STANDARD else None)
     opened = load(model)
@@ -222,11 +230,20 @@ def predict(
         key = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
         typer.echo(f"Reading texts from the terminal, one a line; {key} ends them.", err=True)
     rows = read_rows(input, read_as, text_column)
+    labelled = label_rows(
+        opened,
+        warn_of_header(rows, text_column) if read_as == "text" else rows,
+        input,
+        text_column,
+        label_column,
+        probability=probability,
+        abstain_label=abstain_label,
+        window=window,
+    )
+    first = next(labelled, [])  # what cannot work is found before a file is written
     with writing(output, write_as, text_column) as write:
-        while window_of_rows := list(islice(rows, window)):
-            texts = [_find_text(row, text_column, input) for row in window_of_rows]
-            found = _label(opened, texts, label_column, probability, abstain_label)
-            write([{**row, **own} for row, own in zip(window_of_rows, found)])
+        for window_of_rows in chain([first], labelled):
+            write(window_of_rows)
 
 
 @app.command()
@@ -289,6 +306,7 @@ def report(
     if out is None:
         typer.echo(str(made))
     else:
+        out.parent.mkdir(parents=True, exist_ok=True)
         made.save(out)
 
 
@@ -377,24 +395,6 @@ def main() -> None:
     warnings.showwarning = show_warning
     try:
         app()
-    except (PGKDError, ImportError) as error:
+    except (PGKDError, ImportError, OSError) as error:
         typer.echo(f"Error: {explain(error)}", err=True)
         sys.exit(INVALID if isinstance(error, InvalidInputError) else FAILED)
-
-
-def _find_text(row: Row, column: str, path: str) -> Any:
-    check_columns(row, path, text_column=column)
-    return row[column]
-
-
-def _label(
-    model: Any, texts: list[Any], column: str, probability: bool, abstain_label: str | None
-) -> list[Row]:
-    """Return the columns that are added."""
-    abstaining = {} if abstain_label is None else {"abstain_label": abstain_label}
-    labels = model.predict_iter(texts, **abstaining)
-    found = [{column: label} for label in labels]
-    if probability:
-        for row, top in zip(found, model.predict_proba(texts).max(axis=1).tolist()):
-            row["probability"] = top
-    return found

@@ -11,6 +11,9 @@ from typing import Any
 from pgkd.cli.tables import check_columns, check_differ, find_format, read_rows
 from pgkd.exceptions import InvalidInputError
 
+#: What the first row is called, as a spreadsheet does: the header of a table is row 1.
+_FIRST_ROW = {"csv": 2, "tsv": 2, "jsonl": 1, "parquet": 1}
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -50,6 +53,11 @@ def read_inputs(
     InvalidInputError
         If a file cannot be read, or lacks a column.
     """
+    if data is None and classes is None and logs is None:
+        raise InvalidInputError(
+            "Nothing says what the classes are: pass a file of labelled texts, `--classes FILE` or "
+            "`--logs FILE`. `pgkd fit --help` has examples."
+        )
     found: dict[str, Any] = {}
     if data is not None:
         found["X"], found["y"] = read_labelled(data, text_column, label_column, separator)
@@ -76,41 +84,61 @@ def read_labelled(
     if format == "text":
         raise InvalidInputError(
             f"{path!r} has no labels: pass a .csv, .tsv, .jsonl or .parquet file with the columns "
-            f"{text_column!r} and {label_column!r}, and this one as `--unlabelled`."
+            f"{text_column!r} and {label_column!r}. `fit --unlabelled` takes texts without them."
         )
     texts, labels = [], []
-    for number, row in enumerate(read_rows(path, format, text_column), 1):
+    textless, unlabelled = [], []
+    for number, row in enumerate(read_rows(path, format, text_column), _FIRST_ROW[format]):
         check_columns(row, path, text_column=text_column, label_column=label_column)
         label = row[label_column]
         if _is_empty(row[text_column]):
-            raise InvalidInputError(f"Row {number} of {path!r} has no text: delete it.")
-        if _is_empty(label) and separator is None:  # else it is a text without any of the labels
-            raise InvalidInputError(
-                f"Row {number} of {path!r} has no label: give it one, or move the texts without a "
-                "label to a file of their own, for `--unlabelled`."
-            )
+            textless.append(number)
+        elif _is_empty(label) and separator is None:  # else it is a text without any of the labels
+            unlabelled.append(number)
         if separator is not None and isinstance(label, str):
             label = [part.strip() for part in label.split(separator) if part.strip()]
         texts.append(row[text_column])
         labels.append(label)
+    _check_filled(path, textless, unlabelled)
     if not texts:
         raise InvalidInputError(f"{path!r} has no rows: pass a file with texts and labels.")
     return texts, labels
+
+
+def _check_filled(path: str, textless: list[int], unlabelled: list[int]) -> None:
+    """Raise if cells are empty, and name all of their rows at once."""
+    faults = []
+    if textless:
+        faults.append(f"no text in {_name_rows(textless)}: delete what has none")
+    if unlabelled:
+        faults.append(
+            f"no label in {_name_rows(unlabelled)}: label these texts, or move them to a file of "
+            "their own for `fit --unlabelled`"
+        )
+    if faults:
+        raise InvalidInputError(f"{path!r} has {'; and '.join(faults)}.")
+
+
+def _name_rows(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5]))
+    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    return f"row{'s' * (len(numbers) > 1)} {shown}{more}"
 
 
 def _warn_of_contradictions(path: str, texts: list[Any], labels: list[Any]) -> None:
     """Tell of equal texts with different labels, which may be mistakes."""
     first: dict[str, int] = {}
     rows = [
-        (before + 1, i + 1)
+        (before, i)
         for i, text in enumerate(texts)
         if _to_set(labels[before := first.setdefault(str(text), i)]) != _to_set(labels[i])
     ]
     if rows:
         a, b = rows[0]
+        first_row = _FIRST_ROW[find_format(path)]
         warnings.warn(
-            f"Rows {a} and {b} of {path!r} have the same text, but the labels "
-            f"{labels[a - 1]!r} and {labels[b - 1]!r}. Such pairs: {len(rows)}. Both labels are "
+            f"Rows {a + first_row} and {b + first_row} of {path!r} have the same text, but the "
+            f"labels {labels[a]!r} and {labels[b]!r}. Such pairs: {len(rows)}. Both labels are "
             "learnt; correct the one that is wrong.",
             stacklevel=2,
         )

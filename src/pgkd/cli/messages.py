@@ -48,4 +48,6 @@ def show_warning(
     line: str | None = None,
 ) -> None:
     """Write a warning as one line, without the place in the code, which a user cannot mend."""
-    typer.echo(f"Warning: {' '.join(str(message).split())}", err=True)
+    from pgkd.loop.checkpoint import GOES_ON  # which the command says in its own words
+
+    typer.echo(f"Warning: {' '.join(str(message).removesuffix(GOES_ON).split())}", err=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -80,7 +81,7 @@ def read_rows(path: str, format: str, text_column: str) -> Iterator[Row]:
             yield from _read_csv(path, file, _DELIMITERS[format])
 
 
-@contextmanager
+@contextlib.contextmanager
 def writing(path: str, format: str, text_column: str) -> Iterator[Any]:
     """Open a file for rows; what is yielded is called with a list of them."""
     if format == "parquet":
@@ -116,6 +117,15 @@ def check_differ(text_column: str, label_column: str) -> None:
         raise InvalidInputError(
             f"`--text-column` and `--label-column` must differ. Got {text_column!r} for both."
         )
+
+
+def check_files_differ(input: str, output: str) -> None:
+    """Raise if a file would be emptied before it is read."""
+    with contextlib.suppress(OSError):  # one of them is not there
+        if STANDARD not in (input, output) and os.path.samefile(input, output):
+            raise InvalidInputError(
+                f"`--input` and `--output` must be two files. Got {output!r} for both."
+            )
 
 
 class _Writer:
@@ -200,7 +210,7 @@ def _read_parquet(path: str) -> Iterator[Row]:
         raise InvalidInputError(f"{path!r} cannot be read as Parquet: {error}.") from None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _writing_parquet(path: str) -> Iterator[Any]:
     require("pyarrow", extra="parquet")
     import pyarrow as pa
@@ -223,7 +233,7 @@ def _writing_parquet(path: str) -> Iterator[Any]:
             writer.close()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _open(path: str, mode: str) -> Iterator[TextIO]:
     if path == STANDARD:
         standard = sys.stdin if mode == "r" else sys.stdout

@@ -138,8 +138,8 @@ def _read(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     document = read_json(directory / DOCUMENT)
     if find_writer(document) == "export":
         raise PersistenceError(
-            f"{str(directory)!r} was written by `export`, which keeps less: use pgkd.runtime.load, "
-            "or pass a directory given to `save`."
+            f"{str(directory)!r} was written by `export`, which keeps less: pass the directory "
+            "that was given to `save`, or open it with `pgkd.load`."
         )
     if document["format"] > FORMAT:
         raise PersistenceError(

@@ -63,7 +63,11 @@ class Component(BaseEstimator):  # type: ignore[misc]
         if part != unknown and part in known and not hasattr(known[part], "get_params"):
             fix = f" Its `{part}` is {known[part]!r}, which has none: set `{part}` first."
         else:
-            fix = f"{did_you_mean(unknown, known)} It has {own}."
+            # As student__C for student__logisticregression__C.
+            deeper = [name for name in known if name.endswith(f"__{unknown.rpartition('__')[2]}")]
+            is_deeper = part != unknown and deeper
+            hint = f" Did you mean {deeper[0]!r}?" if is_deeper else did_you_mean(unknown, known)
+            fix = f"{hint} It has {own}."
         name = type(self).__name__
         raise InvalidInputError(f"Invalid parameter {unknown!r} for {name}.{fix}") from None
 
