@@ -209,6 +209,7 @@ class Frame(list):
     ("texts", "message"),
     [
         ("my card", r"Got a single str.*\[text\]"),
+        ("tickets.CSV", "Got the file 'tickets.CSV' instead: read it, and pass its texts"),
         (3, "Got a single int"),
         ({"text": "my card"}, r"Got a dict instead: pass its text column"),
         (Frame(), r"Got a Frame instead: pass its text column"),
