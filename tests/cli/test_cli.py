@@ -527,6 +527,8 @@ def test_serve(place):
     )
     try:
         url = next(line for line in process.stderr if "running on" in line).split()[4]
+        shown = f"Serving model, 3 classes. Docs: {url}/docs. Base URL for OpenAI clients: {url}/v1"
+        assert shown in process.stderr.readline()
         answer = httpx.post(f"{url}/predict", json={"texts": MORE[:3]}).json()["predictions"]
         assert [own["label"] for own in answer] == load(place / "model").predict(MORE[:3]).tolist()
         time.sleep(0.1)

@@ -209,6 +209,7 @@ class Frame(list):
     ("texts", "message"),
     [
         ("my card", r"Got a single str.*\[text\]"),
+        ("tickets.CSV", "Got the file 'tickets.CSV' instead: read it, and pass its texts"),
         (3, "Got a single int"),
         ({"text": "my card"}, r"Got a dict instead: pass its text column"),
         (Frame(), r"Got a Frame instead: pass its text column"),
@@ -353,7 +354,9 @@ def test_engines_that_cannot(exported, monkeypatch):
     with pytest.raises(InvalidInputError, match="`engine` must be one of.*Got 'tensorrt'"):
         pgkd.runtime.load(exported, engine="tensorrt")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ImportError, match=r"pip install onnxruntime.*pgkd\[onnx\]"):
+    with pytest.raises(
+        ImportError, match=r"^onnxruntime is not .*: pip install \"pgkd\[onnx\]\"\.$"
+    ):
         pgkd.runtime.load(exported, engine="onnxruntime")
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ImportError, match="onnxruntime is not installed"):

@@ -1,6 +1,7 @@
 """Bad input gets a clear error before the teacher is asked."""
 
 from enum import Enum, IntEnum
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,8 @@ def classifier(**params):
     ("X", "message"),
     [
         ("aa bb", r"Got a single str instead: pass \[text\]"),
+        ("tickets.csv", "Got the file 'tickets.csv' instead: read it, and pass its texts"),
+        (Path("data") / "a.b", "Got the file 'data.a.b' instead: read it"),
         (pd.DataFrame({"text": X}), r"Got a DataFrame instead: pass its text column"),
         ({"text": X}, "Got a dict instead"),
         (np.array([X, X]), r"array of shape \(2, 12\)"),

@@ -1,15 +1,15 @@
 import json
 
 import pytest
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from pgkd import Evidence, PGKDClassifier
 from pgkd.exceptions import InvalidInputError
 from pgkd.records import Completion, Usage
 from pgkd.samplers import UncertaintySampler
-from pgkd.teachers import LLMTeacher
+from pgkd.teachers import BedrockTeacher, LLMTeacher, OpenAITeacher
 
 STUDENT = make_pipeline(TfidfVectorizer(), LogisticRegression())
 
@@ -80,18 +80,40 @@ def test_the_bill_is_within_the_plan(classifier, data):
     assert f"requests: {usage.n_requests}, planned" in plan.compare(usage)
 
 
+class Encoding(Pipeline):
+    """A student with embeddings, for which a model would be fetched."""
+
+    n_calls = 0
+
+    def embed(self, X):
+        Encoding.n_calls += 1
+        return HashingVectorizer(n_features=64).transform(X)
+
+
+def test_a_plan_fetches_no_encoder(classifier, data):
+    classifier.set_params(student=Encoding(STUDENT.steps))
+    plan = classifier.plan(*data)
+    assert not Encoding.n_calls
+    usage = classifier.fit(*data).usage_
+    assert Encoding.n_calls  # near texts are shown, and the plan is right all the same
+    assert_within(plan, usage)
+
+
 def test_the_probe_is_the_least(classifier, data):
     plan = classifier.plan(*data)
     assert plan.n_requests[0] == 12
     more = classifier.set_params(evidence=Evidence(probe_size=20)).plan(*data)
     assert more.n_requests[0] == 20
     assert more.n_requests[1] - plan.n_requests[1] == 8
+    assert "The least is the probe alone" in str(plan)
+    assert "Tokens of reasoning come on top" in str(plan)
 
 
 def test_without_a_probe_a_batch_is_the_least(classifier, data):
     classifier.set_params(evidence=Evidence(probe_size=0), routes=("write",))
     plan = classifier.plan(*data)
     assert plan.n_requests[1] == 4 * plan.n_requests[0] > 0
+    assert "The least is one batch" in str(plan)
     assert_within(plan, classifier.fit(*data).usage_)
 
 
@@ -99,6 +121,7 @@ def test_without_a_teacher_nothing_is_bought(data):
     plan = PGKDClassifier(student=STUDENT).plan(*data)
     assert plan.n_requests == (0, 0)
     assert plan.cost == (0, 0)
+    assert str(plan) == "0 requests, 0 input tokens, 0 output tokens, $0.00"
 
 
 def test_without_labelled_texts(classifier):
@@ -138,3 +161,16 @@ def test_teachers_without_prompts(teacher, data):
     plan = PGKDClassifier(teacher, STUDENT, max_cycles=1, random_state=0).plan(*data)
     assert plan.n_requests[1] > 0
     assert plan.input_tokens == (0, 0)
+    assert plan.figures.endswith("requests, tokens and price unknown")
+
+
+def test_a_key_that_is_not_set_is_told(data):
+    def plan(teacher):
+        return str(PGKDClassifier(teacher, STUDENT, random_state=0).plan(*data))
+
+    lacking = "No key yet: `fit` needs OPENAI_API_KEY or `api_key`."
+    assert lacking in plan(OpenAITeacher("gpt-5-mini"))
+    assert lacking not in plan(OpenAITeacher("gpt-5-mini", api_key="sk-none"))
+    assert lacking not in plan(OpenAITeacher("m", base_url="http://127.0.0.1:9/v1"))
+    # Credentials of AWS may come from a program: nothing is said of them.
+    assert "No key" not in plan(BedrockTeacher("m", region="us-east-1"))

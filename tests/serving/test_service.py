@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from conftest import WORDS, write_text
 from fastapi import FastAPI
+from openai.types.chat import ChatCompletion
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
@@ -106,6 +107,14 @@ def test_predict_and_what_is_around_it(model):
         assert web.post(f"{url}/predict", json={"texts": []}).json() == {"predictions": []}
         assert web.post(f"{url}/predict", json={"texts": "one"}).status_code == 422
         assert web.post(f"{url}/predict", json={"texts": ["a"] * 10_001}).status_code == 422
+        for headers in (
+            {},
+            {"Content-Type": "application/x-www-form-urlencoded"},
+        ):  # curl's default
+            answer = web.post(f"{url}/predict", content=b'{"texts": ["a"]}', headers=headers)
+            assert answer.status_code == 422
+            message = answer.json()["error"]["message"]
+            assert "sent with the header `Content-Type: application/json`" in message
         half = b'{"texts": ["\\ud83d"]}'
         assert web.post(f"{url}/predict", content=half).status_code in (400, 422)
         assert web.get(f"{url}/health").json()["status"] == "ok"
@@ -224,9 +233,23 @@ def test_a_form_with_room_for_more_goes_to_the_llm_or_is_refused(model, llm):
         assert ask(client, SURE, response_format=form).model == "big-llm"
     with (
         asking(model) as client,
-        pytest.raises(openai.BadRequestError, match="room for more than a label"),
+        pytest.raises(openai.BadRequestError, match="one property.* Got 'intent', 'reason' inst"),
     ):
         ask(client, SURE, response_format=form)
+
+
+@pytest.mark.parametrize("options", [["A", "B"], ["pin", "rate"]])
+def test_an_enum_of_other_classes_is_refused_as_such(model, options):
+    schema = {"properties": {"category": {"enum": options}}, "required": ["category"]}
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    function = {"name": "label_it", "parameters": schema}
+    tools = {"tools": [{"type": "function", "function": function}], "tool_choice": "required"}
+    for asked in ({"response_format": form}, tools):
+        with asking(model) as client, pytest.raises(openai.BadRequestError) as caught:
+            ask(client, SURE, **asked)
+        message = caught.value.body["message"]
+        assert "'category' must allow every class of the model: 'card', 'pin', 'rate'" in message
+        assert f"Got {options[0]!r}, {options[1]!r} instead" in message
 
 
 @pytest.mark.parametrize(
@@ -237,6 +260,15 @@ def test_requests_that_cannot_be_answered(model, body):
         answer = httpx.post(f"{url}/v1/chat/completions", content=body)
         assert answer.status_code == 400
         assert answer.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_other_paths_say_what_there_is(model):
+    with asking(model) as client:
+        with pytest.raises(openai.NotFoundError, match="this service has /v1/chat/completions"):
+            client.responses.create(model="m", input=SURE)
+        client.base_url = str(client.base_url).removesuffix("/v1/")  # as it is often forgotten
+        with pytest.raises(openai.NotFoundError, match="this service has /v1/chat/completions"):
+            ask(client, SURE)
 
 
 def test_an_llm_that_would_never_be_asked_is_refused(model):
@@ -274,9 +306,25 @@ def test_the_page_of_the_api_loads_nothing_from_elsewhere(model, place):
         outer.mount(place, app)
         app = outer
     with serving(app) as address:
+        first = httpx.get(f"{address}{place}/", follow_redirects=True)
+        assert first.url.path == f"{place}/docs"
         page = httpx.get(f"{address}{place}/docs").text
         loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
         assert len(loaded) >= 3
         for path in [*loaded, f"{place}/openapi.json"]:
             assert path.startswith(f"{place}/"), path
             assert httpx.get(f"{address}{path}").status_code == 200
+
+
+def test_the_page_of_the_api_says_what_the_service_is(model):
+    shown = make_app(model, name="intents").openapi()
+    assert shown["info"]["title"] == "intents"
+    assert "3 classes" in shown["info"]["description"]
+    tags = {tag["name"] for tag in shown["tags"]}
+    for methods in shown["paths"].values():
+        for method in methods.values():
+            assert set(method["tags"]) <= tags
+            assert len(method["summary"].split()) > 3  # FastAPI's own is the function's name
+    said = shown["paths"]["/v1/chat/completions"]["post"]["responses"]["200"]["content"]
+    example = ChatCompletion.model_validate(said["application/json"]["example"], strict=True)
+    assert example.choices[0].message.content == "a label"

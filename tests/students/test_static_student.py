@@ -244,8 +244,12 @@ def test_without_wordllama(monkeypatch):
 
 def test_no_such_model(tmp_path):
     for name in ("no/such-model", "no such model", str(tmp_path / "missing")):
-        with pytest.raises(ModelNotFoundError, match=r"no directory.*Pass a local directory"):
+        with pytest.raises(
+            ModelNotFoundError, match=r"no directory.*Pass a local directory"
+        ) as caught:
             StaticStudent(name).fit(TEXTS, LABELS)
+        assert caught.value.__suppress_context__  # the traceback of the network is long
+        assert caught.value.__cause__ is None
     with pytest.raises(ModelNotFoundError, match=r"tokenizer\.json is missing"):
         StaticStudent(tmp_path).fit(TEXTS, LABELS)
 

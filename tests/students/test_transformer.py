@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from unittest.mock import Mock
 
 import joblib
 import numpy as np
@@ -348,6 +349,13 @@ def test_no_such_model_fails_at_once(student, monkeypatch):
     assert "'no/such-model'" in str(caught.value)
     assert "no route to the hub" in str(caught.value)
     assert "Pass a local directory" in str(caught.value)
+    assert caught.value.__suppress_context__  # the traceback of the network is long
+    assert caught.value.__cause__ is None
+    # What is wrong with a model that the cache has is shown still.
+    monkeypatch.setattr(pretrained, "_load", Mock(side_effect=KeyError("no such architecture")))
+    with pytest.raises(ModelNotFoundError) as caught:
+        student.fit(TEXTS, LABELS)
+    assert isinstance(caught.value.__cause__, KeyError)
 
 
 def test_no_padding_token(student, tmp_path):

@@ -79,7 +79,7 @@ def _download(file: RemoteFile, path: Path, n_retries: int, delay: float) -> byt
         raise DatasetNotFoundError(
             f"{file.url} cannot be downloaded ({type(error).__name__}: {reason}). Check the "
             f"network and its proxy, or save the file as {str(path)!r} yourself."
-        ) from error
+        ) from None
     if problem := _check(content, file):
         raise DatasetNotFoundError(
             f"What {file.url} sends {problem}: it was changed there or on its way, and is not "

@@ -155,10 +155,7 @@ def require(package: str, extra: str) -> None:
     ImportError
     """
     if not find_spec(package):
-        raise ImportError(
-            f"{package} is not installed: pip install {package}, which is a part of "
-            f'"pgkd[{extra}]".'
-        )
+        raise ImportError(f'{package} is not installed: pip install "pgkd[{extra}]".')
 
 
 def import_openvino() -> Any:

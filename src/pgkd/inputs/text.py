@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -25,6 +26,8 @@ _INVISIBLE = re.compile(
 _FORMULA = re.compile(
     "(?![+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?\\Z)(?:[=+@\uff1d\uff0b\uff0d\uff20\t\r\n-]| +[=+@-])"
 )
+#: How a file of texts is called.
+_FILE = re.compile(r"\.(csv|tsv|txt|jsonl?|ndjson|parquet|xlsx?)\Z", re.IGNORECASE)
 
 
 def fold_name(name: str) -> str:
@@ -59,6 +62,13 @@ def is_valid(text: str) -> bool:
     return True
 
 
+def explain_single(given: Any) -> str:
+    """Say what was given in the place of several texts, and what to do about it."""
+    if isinstance(given, os.PathLike) or (isinstance(given, str) and _FILE.search(given)):
+        return f"Got the file {str(given)!r} instead: read it, and pass its texts."
+    return f"Got a single {type(given).__name__} instead: pass [text]."
+
+
 def check_stream(texts: Any, name: str, window_size: int) -> None:
     """Refuse what is no iterable of texts, before any of it is read.
 
@@ -72,10 +82,7 @@ def check_stream(texts: Any, name: str, window_size: int) -> None:
             "text column, e.g. df['text']."
         )
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise InvalidInputError(
-            f"{name} must be an iterable of str. Got a single {type(texts).__name__} instead: "
-            "pass [text]."
-        )
+        raise InvalidInputError(f"{name} must be an iterable of str. {explain_single(texts)}")
     if window_size < 1:
         raise InvalidInputError(f"`window_size` must be an int of 1 or more. Got {window_size}.")
 

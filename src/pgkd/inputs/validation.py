@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Mapping, Sequence, Set
 from enum import Enum
@@ -15,7 +16,7 @@ from sklearn.utils.validation import column_or_1d
 from pgkd.exceptions import InvalidInputError, TeacherError, did_you_mean
 from pgkd.inputs.columns import name_columns, to_list, to_matrix
 from pgkd.inputs.labels import to_plain
-from pgkd.inputs.text import is_valid
+from pgkd.inputs.text import explain_single, is_valid
 from pgkd.records import (
     AnnotationRequest,
     Example,
@@ -45,10 +46,8 @@ def check_texts(X: Any, name: str = "X", *, allow_empty: bool = False) -> list[s
     InvalidInputError
     """
     expected = f"{name} must be a list, 1-D array or Series of str"
-    if isinstance(X, (str, bytes)):
-        raise InvalidInputError(
-            f"{expected}. Got a single {type(X).__name__} instead: pass [text]."
-        )
+    if isinstance(X, (str, bytes, os.PathLike)):
+        raise InvalidInputError(f"{expected}. {explain_single(X)}")
     if isinstance(X, Mapping) or name_columns(X) is not None:
         raise InvalidInputError(
             f"{expected}. Got a {type(X).__name__} instead: pass its text column, e.g. df['text']."

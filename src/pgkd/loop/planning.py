@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from pgkd.records import AnnotationRequest, Feedback, State, Usage
 from pgkd.samplers import UnguidedSampler, describe_classes
 from pgkd.teachers.base import LLMTeacher, Request
 from pgkd.teachers.prompts.replies import answer_schema
+from pgkd.teachers.transport.http import HTTPTeacher
 
 #: UTF-8 bytes in a token, in prose and in what tokenizers cut small. Counted in bytes, scripts of
 #: few and of many bytes a character come out alike.
@@ -42,6 +44,8 @@ class Plan:
         is asked for again after a broken answer come on top.
     cost : tuple of (float, float) or None
         US dollars; ``None`` when the price is not known.
+    notes : tuple of str
+        What the figures mean, and what `fit` still lacks: a sentence each.
 
     Examples
     --------
@@ -62,15 +66,24 @@ class Plan:
     input_tokens: tuple[int, int]
     output_tokens: tuple[int, int]
     cost: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
+    @property
+    def figures(self) -> str:
+        """Requests, tokens and US dollars, in a line."""
+        requests = f"{_range(self.n_requests)} requests"
+        if self.n_requests[1] and not self.input_tokens[1]:
+            return f"{requests}, tokens and price unknown"
         return (
-            f"{_range(self.n_requests)} requests, {_range(self.input_tokens)} input tokens, "
+            f"{requests}, {_range(self.input_tokens)} input tokens, "
             f"{_range(self.output_tokens)} output tokens, {_dollars(self.cost)}"
         )
 
+    def __str__(self) -> str:
+        return "\n".join([self.figures, *self.notes])
+
     def __repr__(self) -> str:
-        return f"Plan({self})"
+        return f"Plan({self.figures})"
 
     def compare(self, usage: Usage) -> str:
         """Set the bill beside the plan, with the error of the plan's middle a request."""
@@ -96,13 +109,16 @@ def make_plan(run: Distillation) -> Plan:
     At least: the probe, and nothing after it. At most: the probe, a description of each class, and
     batches of the dearest route.
     """
-    if isinstance(run.settings.teacher, LLMTeacher):
-        run.settings.teacher.check_price(run.settings.max_cost)
+    own = run.settings.teacher
+    if isinstance(own, LLMTeacher):
+        own.check_price(run.settings.max_cost)
     if run.buyer is None or not run.settings.max_cycles:
         zero = (0, 0)
         return Plan(zero, zero, zero, (0.0, 0.0))
-    batches = _write_batches(run)
-    probe = _write_probe(run)
+    # Near texts are found by their letters, and no encoder is fetched: they are about as long.
+    state = replace(run.briefing.state, embed=None)
+    batches = _write_batches(run, state)
+    probe = _write_probe(run, state)
     usages = []
     for end in (0, 1):
         usage = _count(run, probe, end)
@@ -126,25 +142,34 @@ def make_plan(run: Distillation) -> Plan:
         (low.input_tokens, high.input_tokens),
         (low.output_tokens, high.output_tokens),
         None if costs[0] is None or costs[1] is None else (costs[0], costs[1]),
+        tuple(_explain(own, low, high, is_probed=bool(probe))),
     )
+
+
+def _explain(teacher: Any, low: Usage, high: Usage, *, is_probed: bool) -> Iterator[str]:
+    """Say what the figures mean, and what `fit` still lacks."""
+    if low.n_requests < high.n_requests:
+        least = "the probe alone, if it finds the teacher of no use" if is_probed else "one batch"
+        yield f"The least is {least}; the most is all the batches of `max_cycles`."
+    if isinstance(teacher, LLMTeacher):
+        yield "Tokens of reasoning come on top, if the teacher reasons."
+    if isinstance(teacher, HTTPTeacher) and teacher.lacks_key:
+        yield f"No key yet: `fit` needs {teacher.key_variable} or `api_key`."
 
 
 def _count_tokens(usage: Usage) -> int:
     return usage.input_tokens + usage.output_tokens or usage.n_requests
 
 
-def _write_batches(run: Distillation) -> dict[str, list[Request]]:
+def _write_batches(run: Distillation, state: State) -> dict[str, list[Request]]:
     """Write the requests of a batch on each route, the longest of some that it may come to.
 
     The evidence that a prompt carries, and how a batch is shared out, depend on a student that is
     not trained yet: it may be always wrong, always right, or wrong about one class.
     """
     n_classes = len(run.classes)
-    state = replace(
-        run.briefing.state,
-        cycle=1,
-        pool_probabilities=np.full((len(run.briefing.state.pool), n_classes), 1 / n_classes),
-    )
+    pool = np.full((len(state.pool), n_classes), 1 / n_classes)
+    state = replace(state, cycle=1, pool_probabilities=pool)
     states = [state]
     if len(run.decider.visible):
         states = [
@@ -168,7 +193,7 @@ def _propose(run: Distillation, route: str, state: State, seed: int) -> list[Req
     return list(sampler.propose(state, run.settings.samples_per_cycle, rng))
 
 
-def _write_probe(run: Distillation) -> list[Request]:
+def _write_probe(run: Distillation, state: State) -> list[Request]:
     """Write the requests of the probe, for a student that is not trained yet."""
     buyer = run.buyer
     size = run.evidence.probe_size
@@ -177,7 +202,7 @@ def _write_probe(run: Distillation) -> list[Request]:
     rng = np.random.default_rng(run.seed)
     texts = run.decider.shown
     probabilities = rng.random((len(texts), len(run.classes)))
-    return list(draft_probe(buyer, run.briefing.state, texts, probabilities, size=size))
+    return list(draft_probe(buyer, state, texts, probabilities, size=size))
 
 
 def _count(run: Distillation, requests: Sequence[Request], end: int) -> Usage:

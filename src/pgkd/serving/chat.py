@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -48,7 +48,7 @@ def write_answer(body: Mapping[str, Any], label: Any, label_key: str) -> dict[st
     Returns
     -------
     message : dict or None
-        ``None`` if the form has room for more than a label, so that an LLM must fill it.
+        ``None`` if the model cannot fill the form, so that an LLM must; `explain_form` says why.
 
     Examples
     --------
@@ -67,16 +67,43 @@ def write_answer(body: Mapping[str, Any], label: Any, label_key: str) -> dict[st
         call = {"name": function.get("name"), "arguments": _dumps(arguments)}
         calls = [{"id": f"call_{uuid4().hex[:24]}", "type": "function", "function": call}]
         return {"role": "assistant", "content": None, "tool_calls": calls}
-    form = body.get("response_format")
-    form = form if isinstance(form, Mapping) else {}
-    kind = form.get("type")
+    kind = _find_form(body).get("type")
     if kind == "json_schema":
-        answer = _fill((form.get("json_schema") or {}).get("schema"), label)
+        answer = _fill(_find_schema(body), label)
         return None if answer is None else {"role": "assistant", "content": _dumps(answer)}
     if kind == "json_object":
         return {"role": "assistant", "content": _dumps({label_key: label})}
     content = label if isinstance(label, str) else _dumps(label)
     return {"role": "assistant", "content": content}
+
+
+def explain_form(body: Mapping[str, Any], classes: Sequence[Any]) -> str:
+    """Say why a model of these classes cannot fill the form that was asked for.
+
+    Examples
+    --------
+    >>> from pgkd.serving.chat import explain_form
+    >>> schema = {"properties": {"intent": {"enum": ["A", "B"]}}}
+    >>> asked = {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}}
+    >>> print(explain_form(asked, ["card", "pin"]))  # doctest: +NORMALIZE_WHITESPACE
+    The property 'intent' must allow every class of the model: 'card', 'pin'. Got 'A', 'B' instead:
+    name its classes there, or serve the model with an LLM behind it.
+    """
+    options, required = _read_schema(_find_schema(body))
+    closed = {name: own for name, own in options.items() if own}
+    if len(closed) == 1 and required <= closed.keys():
+        [(name, own)] = closed.items()
+        return (
+            f"The property {name!r} must allow every class of the model: {_name_some(classes)}. "
+            f"Got {_name_some(own)} instead: name its classes there, or serve the model with an "
+            "LLM behind it."
+        )
+    names = list(dict.fromkeys([*options, *sorted(map(str, required))]))
+    return (
+        "The form of the answer must have one property, for the label: the model says no more. Got "
+        f"{_name_some(names) or 'none'} instead: ask for one, or serve the model with an LLM "
+        "behind it."
+    )
 
 
 def complete(body: Mapping[str, Any], message: dict[str, Any], model: str) -> dict[str, Any]:
@@ -149,17 +176,35 @@ def _find_function(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return functions[0] if choice == "required" and len(functions) == 1 else None
 
 
+def _find_form(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    form = body.get("response_format")
+    return form if isinstance(form, Mapping) else {}
+
+
+def _find_schema(body: Mapping[str, Any]) -> Any:
+    """Return the schema of the answer, of a function or of JSON."""
+    if function := _find_function(body):
+        return function.get("parameters")
+    return (_find_form(body).get("json_schema") or {}).get("schema")
+
+
+def _read_schema(schema: Any) -> tuple[dict[str, list[Any]], set[str]]:
+    """Return what each property can be, as far as that is told, and the names of the required."""
+    schema = schema if isinstance(schema, Mapping) else {}
+    properties = schema.get("properties")
+    properties = properties if isinstance(properties, Mapping) else {}
+    options = {name: _find_options(own) for name, own in properties.items()}
+    return options, set(schema.get("required") or ())
+
+
 def _fill(schema: Any, label: Any) -> dict[str, Any] | None:
     """Put a label into an object of a schema that has room for it and needs nothing else."""
-    properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    if not isinstance(properties, Mapping):
-        return None
-    options = {name: _find_options(own) for name, own in properties.items()}
+    options, required = _read_schema(schema)
     labels = label if isinstance(label, list) else [label]
     takers = [name for name, own in options.items() if own and all(one in own for one in labels)]
     if not any(options.values()):  # nothing says which it is, but if there is one alone
         takers = list(options)
-    if len(takers) != 1 or set(schema.get("required") or ()) - set(takers):
+    if len(takers) != 1 or required - set(takers):
         return None
     return {takers[0]: label}
 
@@ -170,6 +215,10 @@ def _find_options(schema: Any) -> list[Any]:
         return []
     options = schema.get("enum") or (schema.get("items") or {}).get("enum")
     return list(options) if isinstance(options, list) else []
+
+
+def _name_some(values: Sequence[Any], n: int = 3) -> str:
+    return ", ".join([*map(repr, values[:n]), *["..."] * (len(values) > n)])
 
 
 def _dumps(value: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,7 +14,8 @@ import anyio
 import httpx
 import uvicorn
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
@@ -32,13 +33,23 @@ MAX_TEXTS = 10_000
 #: Says who has answered: "model", "llm", or "model instead of llm" where that cannot be reached.
 ANSWERED_BY = "X-Answered-By"
 
+#: What `/docs` says of groups of paths.
+TAGS = [
+    {"name": "classify", "description": "Labels for texts."},
+    {"name": "operate", "description": "For what runs and watches the service."},
+]
+
 _logger = logging.getLogger(__name__)
+
+
+def _show_json(example: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"type": "object"}, "example": example}}
 
 
 class Texts(BaseModel):
     """Texts to be labelled."""
 
-    texts: list[str] = Field(max_length=MAX_TEXTS, examples=[["where is my card"]])
+    texts: list[str] = Field(max_length=MAX_TEXTS, examples=[["a text", "another text"]])
 
 
 class Labelled(BaseModel):
@@ -51,27 +62,45 @@ class Labelled(BaseModel):
     )
 
 
-#: Its body is checked by hand, since it takes all that OpenAI's takes.
-CHAT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {"type": "object"},
-                "example": {
-                    "model": "pgkd",
-                    "messages": [{"role": "user", "content": "where is my card"}],
-                },
-            }
-        },
-    }
-}
-
-
 class Answer(BaseModel):
     """A prediction for each text, in their order."""
 
     predictions: list[Labelled]
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    message: str
+    type: str = "invalid_request_error"
+
+
+class Refusal(BaseModel):
+    """A problem, in the shape of OpenAI's API."""
+
+    error: Problem
+
+
+#: What `/docs` says of the chat completions, whose bodies are read and written by hand.
+CHAT = {
+    "requestBody": {
+        "required": True,
+        "content": _show_json(
+            {"model": "pgkd", "messages": [{"role": "user", "content": "a text"}]}
+        ),
+    },
+    "responses": {
+        "200": {
+            "content": _show_json(
+                {
+                    **chat.complete({}, {"role": "assistant", "content": "a label"}, "pgkd"),
+                    "id": "chatcmpl-1",
+                    "created": 1700000000,
+                }
+            )
+        }
+    },
+}
 
 
 def make_app(
@@ -132,26 +161,62 @@ def make_app(
             await behind.close()
 
     # Its page of the API loads nothing from elsewhere.
-    app = FastAPIOffline(redoc_url=None, title="pgkd", version=__version__, lifespan=lifespan)
+    app = FastAPIOffline(
+        redoc_url=None,
+        title=name,
+        version=__version__,
+        description=f"Classifies texts: {len(model.classes_)} classes, by pgkd. An application "
+        "that has an LLM classify takes the address of this service, followed by `/v1`, as the "
+        "base URL of its OpenAI client, and changes nothing else.",
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+    )
+
+    def refuse(message: str, status_code: int) -> JSONResponse:
+        refusal = Refusal(error=Problem(message=message))
+        return JSONResponse(refusal.model_dump(), status_code=status_code)
 
     @app.exception_handler(InvalidInputError)
-    async def refuse(request: Request, error: InvalidInputError) -> JSONResponse:
-        kind = {"message": str(error), "type": "invalid_request_error"}
-        return JSONResponse({"error": kind}, status_code=400)
+    async def refuse_input(request: Request, error: InvalidInputError) -> JSONResponse:
+        return refuse(str(error), 400)
 
-    @app.get("/health")
+    @app.exception_handler(RequestValidationError)
+    async def refuse_body(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        return refuse(
+            'The body must be JSON such as {"texts": ["a text"]}, sent with the header '
+            f"`Content-Type: application/json`. What is wrong at `{where}`: {first['msg']}.",
+            422,
+        )
+
+    @app.exception_handler(404)
+    async def refuse_path(request: Request, error: Exception) -> JSONResponse:
+        return refuse(
+            f"There is no {request.method} {request.url.path}. Of OpenAI's API, this service has "
+            "/v1/chat/completions and /v1/models. All that it has is at /docs.",
+            404,
+        )
+
+    @app.get("/", include_in_schema=False)
+    async def show_docs() -> RedirectResponse:
+        return RedirectResponse("docs")
+
+    @app.get("/health", tags=["operate"], summary="Whether the service is up")
     async def health() -> dict[str, str]:
-        """Whether the service is up."""
         return {"status": "ok", "version": __version__}
 
-    @app.get("/metrics", response_class=Response)
+    @app.get(
+        "/metrics",
+        tags=["operate"],
+        summary="Counts and times, as Prometheus reads them",
+        response_class=Response,
+    )
     async def show_metrics() -> Response:
-        """Counts and times, as Prometheus reads them."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/v1/models")
+    @app.get("/v1/models", tags=["classify"], summary="The model, as OpenAI lists its own")
     async def list_models() -> dict[str, Any]:
-        """The model, as OpenAI lists its own."""
         own = {"id": name, "object": "model", "created": 0, "owned_by": "pgkd"}
         return {"object": "list", "data": [own]}
 
@@ -161,16 +226,26 @@ def make_app(
         metrics.seconds.observe(perf_counter() - begin)
         return predictions
 
-    @app.post("/predict")
+    @app.post(
+        "/predict",
+        tags=["classify"],
+        summary="Label each text, and say how sure of it the model is",
+        responses={400: {"model": Refusal}, 422: {"model": Refusal}},
+    )
     async def predict(given: Texts) -> Answer:
-        """Label each text, and say how sure of it the model is."""
         predictions = await ask_model(given.texts) if given.texts else []
         metrics.count("model", len(given.texts))
         return Answer(predictions=[Labelled(**vars(own)) for own in predictions])
 
-    @app.post("/v1/chat/completions", openapi_extra=CHAT_BODY)
+    @app.post(
+        "/v1/chat/completions",
+        tags=["classify"],
+        summary="Label the last message of the user, as an LLM would",
+        responses={400: {"model": Refusal}},
+        openapi_extra=CHAT,
+    )
     async def complete(request: Request) -> Response:
-        """Answer as an LLM that was asked to classify the last message of the user.
+        """Answer as an LLM that was asked to classify.
 
         The body is that of OpenAI's chat completions. The header `X-Answered-By` of the answer says
         who has answered: `model`, `llm`, or `model instead of llm` where that cannot be reached.
@@ -198,10 +273,7 @@ def make_app(
                     response.headers.get("content-type"),
                 )
         if message is None:
-            raise InvalidInputError(
-                "The form of the answer has room for more than a label, which the model cannot "
-                "fill: ask for one property, or serve the model with an LLM behind it."
-            )
+            raise InvalidInputError(chat.explain_form(body, model.classes_.tolist()))
         metrics.count(answered_by)
         headers = {ANSWERED_BY: answered_by, "X-Confidence": f"{prediction.confidence:.4f}"}
         completion = chat.complete(body, message, name)
@@ -241,15 +313,34 @@ def run(
         As `make_app` and :func:`pgkd.load` do; or if nothing can listen at `port`.
     """
     _check_free(host, port)  # before a model is opened, which may take a while
+    classifier = load(model)
     app = make_app(
-        load(model),
-        name=Path(model).name,
+        classifier,
+        name=Path(model).resolve().name,
         upstream=upstream,
         min_confidence=min_confidence,
         keep=keep,
         label_key=label_key,
     )
-    uvicorn.run(app, host=host, port=port)
+    config = uvicorn.Config(app, host=host, port=port)
+    with suppress(KeyboardInterrupt):
+        _Server(config, f"{app.title}, {len(classifier.classes_)} classes").run()
+
+
+class _Server(uvicorn.Server):  # type: ignore[misc]
+    """Says in uvicorn's own log what it serves, and where, when it does."""
+
+    def __init__(self, config: uvicorn.Config, what: str) -> None:
+        super().__init__(config)
+        self.what = what
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        host, port = self.config.host, self.servers[0].sockets[0].getsockname()[1]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        logging.getLogger("uvicorn.error").info(
+            "Serving %s. Docs: %s/docs. Base URL for OpenAI clients: %s/v1", self.what, url, url
+        )
 
 
 def _check_free(host: str, port: int) -> None:

@@ -153,7 +153,7 @@ def _download(name: str) -> Path:
             f"cannot be had from the hub ({type(error).__name__}: {str(error).strip()[:300]}). "
             "Pass a local directory, e.g. model='models/potion', or model='wordllama', which "
             'comes with pip install "pgkd[wordllama]"; or check the name and the network.'
-        ) from error
+        ) from None
 
 
 def _join(tensors: dict[str, NDArray[Any]], name: str) -> NDArray[np.float32]:

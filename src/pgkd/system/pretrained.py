@@ -102,12 +102,14 @@ def load_pretrained(
         except Exception as error:
             if os.path.isdir(name):
                 raise _translate(error, name) from error
+            # A model that the cache lacks is an OSError, and says no more than the message.
+            cause = None if isinstance(error, OSError) else error
         try:
             # One request without retries: `from_pretrained` would try for minutes.
             HfApi().model_info(name, timeout=HUB_TIMEOUT)
             return _load(auto_class, name, **options)
-        except Exception as error:
-            raise _translate(error, name, without_hub) from error
+        except Exception as error:  # of the network, whose tracebacks are long
+            raise _translate(error, name, without_hub) from cause
 
 
 def load_saved(auto_class: Any, directory: Path) -> tuple[Any, Any]:

@@ -190,6 +190,12 @@ def test_price(fake):
         make().check_ready(max_cost=1.0)
 
 
+def test_a_server_that_is_down():
+    with pytest.raises(TeacherUnavailableError, match="Is the server up") as caught:
+        LiteLLMTeacher("openai/any", base_url=URL).check_reachable()
+    assert caught.value.__suppress_context__  # the traceback of the network is long
+
+
 def test_without_litellm(monkeypatch):
     monkeypatch.setitem(sys.modules, "litellm", None)
     with pytest.raises(TeacherError, match=r'pip install "pgkd\[litellm\]"'):

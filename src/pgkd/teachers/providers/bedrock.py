@@ -147,6 +147,11 @@ class BedrockTeacher(StructuredTeacher):
             )
         return str(region)
 
+    @property
+    def lacks_key(self) -> bool:
+        """False: looking for AWS credentials may run a program, or ask the network."""
+        return False
+
     def _check_key(self) -> None:
         self._auth()
 

@@ -94,7 +94,7 @@ class LiteLLMTeacher(RemoteTeacher):
             raise TeacherUnavailableError(
                 f"No answer from {self.base_url}: {self._quote(repr(error))}. Is the server up, "
                 "and is `base_url` right?"
-            ) from error
+            ) from None
 
     @property
     def destination(self) -> str:

@@ -137,8 +137,13 @@ class HTTPTeacher(RemoteTeacher):
         """The host of its address."""
         return find_host(self._url())
 
+    @property
+    def lacks_key(self) -> bool:
+        """Whether the provider's own service is asked, and there is no key for it."""
+        return not self._key() and self._is_default()
+
     def _check_key(self) -> None:
-        if not self._key() and self._is_default():
+        if self.lacks_key:
             raise TeacherAuthenticationError(
                 f"No API key for {self.default_base_url}: set {self.key_variable}, pass "
                 "`api_key=...`, or pass `base_url=...` of a server that needs none."
