@@ -20,6 +20,7 @@ import injection
 import ladder
 import noise
 import paper
+import pools
 import real_llm
 import strong
 import teacher_throughput
@@ -55,6 +56,7 @@ TABLES: dict[str, Callable[[], str]] = {
         rows("ladder"), "minilm", ladder.BESIDE, "seconds", draws_of="setfit"
     ),
     "deciders": lambda: deciders.tabulate(rows("deciders")),
+    "pools": lambda: pools.tabulate(rows("pools")),
     "strong-minilm": lambda: strong.tabulate(rows("strong"), "minilm"),
     "strong-tfidf": lambda: strong.tabulate(rows("strong"), "tfidf"),
     "real-llm": lambda: real_llm.tabulate(rows("real_llm")),
