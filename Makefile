@@ -63,4 +63,4 @@ $(VENV)/.examples $(VENV)/.test $(VENV)/.test-slow $(VENV)/.docs $(VENV)/.releas
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-latest dist docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-latest quickstart-out dist docs/_build .pytest_cache .mypy_cache .ruff_cache
