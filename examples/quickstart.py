@@ -2,7 +2,7 @@
 
 Free knowledge first: the names of the chapters and unlabelled diagnoses. Then an LLM, as far as it
 measurably helps. Without further ado that is Qwen2.5-Coder-1.5B, a weak teacher, on this machine;
-the student's encoder is all-MiniLM-L6-v2. With OPENAI_API_KEY or OPENAI_BASE_URL set, the teacher is
+the student's encoder is all-MiniLM-L6-v2. With OPENAI_API_KEY or OPENAI_BASE_URL set the teacher is
 that one, and PGKD_MODEL names its model. The student and a report are saved in `quickstart-out`.
 """
 
