@@ -55,7 +55,7 @@ def test_snippets(page, monkeypatch):
     if page.name == "deploy.md":
         pytest.importorskip("onnxruntime", reason="exported classifiers need pgkd[onnx]")
     # Its import sets up the log.
-    if page.name in ("guide.md", "README.md") and not find_spec("wordllama"):
+    if page.name in ("guide.md", "index.md", "README.md") and not find_spec("wordllama"):
         pytest.skip("StaticStudent('wordllama') needs pgkd[wordllama]")
     if page.name == "recipes.md":
         for package in ("datasets", "fastapi", "mlflow", "optuna", "polars", "pyarrow"):
