@@ -103,7 +103,7 @@ def main():
     probe = clf.usage_ + clf.saved_usage_ - usage
     print(f"To find out what the teacher is good for took {probe.tokens:,} tokens more.")
     print(f"\n{time.perf_counter() - start:.0f} s in all. Now open {OUT / 'report.html'}, and try")
-    print(f"  echo 'fracture of the left wrist' | .venv/bin/pgkd predict {OUT / 'model'}")
+    print(f"  echo 'acute bronchitis' | .venv/bin/pgkd predict {OUT / 'model'}")
 
 
 if __name__ == "__main__":
