@@ -1,7 +1,7 @@
 # Two commands do everything, their own set-up included: `make quickstart` and `make test`.
 PYTHON ?= python3
 # Where pip would fetch gigabytes of CUDA for a machine without a GPU, a pinned CPU build may be at
-# hand; override it for another one: make TORCH="torch==2.14.1" test
+# hand; override it for another one: make TORCH="torch==2.14.1" test. TORCH=torch keeps what is there.
 TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -63,4 +63,4 @@ $(VENV)/.examples $(VENV)/.test $(VENV)/.test-slow $(VENV)/.docs $(VENV)/.releas
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-latest dist docs/_build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-latest quickstart-out dist docs/_build .pytest_cache .mypy_cache .ruff_cache

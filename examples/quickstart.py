@@ -1,14 +1,15 @@
 """From one labelled diagnosis a chapter to a classifier: the main job, end to end, on real data.
 
 Free knowledge first: the names of the chapters and unlabelled diagnoses. Then an LLM, as far as it
-measurably helps. Without further ado this takes an embedded LLM (Qwen2.5-Coder-1.5B, a weak
-teacher) and an embedded student (all-MiniLM-L6-v2). With OPENAI_API_KEY or OPENAI_BASE_URL set, it
-takes that teacher; PGKD_MODEL names the model.
+measurably helps. Without further ado that is Qwen2.5-Coder-1.5B, a weak teacher, on this machine;
+the student's encoder is all-MiniLM-L6-v2. With OPENAI_API_KEY or OPENAI_BASE_URL set the teacher is
+that one, and PGKD_MODEL names its model. The student and a report are saved in `quickstart-out`.
 """
 
 import contextlib
 import os
 import time
+from pathlib import Path
 
 from local_models import cache_dir, fetch_minilm, fetch_qwen, serve
 from sklearn.metrics import accuracy_score, f1_score
@@ -19,6 +20,7 @@ from pgkd.records import Usage
 from pgkd.students import EmbeddingStudent
 from pgkd.teachers import OpenAITeacher
 
+OUT = Path("quickstart-out")
 STEPS = {
     "names": "+ names of the chapters",
     "unlabelled": "+ unlabelled texts",
@@ -30,7 +32,7 @@ STEPS = {
 
 @contextlib.contextmanager
 def find_teacher():
-    """The server that the environment names, else the embedded one."""
+    """The server that the environment names, else one on this machine."""
     if os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"):
         yield OpenAITeacher(os.environ.get("PGKD_MODEL", "gpt-5-mini"))
     else:
@@ -68,6 +70,8 @@ def main():
             verbose=1,
         )
         clf.fit(X_train, y_train, X_unlabeled=X_unlabeled)
+    clf.save(OUT / "model")
+    clf.report().save(OUT / "report.html")
 
     routes = {step.number: step.route for step in clf.history_}
     print("\nSome of the texts it was given:")
@@ -98,7 +102,8 @@ def main():
         )
     probe = clf.usage_ + clf.saved_usage_ - usage
     print(f"To find out what the teacher is good for took {probe.tokens:,} tokens more.")
-    print(f"\n{time.perf_counter() - start:.0f} s in all")
+    print(f"\n{time.perf_counter() - start:.0f} s in all. Now open {OUT / 'report.html'}, and try")
+    print(f"  echo 'acute bronchitis' | .venv/bin/pgkd predict {OUT / 'model'}")
 
 
 if __name__ == "__main__":

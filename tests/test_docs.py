@@ -1,7 +1,12 @@
-"""Documentation cannot drift: snippets and docstring examples are run."""
+"""Documentation cannot drift: snippets and docstring examples are run.
 
+What begins with a comment "# needs ..." is not: a key, a service, a cluster.
+"""
+
+import ast
 import doctest
 import importlib
+import inspect
 import pkgutil
 import re
 import subprocess
@@ -46,10 +51,11 @@ def tiny_model(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("tiny_model")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_snippets(page, monkeypatch):
-    """The ``python`` blocks of a page are one program, except those marked as not to be run."""
+    """The ``python`` blocks of a page are one program, but for those that need something."""
     if page.name == "deploy.md":
         pytest.importorskip("onnxruntime", reason="exported classifiers need pgkd[onnx]")
-    if page.name == "guide.md" and not find_spec("wordllama"):  # whose import sets up the log
+    # Its import sets up the log.
+    if page.name in ("guide.md", "index.md", "README.md") and not find_spec("wordllama"):
         pytest.skip("StaticStudent('wordllama') needs pgkd[wordllama]")
     if page.name == "recipes.md":
         for package in ("datasets", "fastapi", "mlflow", "optuna", "polars", "pyarrow"):
@@ -59,7 +65,7 @@ def test_snippets(page, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
     module = types.ModuleType("snippet")  # a real one, so that its classes can be pickled
     monkeypatch.setitem(sys.modules, "snippet", module)
-    program = "\n".join(block for block in blocks if not block.startswith("# not run"))
+    program = "\n".join(block for block in blocks if not block.startswith("# needs "))
     exec(compile(program, page.name, "exec"), vars(module))
     assert set(re.findall(r"^class (\w+)", program, re.M)) <= vars(module).keys()
 
@@ -67,9 +73,9 @@ def test_snippets(page, monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands(page, tmp_path):
-    """The ``sh`` blocks of a page are one script, except those marked as not to be run."""
+    """The ``sh`` blocks of a page are one script, but for those that need something."""
     blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
-    script = "\n".join(block for block in blocks if not block.startswith("# not run"))
+    script = "\n".join(block for block in blocks if not block.startswith("# needs "))
     if not script:
         pytest.skip("no commands")
     if not find_spec("wordllama"):
@@ -87,8 +93,21 @@ def test_no_page_names_what_is_gone(page):
     assert not found
 
 
+@pytest.mark.parametrize("estimator", [pgkd.PGKDClassifier, pgkd.Evidence])
+def test_each_parameter_has_its_line(estimator):
+    """In the order of the signature, with its default."""
+    page = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
+    table = page.split(f"## {estimator.__name__}\n")[1].split("##")[0]
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \| \w", table, re.M)
+    signature = inspect.signature(estimator).parameters.values()
+    assert [(name, ast.literal_eval(default)) for name, default in rows] == [
+        (parameter.name, parameter.default) for parameter in signature
+    ]
+
+
 LINKED = [*PAGES, *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
 LINKED += [ROOT / name for name in ("benchmarks/README.md", "CONTRIBUTING.md", "SECURITY.md")]
+LINKED += [ROOT / "docs" / "tutorials" / "README.md"]
 
 
 @pytest.mark.parametrize("page", LINKED, ids=lambda page: str(page.relative_to(ROOT)))
@@ -102,6 +121,16 @@ def test_links_lead_somewhere(page):
             headings = re.findall(r"^#+ (.*)", target.read_text(encoding="utf-8"), re.M)
             slugs = [re.sub(r"[^\w -]", "", own.lower()).replace(" ", "-") for own in headings]
             assert anchor in slugs, f"{path}#{anchor}"
+
+
+def test_each_tutorial_has_its_line():
+    """By the title with which the program begins."""
+    folder = ROOT / "docs" / "tutorials"
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    titles = [(p.read_text(encoding="utf-8").split("\n")[1], p.name) for p in folder.glob("*.py")]
+    assert re.findall(r"^\| \[(.+?)\]\((.+?)\) \| \w", page, re.M) == sorted(
+        titles, key=lambda title: title[1]
+    )
 
 
 def test_each_promise_has_its_test():

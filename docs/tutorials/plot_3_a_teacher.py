@@ -41,6 +41,9 @@ print(clf.plan(X[:n_labelled], y[:n_labelled], X_unlabeled=X[500:]))
 
 # %%
 # Here the stand-in teaches. It labels texts of which the student is unsure, and writes new ones.
+#
+# "72 texts of 100" in a line counts texts: it was asked about 100, and 72 can be learnt. The others
+# are copies, or got no label, since their class was not on the shortlist that it chooses from.
 
 clf.set_params(teacher=teacher).fit(X[:n_labelled], y[:n_labelled], X_unlabeled=X[500:])
 print(clf.probe_.verdict)
@@ -64,12 +67,14 @@ from pgkd.plots import LadderDisplay
 display = LadderDisplay.from_estimator(clf)
 
 # %%
-# Every text says where it comes from, what it cost and what became of it.
+# Every text says where it comes from, what it cost and what became of it. "pool" are those that the
+# teacher labelled. Where it and the student disagree, a text is learnt with several labels, each at
+# a weight of its own, and has a row for each: so there are more rows than texts.
 
 import pandas as pd
 
 table = pd.DataFrame(clf.synthetic_)
-print(table.groupby(["source", "verdict"]).size())
+print(table.groupby(["source", "verdict"])["text"].agg(rows="size", texts="nunique"))
 
 # %%
 # The report tells it in words. In a notebook it is a page.

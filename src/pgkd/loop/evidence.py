@@ -17,8 +17,8 @@ class Evidence(Component):
     ----------
     validation_fraction : float, default=None
         ``None``: every labelled text decides, predicted by a student that has not learnt it, fold
-        by fold. A share in (0, 1): so many of them are held out as a gate that decides alone, which
-        is cheaper for students that are dear to train. `X_val` is a gate as well.
+        by fold. A share in (0, 1): so many of them are held out as a gate that decides alone, for
+        students that take long to train. `X_val` is a gate as well.
     feedback : {"out_of_fold", "validation"}, default="out_of_fold"
         The texts on which the teacher is shown how the student does: those to learn from, out of
         fold; or the gate itself, as in the paper, which makes what it decides optimistic.
