@@ -121,8 +121,16 @@ def tabulate(rows):
                 ]
             )
     return make_table(
-        ["student", "unlabelled texts", "labelled a class", "runs", "if always learnt"]
-        + ["taken", "with the choice", "with the best choice"],
+        [
+            "student",
+            "unlabelled texts",
+            "labelled a class",
+            "runs",
+            "if always learnt",
+            "taken",
+            "with the choice",
+            "with the best choice",
+        ],
         lines,
     )
 
