@@ -85,9 +85,7 @@ def main():
     args = parser.parse_args()
 
     known = {tuple(row[key] for key in KEYS) for row in read_rows(PATH)}
-    jobs = itertools.product(
-        args.datasets, args.students, args.per_class, range(args.seeds), POOLS
-    )
+    jobs = itertools.product(args.datasets, args.students, args.per_class, range(args.seeds), POOLS)
     for row in Parallel(n_jobs=args.jobs, return_as="generator_unordered")(
         delayed(run)(args.data, *job) for job in jobs if job not in known
     ):
