@@ -342,6 +342,7 @@ def test_a_probe_is_part_of_it(fitted, tmp_path):
         (Probe(40, 10, 30, 30, 2, 22, 0.0), True, "It is not worth asking"),
         (Probe(40, 18, 20, 20, 9, 11, 0.0), False, "whether texts that it writes do remains"),
         (Probe(40, 18, 20, 24, 9, 11, 0.5), False, "its opinion adds to the student's"),
+        (Probe(40, 9, 9, 9, 4, 4, 0.5), False, "puts no more of these answers right"),
         (Probe(40, 30, 20, 30, 15, 5, 1.0), False, "It is worth asking"),
     ],
 )
