@@ -254,7 +254,7 @@ def format_step(step: Step, scoring: str = "score") -> str:
     >>> for part in format_step(step, "accuracy").split("; "):
     ...     print(part)
     names of the classes: 6 texts, taken at weight 1
-    expected gain +0.014
+    expected gain +0.013
     accuracy 0.820, +0.020 (95 %: +0.000 to +0.040)
     log loss falls by 0.050
     0.1 s
