@@ -88,19 +88,19 @@ def test_sorting_searching_filtering(browse):
     assert seen["descending"][0].startswith("مرحبا")
     assert seen["gain"] is None  # another column is sorted now
     assert seen["search"] == "2 of 20 rows"
-    assert seen["all"] == seen["reset"] == "1 to 50 of 200 texts"
-    assert seen["verdict"] == "1 to 50 of 133 texts"
+    assert seen["all"] == seen["reset"] == "1 to 20 of 200 texts"
+    assert seen["verdict"] == "1 to 20 of 133 texts"
     assert seen["both"] == "1 to 16 of 16 texts"
-    assert seen["second"] == "51 to 100 of 200 texts"
-    assert seen["step"] == ["2 (50)", "1 to 50 of 50 texts"]
-    assert (seen["title"], seen["evil"]) == ("Report", 0)
+    assert seen["second"] == "21 to 40 of 200 texts"
+    assert seen["step"] == ["2 (50)", "1 to 20 of 50 texts"]
+    assert (seen["title"], seen["evil"]) == ("Report: 200 labelled texts", 0)
 
 
 def test_a_script_of_others_does_not_run(browse):
     """Even one that got into the page: the policy knows the page's own by its hash."""
     page = make_report(n_texts=10).to_html()
     dom = browse(page.replace("</body>", "<script>document.title = 'owned'</script></body>"))
-    assert "<title>Report</title>" in dom
+    assert "<title>Report: 200 labelled texts</title>" in dom
     assert "1 to 10 of 10 texts" in dom  # its own script did
 
 

@@ -143,8 +143,7 @@ class Step:
             "score": "" if self.score is None else f"{self.score:.3f}",
             "gain": "" if own is None else own.difference,
             "expected gain": "" if own is None else f"{own.gain:+.3f}",
-            "taken": "yes" if self.taken else "no",
-            "weight": f"{self.factor:g}",
+            "weight": f"{self.factor:g}" if self.taken else "not taken",
             "texts": str(self.n_accepted),
             "US dollars": self.usage.dollars,
         }

@@ -30,7 +30,7 @@ class Report(Findings):
     """
 
     def __str__(self) -> str:
-        return render("Report", write_sections(self))
+        return render(self.title, write_sections(self))
 
     def __repr__(self) -> str:
         return f"Report({self.comparison or 'not judged'}; `print` it, or `save` it as a page)"
@@ -50,7 +50,7 @@ class Report(Findings):
         """Return the page: one HTML document that loads nothing."""
         from pgkd.reporting.page import render_page  # and a template engine, not needed to print
 
-        return render_page("Report", write_sections(self))
+        return render_page(self.title, write_sections(self))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report to a file.
@@ -125,7 +125,14 @@ def make_run_report(clf: Any) -> Report:
         calibration=clf.calibration_,
         abstention=clf.abstention_,
         sent=clf.sent_,
+        student=_name_student(clf.student_),
     )
+
+
+def _name_student(student: Any) -> str:
+    """Name its class or, of a pipeline, those of its steps."""
+    steps = [step for _, step in getattr(student, "steps", ())] or [student]
+    return " + ".join(type(step).__name__ for step in steps)
 
 
 def _to_json(value: Any) -> Any:
