@@ -97,7 +97,9 @@ def test_a_class_with_a_single_text_cannot_be_judged(hard, student):
     clf = make_classifier(None, student, routes=("names",), random_state=0)
     lone = clf.fit([*X, "a contract of law"], [*y, "legal"]).report()
     assert lone.lone_classes == ("legal",)
-    assert "`legal` has a single labelled text: whoever is judged by it has not learnt" in str(lone)
+    assert "`legal` has a single labelled text. A student that is judged by it has learnt" in str(
+        lone
+    )
     assert not clf.fit(*hard).report().lone_classes
     gate = {"X_val": [*X, "a contract"], "y_val": [*y, "legal"]}
     few = ["my card", "my rate", "my pin", "the law"], ["card", "rate", "pin", "legal"]

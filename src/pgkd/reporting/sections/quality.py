@@ -63,7 +63,8 @@ def _say_lone(labels: tuple[Label, ...]) -> Paragraph:
         *named,
         f" and {more} more have" if more > 0 else " have" if len(labels) > 1 else " has",
         " a single labelled text each" if len(labels) > 1 else " a single labelled text",
-        ": whoever is judged by it has not learnt it. So its F1 says nothing; label more texts.",
+        ". A student that is judged by it has learnt no text of the class, so that nothing can "
+        "judge the class. Label more of its texts.",
     )
 
 
