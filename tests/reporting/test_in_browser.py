@@ -3,6 +3,7 @@
 Skipped where there is no Chromium.
 """
 
+import html
 import json
 import re
 import shutil
@@ -102,6 +103,28 @@ def test_a_script_of_others_does_not_run(browse):
     dom = browse(page.replace("</body>", "<script>document.title = 'owned'</script></body>"))
     assert "<title>Report: 200 labelled texts</title>" in dom
     assert "1 to 10 of 10 texts" in dom  # its own script did
+
+
+@pytest.mark.parametrize(("is_light", "scheme"), [("true", "light"), ("false", "dark")])
+def test_the_frame_follows_the_theme_of_jupyterlab(browse, is_light, scheme):
+    """With another page in it, as the report's own lets no script of the test in."""
+    report = make_report(n_texts=10)
+    told = (
+        "<!DOCTYPE html><style>:root{--seen:light}@media (prefers-color-scheme:dark)"
+        "{:root{--seen:dark}}</style><meta name='color-scheme' content='light dark'><script>"
+        "parent.postMessage(getComputedStyle(document.documentElement)"
+        ".getPropertyValue('--seen'), '*')</script>"
+    )
+    shown = re.sub(
+        'srcdoc="[^"]*"', lambda _: f'srcdoc="{html.escape(told)}"', report._repr_html_()
+    )
+    listen = (
+        "<script>addEventListener('message', (e) => { document.body.dataset.seen = e.data })"
+        "</script>"
+    )
+    dom = browse(f'<body data-jp-theme-light="{is_light}">{listen}{shown}</body>')
+    [seen] = re.findall(r'data-seen="([^"]*)"', dom)
+    assert seen == scheme
 
 
 #: Which tables a phone shows in part, by their captions; a frame is as narrow as one.

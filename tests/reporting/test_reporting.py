@@ -363,7 +363,7 @@ def test_a_probe_is_part_of_it(fitted, tmp_path):
         "On the 40 texts that your student is least sure of, the teacher is right on 62 % "
         "(47-76), the student on 50 %, both together on 68 %. It is worth asking."
     ) in text
-    assert "labels with probabilities. That took 40 requests and 0.2500 US dollars. Where " in text
+    assert "labels and probabilities. That took 40 requests and 0.2500 US dollars. Where " in text
     document = json.loads(json.dumps(fitted.report().to_dict()))["probe"]
     assert (document["n_texts"], document["weight"]) == (40, 0.5)
     fitted.save(tmp_path / "model")

@@ -20,6 +20,11 @@ from pgkd.system.files import write_text
 
 #: Pixels of a report in a notebook.
 HEIGHT = 760
+#: JupyterLab says on its body whether its theme is light; a frame would follow the system.
+THEMES = "".join(
+    f'[data-jp-theme-light="{is_light}"] iframe.pgkd-report{{color-scheme:{scheme}}}'
+    for is_light, scheme in (("true", "light"), ("false", "dark"))
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,7 +47,9 @@ class Report(Findings):
         """Show the page in a frame of its own: neither styles nor scripts get out or in."""
         style = "border:1px solid #d9dde2;resize:vertical"
         return (
-            f'<iframe title="Report of PGKDClassifier" sandbox="allow-scripts" width="100%" '
+            f"<style>{THEMES}</style>"
+            f'<iframe class="pgkd-report" title="{html.escape(self.title)}" '
+            f'sandbox="allow-scripts" width="100%" '
             f'height="{HEIGHT}" style="{style}" srcdoc="{html.escape(self.to_html())}"></iframe>'
         )
 

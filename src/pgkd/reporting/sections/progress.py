@@ -23,7 +23,7 @@ def say_teacher(found: Findings) -> Iterator[Block]:
     if probe is None:
         return
     yield say(probe.verdict)
-    how = "labels with probabilities" if probe.has_probabilities else "labels, no probabilities"
+    how = "labels and probabilities" if probe.has_probabilities else "labels alone"
     line = f"It answered with {how}."
     if probe.usage.n_requests:
         line += f" That took {probe.usage.told}."
