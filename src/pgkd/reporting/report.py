@@ -45,7 +45,7 @@ class Report(Findings):
 
     def _repr_html_(self) -> str:
         """Show the page in a frame of its own: neither styles nor scripts get out or in."""
-        style = "border:1px solid #d9dde2;resize:vertical"
+        style = "border:1px solid #8886;resize:vertical"
         return (
             f"<style>{THEMES}</style>"
             f'<iframe class="pgkd-report" title="{html.escape(self.title)}" '
