@@ -71,7 +71,9 @@ def test_a_teacher_that_cannot_help_costs_cents(hard, capsys):
     assert clf.stop_reason_ == "probe"
     assert clf.n_cycles_ == 0
     assert not asked_of_pool(teacher)
-    assert "It is not worth asking" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"asking the teacher: {clf.usage_.n_requests} requests" in out  # those of the probe
+    assert "It is not worth asking" in out
 
 
 def test_the_probe_is_about_the_texts_of_which_the_student_is_least_sure(data):

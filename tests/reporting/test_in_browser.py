@@ -149,3 +149,26 @@ def test_a_phone_shows_the_main_tables_whole(browse):
     main = {"Routes", "What each step brought", "F1 of each class", "Confusions", "Calibration"}
     assert main <= set(tables)
     assert not main & set(cut), cut
+
+
+#: Where a chart and its table are on a wide screen.
+WIDE = """
+<body><iframe style="width: 1280px; height: 800px; border: 0"></iframe><script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {
+  const place = (own) => own.getBoundingClientRect();
+  const find = (query) => [...frame.contentDocument.querySelectorAll(query)].map(place);
+  const seen = find("#steps figure, #steps figure + .table");
+  document.body.dataset.seen = JSON.stringify(seen);
+};
+frame.srcdoc = PAGE;
+</script></body>
+"""
+
+
+def test_on_a_wide_screen_a_chart_has_its_table_beside_it(browse):
+    page = json.dumps(make_report().to_html()).replace("</", "<\\/")
+    [found] = re.findall(r'data-seen="([^"]*)"', browse(WIDE.replace("PAGE", page)))
+    chart, table = json.loads(found.replace("&quot;", '"'))
+    assert chart["right"] <= table["left"]
+    assert abs(chart["top"] - table["top"]) < 20
