@@ -42,6 +42,8 @@ def test_each_draws_what_the_report_says(clf):
     report = clf.report()
 
     ax = LadderDisplay.from_estimator(clf).ax_
+    assert ax.get_title() == "Gain by route"
+    assert ax.get_xlabel() == "Gain in accuracy, with its 95 % interval"
     assert [tick.get_text() for tick in ax.get_yticklabels()] == [
         "names of the classes",
         "teacher writes",
@@ -66,6 +68,12 @@ def test_each_draws_what_the_report_says(clf):
     bins = clf.calibration_.bins_before
     assert list(ax.lines[0].get_xdata()) == [own.confidence for own in bins]
     assert sum(own.n_texts for own in bins) == len(clf._labelled)
+
+
+def test_where_nothing_was_bought_there_is_no_cost(hard, student):
+    clf = make_classifier(None, student, routes=("names",), random_state=0).fit(*hard)
+    with pytest.raises(InvalidInputError, match="the run has no score against cost"):
+        CostDisplay.from_estimator(clf)
 
 
 def test_a_step_that_was_not_taken(hard, student):

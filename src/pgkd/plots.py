@@ -109,7 +109,7 @@ def _draw_bars(chart: Bars, ax: Any) -> None:
     ax.set_yticks(places, [bar.name.replace("$", r"\$") for bar in chart.bars])
     ax.invert_yaxis()
     ax.axvline(0, color="black", linewidth=0.8)
-    ax.set_xlabel(chart.caption)
+    ax.set_xlabel(chart.caption.rstrip("."))
     if len(chart.limits) > 1:
         ax.set_xlim(*chart.limits)
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from pgkd import PGKDClassifier
 from pgkd.callbacks import PrintProgress
 from pgkd.callbacks.following import following
-from pgkd.callbacks.progress import _State
-from pgkd.records import Begin, Event, Progress, Usage
+from pgkd.callbacks.progress import _State, format_step
+from pgkd.records import Begin, Comparison, Event, Progress, Step, Usage
 
 LABELLED = [(write_hard(label, i), label) for i in range(8) for label in WORDS]
 PARTS = [str(Path(__file__).parents[1]), *sys.path]
@@ -86,10 +87,38 @@ def test_the_line_says_where_a_run_is():
         r" · \$0\.25 of \$5\.00( · at most .* left)?",
         str(state),
     )
-    training = Progress(2, "write", "training")
     for _ in range(3):
-        state.hear(Event("progress", training))
-    assert "training 3" in str(state)
+        state.hear(Event("progress", Progress(2, "write", "training")))
+    assert "teacher writes · training · " in str(state)  # nobody knows of how many
+    state.seconds_left = 0.2
+    assert "left" not in str(state)
+    state.seconds_left = 170.0
+    assert str(state).endswith(" · at most 3 min left")
+
+
+def test_a_step_says_what_was_found_and_what_decides():
+    own = Comparison("accuracy", 0.75, 0.766, 0.016, -0.052, 0.03, 0.3, 62)
+    step = Step(
+        1,
+        "names",
+        True,
+        0.766,
+        comparison=own,
+        factor=0.3,
+        n_accepted=6,
+        seconds=0.1,
+        seconds_left=0.2,
+    )
+    gain = f"expected gain {own.gain:+.3f}"
+    assert format_step(step, "accuracy") == (
+        f"names of the classes: 6 texts, taken at weight 0.3; {gain}; "
+        "accuracy 0.766, +0.016 (95 %: -0.015 to +0.047); log loss rises by 0.052; 0.1 s"
+    )
+    left = replace(step, taken=False, score=0.75, comparison=replace(own, log_loss_gain=0.0))
+    line = format_step(left, "accuracy")
+    assert "6 texts, not taken; expected gain " in line
+    assert "accuracy would be 0.766, +0.016 (95 %" in line
+    assert "log loss stays the same" in line
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal")
@@ -128,7 +157,8 @@ def test_a_terminal_has_a_line_that_lives():
 def test_a_pipe_has_lines_alone(capsys):
     clf = fit(verbose=1, routes=("names", "write"))
     out = capsys.readouterr().out.splitlines()
-    assert len(out) == len(clf.history_) + 1
+    assert out[2] == f"asking the teacher: {clf.usage_.n_requests} requests"
+    assert len(out) == len(clf.history_) + 2
     assert out[-1].startswith("stopped because ")
 
 
@@ -152,13 +182,15 @@ def test_a_notebook_has_one_line_that_lives_and_keeps_its_last_words(tmp_path):
             return super().process_message(msg, cell, cell_index)
 
     Client(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    assert any("step 0, labelled texts alone · training 3" in text for text in updates)
+    assert any("step 0, labelled texts alone · training" in text for text in updates)
     (line,) = [own for own in book.cells[1].outputs if own.output_type == "display_data"]
     assert line.data["text/plain"] == updates[-1]
     assert re.match(r"\d+ s · done · accuracy 0\.\d+ \(", updates[-1])
     printed = [own for own in book.cells[1].outputs if own.output_type == "stream"]
     assert {own.name for own in printed} == {"stdout"}
-    assert "stopped because " in printed[-1].text
+    lines = "".join(own.text for own in printed).splitlines()
+    assert lines[-1].startswith("stopped because ")
+    assert max(map(len, lines)) <= 100 < len(" ".join(lines[1:-1]))  # one is in two, by words
 
 
 def test_the_line_is_closed_when_fit_fails_and_callbacks_hear_of_it(capfd):

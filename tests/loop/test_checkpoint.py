@@ -57,10 +57,19 @@ def test_steps_of_the_past_are_told_as_such(fit, capsys):
     fit(max_cycles=4, verbose=1)
     lines = capsys.readouterr().out.splitlines()
     n = first.history_[-1].number
-    assert lines[0] == f"goes on from `run_dir`, left after step {n}; until then:"
+    assert lines[0] == f"goes on after step {n}, where the same run was left; until then:"
     assert any(step.seconds_left for step in first.history_)
     assert not any(" left" in line for line in lines[1 : n + 2])
     assert len(lines) > n + 2
+
+
+def test_a_finished_run_says_so(fit, capsys):
+    (first, _, _), _ = fit(), capsys.readouterr()
+    fit(verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "the same run is finished already, and nothing is bought again; it went:"
+    is_probed = first.probe_ is not None
+    assert len(lines) == 1 + len(first.history_) + is_probed + 1  # why it stopped is the last
 
 
 @pytest.mark.parametrize(

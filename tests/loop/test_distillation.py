@@ -399,7 +399,8 @@ def test_counts_and_events(student, hard):
 def test_verbose_prints_a_line_a_step(student, hard, capsys):
     fit(make_teacher(), student, hard, max_cycles=1, verbose=1, routes=("names", "write"))
     lines = capsys.readouterr().out.splitlines()
-    starts = ["labelled texts alone", "names of the classes", "teacher writes", "stopped because"]
+    starts = ["labelled texts alone", "names of the classes", "asking the teacher: "]
+    starts += ["teacher writes", "stopped because"]
     assert len(lines) == len(starts)
     assert all(map(str.startswith, lines, starts))
     assert "out of fold" in lines[0]

@@ -7,6 +7,7 @@ import pytest
 from conftest import WordTeacher, make_classifier, write_hard
 
 from pgkd import PGKDClassifier
+from pgkd.loop.planning import Plan
 from pgkd.records import Comparison, Records, Step, SyntheticText, Usage
 
 
@@ -25,7 +26,8 @@ def test_history_is_a_table(clf):
         "route",
         "score",
         "gain",
-        "taken",
+        "expected",
+        "gain",
         "weight",
         "texts",
         "US",
@@ -33,7 +35,10 @@ def test_history_is_a_table(clf):
     ]
     assert len(rows) == len(clf.history_) == 2
     assert rows[1].startswith("1     write     0.")
-    assert clf.history_[1].comparison.difference in rows[1]
+    comparison = clf.history_[1].comparison
+    assert f"{comparison.difference}  {comparison.gain:+.3f} " in rows[1]
+    not_taken = Step(2, "label", taken=False, factor=0.0, comparison=comparison)
+    assert not_taken.row["weight"] == "not taken"
     assert len({line.rstrip().rfind("0.0") for line in rows}) == 1  # in columns
     assert max(map(len, rows)) < 110
 
@@ -51,6 +56,19 @@ def test_a_step_a_report_a_plan_and_a_bill_are_a_line(clf, hard):
         f"cached), {clf.usage_.output_tokens} output tokens, US dollars: {clf.usage_.cost:.4f}"
     )
     assert str(Usage(1, cost=None)).endswith("US dollars: unknown")
+
+
+def test_a_plan_and_a_bill_are_tables_in_a_notebook():
+    plan = ElementTree.fromstring(Plan((6, 1200), (9, 9), (1, 2), (0.5, 1.25))._repr_html_())
+    assert [[cell.text for cell in row] for row in plan.iter("tr")] == [
+        [None, "at least", "at most"],
+        ["requests", "6", "1,200"],
+        ["input tokens", "9", "9"],
+        ["output tokens", "1", "2"],
+        ["US dollars", "0.50", "1.25"],
+    ]
+    bill = ElementTree.fromstring(Usage(2, 3000, 4, cost=None)._repr_html_())
+    assert [cell.text for cell in bill.iter("td")] == ["2", "3,000", "0", "4", "unknown"]
 
 
 def test_texts_are_a_table_of_some(clf):

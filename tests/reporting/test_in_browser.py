@@ -3,6 +3,7 @@
 Skipped where there is no Chromium.
 """
 
+import html
 import json
 import re
 import shutil
@@ -88,20 +89,42 @@ def test_sorting_searching_filtering(browse):
     assert seen["descending"][0].startswith("مرحبا")
     assert seen["gain"] is None  # another column is sorted now
     assert seen["search"] == "2 of 20 rows"
-    assert seen["all"] == seen["reset"] == "1 to 50 of 200 texts"
-    assert seen["verdict"] == "1 to 50 of 133 texts"
+    assert seen["all"] == seen["reset"] == "1 to 20 of 200 texts"
+    assert seen["verdict"] == "1 to 20 of 133 texts"
     assert seen["both"] == "1 to 16 of 16 texts"
-    assert seen["second"] == "51 to 100 of 200 texts"
-    assert seen["step"] == ["2 (50)", "1 to 50 of 50 texts"]
-    assert (seen["title"], seen["evil"]) == ("Report", 0)
+    assert seen["second"] == "21 to 40 of 200 texts"
+    assert seen["step"] == ["2 (50)", "1 to 20 of 50 texts"]
+    assert (seen["title"], seen["evil"]) == ("Report: 200 labelled texts", 0)
 
 
 def test_a_script_of_others_does_not_run(browse):
     """Even one that got into the page: the policy knows the page's own by its hash."""
     page = make_report(n_texts=10).to_html()
     dom = browse(page.replace("</body>", "<script>document.title = 'owned'</script></body>"))
-    assert "<title>Report</title>" in dom
+    assert "<title>Report: 200 labelled texts</title>" in dom
     assert "1 to 10 of 10 texts" in dom  # its own script did
+
+
+@pytest.mark.parametrize(("is_light", "scheme"), [("true", "light"), ("false", "dark")])
+def test_the_frame_follows_the_theme_of_jupyterlab(browse, is_light, scheme):
+    """With another page in it, as the report's own lets no script of the test in."""
+    report = make_report(n_texts=10)
+    told = (
+        "<meta name='color-scheme' content='light dark'><script>setTimeout(() => "
+        "parent.postMessage(matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light', "
+        "'*'), 1000)</script>"  # when the frame has its style
+    )
+    shown = re.sub(
+        'srcdoc="[^"]*"', lambda _: f'srcdoc="{html.escape(told)}"', report._repr_html_()
+    )
+    shown = shown.replace(' sandbox="allow-scripts"', "")  # with the same clock as the test
+    listen = (
+        "<script>addEventListener('message', (e) => { document.body.dataset.seen = e.data })"
+        "</script>"
+    )
+    dom = browse(f'<body data-jp-theme-light="{is_light}">{listen}{shown}</body>')
+    [seen] = re.findall(r'data-seen="([^"]*)"', dom)
+    assert seen == scheme
 
 
 #: Which tables a phone shows in part, by their captions; a frame is as narrow as one.
@@ -126,3 +149,26 @@ def test_a_phone_shows_the_main_tables_whole(browse):
     main = {"Routes", "What each step brought", "F1 of each class", "Confusions", "Calibration"}
     assert main <= set(tables)
     assert not main & set(cut), cut
+
+
+#: Where a chart and its table are on a wide screen.
+WIDE = """
+<body><iframe style="width: 1280px; height: 800px; border: 0"></iframe><script>
+const frame = document.querySelector("iframe");
+frame.onload = () => {
+  const place = (own) => own.getBoundingClientRect();
+  const find = (query) => [...frame.contentDocument.querySelectorAll(query)].map(place);
+  const seen = find("#steps figure, #steps figure + .table");
+  document.body.dataset.seen = JSON.stringify(seen);
+};
+frame.srcdoc = PAGE;
+</script></body>
+"""
+
+
+def test_on_a_wide_screen_a_chart_has_its_table_beside_it(browse):
+    page = json.dumps(make_report().to_html()).replace("</", "<\\/")
+    [found] = re.findall(r'data-seen="([^"]*)"', browse(WIDE.replace("PAGE", page)))
+    chart, table = json.loads(found.replace("&quot;", '"'))
+    assert chart["right"] <= table["left"]
+    assert abs(chart["top"] - table["top"]) < 20

@@ -189,7 +189,8 @@ def test_save(report, tmp_path):
 
 def test_in_a_notebook_it_has_a_frame_of_its_own(report):
     frame = Page(report._repr_html_())
-    [(tag, attrs)] = frame.elements
+    (style, _), (tag, attrs) = frame.elements
+    assert style == "style"
     assert (tag, attrs["sandbox"], attrs["srcdoc"]) == ("iframe", "allow-scripts", report.to_html())
     assert repr(report).startswith("Report(accuracy 0.500 -> 0.700, +0.200 (95 %: +0.141 to")
     assert len(repr(report)) < 200

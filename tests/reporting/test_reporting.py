@@ -69,7 +69,42 @@ def test_the_markdown_counts_and_shows_them(report):
     for loss in report.losses:
         assert f"**{loss.verdict}: {loss.reason}** (" in text
         assert f"{loss.n} in step {loss.step}" in text
-    assert "more in `report.rejected`" in text
+    assert "In Python, `clf.report().rejected` has each of these" in text
+
+
+def test_nothing_is_said_of_what_there_is_not(hard, student):
+    """No bill without a teacher, and no list of texts that were not learnt if all were."""
+    clf = make_classifier(None, student, routes=("names",), random_state=0).fit(*hard)
+    text = str(clf.report())
+    assert "All 3 texts beside the labelled ones are learnt." in text
+    assert "rejected" not in text
+    assert "dollars" not in text
+    assert "requests" not in text
+
+
+def test_the_title_tells_reports_apart(fitted, student, tmp_path):
+    title = "Report: TfidfVectorizer + LogisticRegression, 24 labelled texts, Sloppy"
+    assert str(fitted.report()).startswith(f"# {title}\n")
+    assert f"<title>{title}</title>" in fitted.report().to_html()
+    fitted.save(tmp_path / "model")
+    assert PGKDClassifier.load(tmp_path / "model").report().title == title
+    report = PGKDClassifier(student=student, class_names=list(WORDS)).fit().report()
+    assert report.title == "Report: TfidfVectorizer + LogisticRegression, no labelled text"
+
+
+def test_a_class_with_a_single_text_cannot_be_judged(hard, student):
+    X, y = hard
+    clf = make_classifier(None, student, routes=("names",), random_state=0)
+    lone = clf.fit([*X, "a contract of law"], [*y, "legal"]).report()
+    assert lone.lone_classes == ("legal",)
+    assert "`legal` has a single labelled text. A student that is judged by it has learnt" in str(
+        lone
+    )
+    assert not clf.fit(*hard).report().lone_classes
+    gate = {"X_val": [*X, "a contract"], "y_val": [*y, "legal"]}
+    few = ["my card", "my rate", "my pin", "the law"], ["card", "rate", "pin", "legal"]
+    judged = clf.fit(*few, **gate).report()
+    assert not judged.lone_classes  # whose text of the gate is none that is learnt
 
 
 def test_what_a_teacher_wrote_is_no_markdown(report):
@@ -130,8 +165,9 @@ def test_a_teacher_that_is_wrong(harmed):
     assert (route.route, route.n_learnt, route.gain) == ("write", 0, 0)
     text = str(report)
     [row] = [line for line in text.splitlines() if line.startswith("| 1 | teacher writes |")]
-    assert row.endswith("| no | 0 |")
-    similarity = harmed.history_[1].diversity.similarity
+    step = harmed.history_[1]
+    assert row.endswith(f"| {step.comparison.gain:+.3f} | not taken |")
+    similarity = step.diversity.similarity
     assert f" | 24 | 24 | {similarity:.2f} | 330 | 0.0300 |" in text
     assert "Nothing was found to help" in text
     assert "**dropped: no gain out of fold** (" in text
@@ -327,7 +363,7 @@ def test_a_probe_is_part_of_it(fitted, tmp_path):
         "On the 40 texts that your student is least sure of, the teacher is right on 62 % "
         "(47-76), the student on 50 %, both together on 68 %. It is worth asking."
     ) in text
-    assert "with probabilities, which took 0.2500 US dollars" in text
+    assert "labels and probabilities. That took 40 requests and 0.2500 US dollars. Where " in text
     document = json.loads(json.dumps(fitted.report().to_dict()))["probe"]
     assert (document["n_texts"], document["weight"]) == (40, 0.5)
     fitted.save(tmp_path / "model")
@@ -342,6 +378,7 @@ def test_a_probe_is_part_of_it(fitted, tmp_path):
         (Probe(40, 10, 30, 30, 2, 22, 0.0), True, "It is not worth asking"),
         (Probe(40, 18, 20, 20, 9, 11, 0.0), False, "whether texts that it writes do remains"),
         (Probe(40, 18, 20, 24, 9, 11, 0.5), False, "its opinion adds to the student's"),
+        (Probe(40, 9, 9, 9, 4, 4, 0.5), False, "puts no more of these answers right"),
         (Probe(40, 30, 20, 30, 15, 5, 1.0), False, "It is worth asking"),
     ],
 )

@@ -6,7 +6,7 @@ from conftest import WordTeacher, make_classifier
 from sklearn.base import clone
 
 from pgkd import CascadeClassifier, Evidence, PGKDClassifier
-from pgkd.samplers import PerformanceGuidedSampler
+from pgkd.samplers import PerformanceGuidedSampler, UnguidedSampler
 from pgkd.students import EmbeddingStudent
 from pgkd.system import component
 from pgkd.teachers import FunctionTeacher, OpenAITeacher
@@ -31,6 +31,8 @@ def test_the_diagram_has_all_parts(student):
     assert "student: by default" in page
     assert "EmbeddingStudent" in page
     assert "teacher:" not in page
+    assert "sampler:" not in page  # nothing is sampled
+    assert "sampler: UnguidedSampler" in PGKDClassifier(sampler=UnguidedSampler())._repr_html_()
     assert "student: PGKDClassifier" in CascadeClassifier(clf, clf.teacher)._repr_html_()
 
 
@@ -41,7 +43,9 @@ def test_what_fit_came_to(data, student):
     html = clf._repr_mimebundle_()["text/html"]
     assert "accuracy " in clf._result
     assert clf._result.replace(">", "&gt;") in html
-    assert clf._result.endswith(f"US dollars: {clf.usage_.cost:.4f}")
+    assert clf._result.endswith(
+        f"; {clf.usage_.n_requests} requests and {clf.usage_.cost:.4f} US dollars"
+    )
     assert "Fitted" in html
     assert clone(clf)._result == ""
 

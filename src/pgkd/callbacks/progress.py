@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from sklearn.base import BaseEstimator
 
@@ -12,13 +14,16 @@ from pgkd.inputs.text import make_visible
 from pgkd.records import Begin, Event, Generation, Probe, Progress, Step, Usage
 from pgkd.reporting.wording import ROUTES, STOP_REASONS
 
+#: Characters of a line in a notebook.
+NOTEBOOK_WIDTH = 100
+
 
 class PrintProgress(BaseEstimator):  # type: ignore[misc]
     """Print what happens: a line a step and, at `verbose` 2, one for each answer of the teacher.
 
     In a terminal a line below them lives, in a notebook one above them: what is being done, the
     score so far against that of the labelled texts alone, texts learnt, money spent, and the time
-    left.
+    left. Elsewhere a line is printed when the teacher begins to be asked.
 
     Parameters
     ----------
@@ -51,8 +56,8 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
         value = event.value
         if isinstance(value, Begin):
             self._scoring = value.scoring
-        elif isinstance(value, Progress) and value.doing == "resuming":
-            _print(f"goes on from `run_dir`, left after step {value.number}; until then:")
+        elif isinstance(value, Progress):
+            self._print_progress(value)
         elif isinstance(value, Step):
             _print(format_step(value, getattr(self, "_scoring", "score")))
         elif isinstance(value, Generation) and self.verbose > 1:
@@ -67,10 +72,21 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
             self._state.hear(event)
             self._line.show(str(self._state))
 
+    def _print_progress(self, at: Progress) -> None:
+        if at.doing == "resuming":
+            _print(f"goes on after step {at.number}, where the same run was left; until then:")
+        elif at.doing == "repeating":
+            _print("the same run is finished already, and nothing is bought again; it went:")
+        elif at.doing == "asking" and at.n_requests and not _is_live():
+            _print(f"asking the teacher: {at.n_requests} requests")
+
 
 def _print(line: str) -> None:
     # A server's errors and a teacher's reasons may hold what a terminal obeys.
-    print(make_visible(line), flush=True)  # noqa: T201
+    line = make_visible(line)
+    if _is_notebook():  # which breaks long lines in the middle of a word
+        line = textwrap.fill(line, NOTEBOOK_WIDTH, subsequent_indent="  ", break_long_words=False)
+    print(line, flush=True)  # noqa: T201
 
 
 class _State:
@@ -82,7 +98,7 @@ class _State:
         self.metric = ""
         self.max_cost: float | None = None
         self.scores: list[float] = []
-        self.n_learnt = self.n_answers = self.n_trained = 0
+        self.n_learnt = self.n_answers = 0
         self.usage = Usage()
         self.seconds_left: float | None = None
 
@@ -92,9 +108,7 @@ class _State:
         if isinstance(value, Begin):
             self.metric, self.max_cost = value.scoring, value.max_cost
         elif isinstance(value, Progress):
-            is_same = self.at is not None and self.at == value
-            self.n_trained = self.n_trained + 1 if is_same else 0
-            self.n_answers = self.n_answers if is_same else 0
+            self.n_answers = self.n_answers if value == self.at else 0
             self.at = value
         elif isinstance(value, Generation):
             self.n_answers += 1
@@ -113,7 +127,7 @@ class _State:
             yield self.ended
         elif at is None:
             yield "preparing"
-        elif at.doing == "resuming":
+        elif at.doing in ("resuming", "repeating"):
             yield f"going on after step {at.number}"
         elif at.doing == "finishing":
             yield "training on all that was taken"
@@ -123,7 +137,7 @@ class _State:
                 of = f" of {at.n_requests}" if at.n_requests else ""
                 yield f"{self.n_answers}{of} answers"
             else:
-                yield f"training {self.n_trained + 1}"
+                yield "training"
         if self.scores:
             gain = self.scores[-1] - self.scores[0]
             yield f"{self.metric} {self.scores[-1]:.3f} ({gain:+.3f})"
@@ -132,8 +146,8 @@ class _State:
         if self.usage.n_requests:
             cost = "price unknown" if self.usage.cost is None else f"${self.usage.cost:.2f}"
             yield cost if self.max_cost is None else f"{cost} of ${self.max_cost:.2f}"
-        if self.seconds_left and not self.ended:
-            yield f"at most {format_seconds(self.seconds_left)} left"
+        if not self.ended:
+            yield _format_left(self.seconds_left)
 
 
 class _NoLine:
@@ -188,13 +202,22 @@ class _NotebookLine(_NoLine):
             self._display.update({"text/plain": line}, raw=True)
 
 
+def _is_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    ipython: Any = sys.modules.get("IPython")
+    return hasattr(ipython and ipython.get_ipython(), "kernel")
+
+
+def _is_live() -> bool:
+    """Whether a line that lives can be seen."""
+    return _is_notebook() or sys.stdout.isatty()
+
+
 def _open_line() -> _NoLine:
     """Open a line where one can be seen."""
-    if "ipykernel" in sys.modules:
-        return _NotebookLine()
-    if sys.stdout.isatty():
-        return _TerminalLine()
-    return _NoLine()
+    if not _is_live():
+        return _NoLine()
+    return _NotebookLine() if _is_notebook() else _TerminalLine()
 
 
 def format_seconds(seconds: float) -> str:
@@ -211,6 +234,11 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
+def _format_left(seconds: float | None) -> str:
+    """Say how long the rest takes, if that is known and any time at all."""
+    return f"at most {format_seconds(seconds)} left" if seconds and seconds >= 0.5 else ""
+
+
 def format_step(step: Step, scoring: str = "score") -> str:
     """Format a step as one line.
 
@@ -220,26 +248,33 @@ def format_step(step: Step, scoring: str = "score") -> str:
     >>> from pgkd.records import Step
     >>> format_step(Step(0, "labelled", score=0.8, n_accepted=60, seconds=2.0), "accuracy")
     'labelled texts alone: 60 texts; accuracy 0.800 out of fold; 2.0 s'
+    >>> from pgkd.records import Comparison
+    >>> own = Comparison("accuracy", 0.8, 0.82, 0.01, 0.05, 0.02, 0.3, 60)
+    >>> step = Step(1, "names", score=0.82, comparison=own, n_accepted=6, seconds=0.1)
+    >>> for part in format_step(step, "accuracy").split("; "):
+    ...     print(part)
+    names of the classes: 6 texts, taken at weight 1
+    expected gain +0.013
+    accuracy 0.820, +0.020 (95 %: +0.000 to +0.040)
+    log loss falls by 0.050
+    0.1 s
     """
     parts = [f"{ROUTES.get(step.route, step.route)}: {step.n_accepted} texts"]
     if step.n_requested:
         parts[0] += f" of {step.n_requested}"
-    if step.rejected:
-        parts.append("rejected " + ", ".join(f"{n} {why}" for why, n in step.rejected.items()))
     own = step.comparison
     if own is not None:
-        low, high = own.interval
-        parts.append(
-            f"{scoring} {own.after - own.before:+.3f} ({low:+.3f} to {high:+.3f}) and log loss "
-            f"{-own.log_loss_gain:+.3f}, together a gain of {own.gain:+.3f}: "
-            + (f"taken at weight {step.factor:g}" if step.taken else "not taken")
-        )
-    if step.score is not None:
+        parts[0] += f", taken at weight {step.factor:g}" if step.taken else ", not taken"
+        parts.append(f"expected gain {own.gain:+.3f}")
+        would = "" if step.taken else "would be "
+        parts.append(f"{scoring} {would}{own.after:.3f}, {own.difference}")
+        parts.append(own.log_loss_change)
+    elif step.score is not None:
         parts.append(f"{scoring} {step.score:.3f} out of fold")
+    if step.rejected:
+        parts.append("rejected " + ", ".join(f"{n} {why}" for why, n in step.rejected.items()))
     if step.usage.n_requests:
         cost = "price unknown" if step.usage.cost is None else f"${step.usage.cost:.4f}"
         parts.append(f"{step.usage.input_tokens} + {step.usage.output_tokens} tokens, {cost}")
-    seconds = f"{step.seconds:.1f} s"
-    if step.seconds_left:
-        seconds += f", at most {format_seconds(step.seconds_left)} left"
-    return "; ".join([*parts, seconds])
+    seconds = [f"{step.seconds:.1f} s", _format_left(step.seconds_left)]
+    return "; ".join([*parts, ", ".join(filter(None, seconds))])

@@ -118,7 +118,8 @@ class Calibration:
         change = f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
         return (
             f"The error goes from {self.ece_before:.3f} to {self.ece_after:.3f}: {change} (95 %). "
-            f"On {self.n_texts} texts, chance alone makes {self.ece_by_chance:.3f}. "
+            f"On only {self.n_texts} texts, a student without any error of the kind would still "
+            f"seem to have one of {self.ece_by_chance:.3f}, by chance. "
             "The temperature was fitted on other texts than it is measured on. But all of them "
             "have chosen what the student learns, so measure it on texts of your own."
         )

@@ -190,7 +190,8 @@ def resume(run: Run, checkpoint: Checkpoint | None, max_cycles: int) -> bool:
             f"({error!r}): delete it, and the run begins anew with the answers that are kept."
         ) from error
     last = run.history[-1]
-    run.emit(Event("progress", Progress(last.number, last.route, "resuming")))
+    doing = "repeating" if run.is_over else "resuming"
+    run.emit(Event("progress", Progress(last.number, last.route, doing)))
     events = [Event("step", replace(step, seconds_left=None)) for step in run.history]
     if run.probe is not None:
         events.insert(

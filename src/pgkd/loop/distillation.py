@@ -25,7 +25,7 @@ from pgkd.loop.logged import judge_logs
 from pgkd.loop.naming import drop_contrary, write_names
 from pgkd.loop.opinions import label_softly
 from pgkd.loop.outcome import count_rejected, drop_pending, estimate_seconds, measure_texts, settle
-from pgkd.loop.probe import DEFAULT_WEIGHT, ask_probe
+from pgkd.loop.probe import DEFAULT_WEIGHT, ask_probe, draft_probe
 from pgkd.loop.routes import PAID, Allocator, find_open
 from pgkd.loop.self_training import draw_pool, self_train
 from pgkd.loop.snapshot import take_snapshot
@@ -181,8 +181,19 @@ class Distillation:
         """Batches that were bought."""
         return sum(step.route in PAID for step in self.history)
 
-    def _is_done(self, route: str) -> bool:
-        return any(step.route == route for step in self.history)
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left to be taken."""
+        return not self._list_free() and (
+            self.buyer is None or self._find_reason_to_stop(self.buyer) is not None
+        )
+
+    def _list_free(self) -> set[str]:
+        """Return the free routes that are open and were not taken yet."""
+        found = {"names"}.intersection(self.settings.routes)
+        found |= set() if self.task.logs is None else {"logs"}
+        found |= {"unlabelled"} if self.teaches_itself and self.briefing.state.pool else set()
+        return found - {step.route for step in self.history}
 
     # The free steps
 
@@ -195,23 +206,22 @@ class Distillation:
         self._record(self._finish(step, self.choice.current, start))
 
     def _learn_names(self) -> None:
-        if "names" in self.settings.routes and not self._is_done("names"):
+        if "names" in self._list_free():
             names = write_names(
                 self.classes.tolist(), self.task.descriptions, multilabel=self.task.multilabel
             )
             self._decide("names", drop_contrary(names, self.labelled))
 
     def _learn_logs(self) -> None:
-        if self.task.logs is not None and not self._is_done("logs"):
-            judged = judge_logs(
-                self.task.logs, self.classes.tolist(), self.curator, len(self.history)
-            )
+        logs = self.task.logs
+        if logs is not None and "logs" in self._list_free():
+            judged = judge_logs(logs, self.classes.tolist(), self.curator, len(self.history))
             self._decide("logs", judged, rejected=count_reasons(judged))
 
     def _learn_from_pool(self) -> None:
-        pool = draw_pool(self.briefing.state.pool, self.seed)
-        if pool and self.teaches_itself and not self._is_done("unlabelled"):
+        if "unlabelled" in self._list_free():
             start = time.perf_counter()
+            pool = draw_pool(self.briefing.state.pool, self.seed)
             self.teller.say(len(self.history), "unlabelled")
             factor = self.choice.find_factors("unlabelled")[0]
             part = self_train(self.decider, self.choice.current, pool, factor)
@@ -236,14 +246,11 @@ class Distillation:
         wanted = self.evidence.probe_size and self.settings.max_cycles and buyer.can_annotate
         if not wanted or not self.splits.shown or not self.allocator.accounts:
             return
-        self.teller.say(len(self.history), "probe", "asking")
-        self.probe = ask_probe(
-            buyer,
-            self.briefing.state,
-            self.decider.shown,
-            self.decider.predict_shown(self.choice.current),
-            size=self.evidence.probe_size,
-        )
+        state, shown = self.briefing.state, self.decider.shown
+        own = self.decider.predict_shown(self.choice.current)
+        requests = draft_probe(buyer, state, shown, own, size=self.evidence.probe_size)
+        self.teller.say(len(self.history), "probe", "asking", len(requests))
+        self.probe = ask_probe(buyer, requests, state, shown, own)
         self.is_probed = True
         if self.probe is not None and not self.probe.weight:
             self.allocator.close("label")
@@ -279,13 +286,9 @@ class Distillation:
             judged = [replace(text, source="description") for text in judged]
         if route == "label":
             weight = DEFAULT_WEIGHT if self.probe is None else self.probe.weight
+            state, current = self.briefing.state, self.choice.current
             judged, part = label_softly(
-                judged,
-                generations,
-                self.briefing.state,
-                self.decider,
-                self.choice.current,
-                weight=weight,
+                judged, generations, state, self.decider, current, weight=weight
             )
         usage, saved = buyer.usage - bill[0], buyer.saved - bill[1]
         self._decide(
@@ -328,7 +331,7 @@ class Distillation:
         start: float | None = None,
         then: Callable[[Step], None] | None = None,
         **bill: Any,
-    ) -> bool:
+    ) -> None:
         """Learn all that a route has brought, at the best weight, if that helps."""
         start = time.perf_counter() if start is None else start
         number = len(self.history)
@@ -355,7 +358,6 @@ class Distillation:
         self.choice.adopt(trial)
         self.synthetic += texts
         self._record(step, then)
-        return trial.taken
 
     def _make_decider(self, student: Any) -> Decider:
         multilabel, tick = self.task.multilabel, self.teller.tick

@@ -15,6 +15,7 @@ from pgkd.inputs.labels import indicate
 from pgkd.loop.distillation import Distillation
 from pgkd.loop.probe import draft_probe
 from pgkd.records import AnnotationRequest, Feedback, State, Usage
+from pgkd.records.table import write_table
 from pgkd.samplers import UnguidedSampler, describe_classes
 from pgkd.teachers.base import LLMTeacher, Request
 from pgkd.teachers.prompts.replies import answer_schema
@@ -84,6 +85,17 @@ class Plan:
 
     def __repr__(self) -> str:
         return f"Plan({self.figures})"
+
+    def _repr_html_(self) -> str:
+        """Show it as a table in a notebook."""
+        counts = {
+            "requests": self.n_requests,
+            "input tokens": self.input_tokens,
+            "output tokens": self.output_tokens,
+        }
+        rows = [(name, *(f"{end:,}" for end in ends)) for name, ends in counts.items()]
+        cost = ("unknown",) * 2 if self.cost is None else [f"{end:.2f}" for end in self.cost]
+        return write_table([("", "at least", "at most"), *rows, ("US dollars", *cost)])
 
     def compare(self, usage: Usage) -> str:
         """Set the bill beside the plan, with the error of the plan's middle a request."""

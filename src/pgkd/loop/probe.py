@@ -37,14 +37,17 @@ def choose_least_sure(probabilities: FloatArray, n: int, *, multilabel: bool = F
 
 
 def ask_probe(
-    buyer: Buyer, state: State, labelled: LabelledTexts, probabilities: FloatArray, *, size: int
+    buyer: Buyer,
+    requests: Sequence[AnnotationRequest],
+    state: State,
+    labelled: LabelledTexts,
+    probabilities: FloatArray,
 ) -> Probe | None:
     """Ask the teacher about labelled texts, and set its answers beside the student's.
 
-    The parameters are those of `draft_probe`.
+    `requests` are those of `draft_probe`, and so are the other parameters.
     """
     before = buyer.usage
-    requests = draft_probe(buyer, state, labelled, probabilities, size=size)
     generations = buyer.ask(requests, brings_texts=False)
     return evaluate_probe(generations, state, labelled, probabilities, buyer.usage - before)
 
@@ -101,7 +104,11 @@ def evaluate_probe(
     if len(rows) < MIN_TEXTS:
         if generations:
             why = why or f"{len(rows)} of its answers could be read, and it takes {MIN_TEXTS}"
-            warnings.warn(f"The probe of the teacher says nothing: {why}.", stacklevel=8)
+            warnings.warn(
+                f"The probe of the teacher says nothing: {why}. The run goes on and buys, as "
+                "without a probe.",
+                stacklevel=8,
+            )
         return None
     own, opinions = probabilities[rows], [answers[labelled.texts[i]] for i in rows]
     truth = labelled.y[rows].tolist()

@@ -108,6 +108,9 @@ class Run(Protocol):
     emit: Callable[[Event], None]
     teaches_itself: bool
 
+    @property
+    def is_over(self) -> bool: ...
+
 
 def take_snapshot(run: Run) -> Snapshot:
     """Take hold of a run after a step."""

@@ -42,7 +42,12 @@ class DistilledClassifier(AbstainingClassifier):
         if not hasattr(self, "history_"):
             return ""
         found = self.comparison_ or "no labelled text judges it"
-        return f"{found}; {self.usage_.n_requests} requests, US dollars: {self.usage_.dollars}"
+        return f"{found}; {self.usage_.told}" if self.usage_.n_requests else str(found)
+
+    def _list_parts(self) -> dict[str, str | None]:
+        """Return the parts, without the default sampler where nobody is asked."""
+        is_used = self.teacher is not None or self.sampler is not None
+        return {name: own for name, own in self._parts.items() if is_used or name != "sampler"}
 
     def _predict_proba(self, texts: list[str]) -> FloatArray:
         if self.multilabel_:

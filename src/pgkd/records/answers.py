@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pgkd.records.requests import AnnotationRequest, GenerationRequest
+from pgkd.records.table import write_table
 from pgkd.records.texts import Example, Label
 
 
@@ -43,6 +44,18 @@ class Usage:
             f"{self.n_requests} requests, {self.input_tokens} input tokens ({self.cached_tokens} "
             f"of them cached), {self.output_tokens} output tokens, US dollars: {self.dollars}"
         )
+
+    @property
+    def told(self) -> str:
+        """The same in short: requests and, if the price is known, US dollars, or else tokens."""
+        what = f"{self.tokens:,} tokens" if not self.cost else f"{self.dollars} US dollars"
+        return f"{self.n_requests:,} requests and {what}"
+
+    def _repr_html_(self) -> str:
+        """Show it as a table in a notebook."""
+        names = ("requests", "input tokens", "cached of them", "output tokens", "US dollars")
+        counts = (self.n_requests, self.input_tokens, self.cached_tokens, self.output_tokens)
+        return write_table([names, [*(f"{n:,}" for n in counts), self.dollars]])
 
     @property
     def dollars(self) -> str:

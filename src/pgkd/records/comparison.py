@@ -56,6 +56,14 @@ class Comparison:
         return f"{self.after - self.before:+.3f} (95 %: {low:+.3f} to {high:+.3f})"
 
     @property
+    def log_loss_change(self) -> str:
+        """What becomes of the log loss, as it is printed; it is the better, the lower it is."""
+        change = f"{abs(self.log_loss_gain):.3f}"
+        if not float(change):
+            return "log loss stays the same"
+        return f"log loss {'falls' if self.log_loss_gain > 0 else 'rises'} by {change}"
+
+    @property
     def gain(self) -> float:
         """The gain in score that is to be expected: both measures together, shrunk towards none.
 

@@ -77,8 +77,13 @@ class Probe:
             advice = "Its labels add nothing; whether texts that it writes do remains to be seen"
         elif self.n_teacher > self.n_student:
             advice = "It is worth asking"
-        else:
+        elif self.n_fused > self.n_student:
             advice = "Alone it is no better, but its opinion adds to the student's"
+        else:
+            advice = (
+                "Its opinion makes the true labels more probable, but it puts no more of these "
+                "answers right"
+            )
         return (
             f"On the {self.n_texts} texts that your student is least sure of, the teacher is right "
             f"on {self.teacher_accuracy:.0%} ({low * 100:.0f}-{high * 100:.0f}), the student on "

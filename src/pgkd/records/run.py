@@ -142,8 +142,8 @@ class Step:
             "route": self.route,
             "score": "" if self.score is None else f"{self.score:.3f}",
             "gain": "" if own is None else own.difference,
-            "taken": "yes" if self.taken else "no",
-            "weight": f"{self.factor:g}",
+            "expected gain": "" if own is None else f"{own.gain:+.3f}",
+            "weight": f"{self.factor:g}" if self.taken else "not taken",
             "texts": str(self.n_accepted),
             "US dollars": self.usage.dollars,
         }
@@ -181,8 +181,9 @@ class Progress:
         Of the step.
     route : str
         Of the step; empty when all steps are done.
-    doing : {"training", "asking", "finishing", "resuming"}
+    doing : {"training", "asking", "finishing", "resuming", "repeating"}
         Resuming: another process was left after this step; those up to it are told again.
+        Repeating: the same, and nothing is left to do after it.
     n_requests : int
         That are being sent.
     """

@@ -35,17 +35,7 @@ class Records(list[R]):
         """Show the table in a notebook, with what an output is too narrow for."""
         if not self:
             return "[]"
-        head, *rows = (
-            [html.escape(cell) for cell in map(_clean, cells)] for cells in self._list_rows()
-        )
-        left = 'style="text-align:left"'  # notebooks set cells right
-        lines = ["".join(f"<td {left}>{cell}</td>" for cell in cells) for cells in rows]
-        if self._n_left:
-            more = f'<td {left} colspan="{len(head)}">... {self._n_left} more ...</td>'
-            lines.insert(N_ROWS // 2, more)
-        body = "".join(f"<tr>{line}</tr>" for line in lines)
-        names = "".join(f'<th {left} scope="col">{name}</th>' for name in head)
-        return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
+        return write_table(self._list_rows(), self._n_left)
 
     @property
     def _n_left(self) -> int:
@@ -56,6 +46,19 @@ class Records(list[R]):
         shown = [*self[: N_ROWS // 2], *self[-(N_ROWS // 2) :]] if self._n_left else self
         rows = [_find_row(record) for record in shown]
         return [[*rows[0]], *([*row.values()] for row in rows)] if rows else []
+
+
+def write_table(rows: Sequence[Sequence[str]], n_left: int = 0) -> str:
+    """Write rows, the first of them the head, as a notebook's table; `n_left` are left out."""
+    head, *others = ([html.escape(cell) for cell in map(_clean, cells)] for cells in rows)
+    left = 'style="text-align:left"'  # notebooks set cells right
+    lines = ["".join(f"<td {left}>{cell}</td>" for cell in cells) for cells in others]
+    if n_left:
+        more = f'<td {left} colspan="{len(head)}">... {n_left} more ...</td>'
+        lines.insert(N_ROWS // 2, more)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    names = "".join(f'<th {left} scope="col">{name}</th>' for name in head)
+    return f"<table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _find_row(record: Any) -> dict[str, str]:

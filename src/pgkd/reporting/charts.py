@@ -20,7 +20,7 @@ def chart_ladder(found: Findings) -> Bars:
         if own.gain is not None
     ]
     return Bars(
-        "Ladder",
+        "Gain by route",
         f"Gain in {found.scoring}, with its 95 % interval.",
         tuple(bars),
     )
@@ -70,6 +70,7 @@ def chart_gains(found: Findings) -> Bars:
 def chart_costs(found: Findings) -> Lines:
     """Chart the score against what was spent: US dollars or, where these are not known, tokens."""
     spent = found.rest_of_bill
+    is_free = not found.bill.n_requests
     usages = []
     for step in found.steps:
         # The probe is asked before the first batch and after what is free.
@@ -91,7 +92,7 @@ def chart_costs(found: Findings) -> Lines:
         f"What is learnt after each step, and the {unit} spent until then, the probe among them.",
         unit,
         found.scoring,
-        (Series("learnt", tuple(points)),) if points else (),
+        () if is_free or not points else (Series("learnt", tuple(points)),),
     )
 
 

@@ -58,6 +58,8 @@ class Findings:
         ``abstention_`` of the classifier.
     sent : Sent or None
         What the teacher was shown, and where.
+    student : str
+        The name of its class.
     """
 
     comparison: Comparison | None
@@ -79,6 +81,25 @@ class Findings:
     calibration: Calibration | None = None
     abstention: Abstention | None = None
     sent: Sent | None = None
+    student: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a saved report is told from others by."""
+        what = f"{self.n_labelled} labelled texts" if self.n_labelled else "no labelled text"
+        teacher = self.sent.model if self.sent else ""
+        return f"Report: {', '.join(filter(None, [self.student, what, teacher]))}"
+
+    @property
+    def lone_classes(self) -> tuple[Label, ...]:
+        """Classes with a single labelled text, which no student had learnt that was judged by it.
+
+        A gate judges them: its texts are none of those that are learnt.
+        """
+        own = self.comparison
+        if own is None or own.n_texts != self.n_labelled:
+            return ()
+        return tuple(gain.label for gain in self.gains if gain.support == 1)
 
     @property
     def rejected(self) -> Records[SyntheticText]:

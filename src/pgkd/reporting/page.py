@@ -19,7 +19,7 @@ from pgkd.reporting.sections.texts import name_labels
 from pgkd.reporting.wording import SOURCES
 
 #: Texts on a page of the browser of texts, and without JavaScript.
-N_TEXTS = 50
+N_TEXTS = 20
 #: Shades of a matrix.
 N_SHADES = 5
 

@@ -20,6 +20,11 @@ from pgkd.system.files import write_text
 
 #: Pixels of a report in a notebook.
 HEIGHT = 760
+#: JupyterLab says on its body whether its theme is light; a frame would follow the system.
+THEMES = "".join(
+    f'[data-jp-theme-light="{is_light}"] iframe.pgkd-report{{color-scheme:{scheme}}}'
+    for is_light, scheme in (("true", "light"), ("false", "dark"))
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,7 +35,7 @@ class Report(Findings):
     """
 
     def __str__(self) -> str:
-        return render("Report", write_sections(self))
+        return render(self.title, write_sections(self))
 
     def __repr__(self) -> str:
         return f"Report({self.comparison or 'not judged'}; `print` it, or `save` it as a page)"
@@ -40,9 +45,11 @@ class Report(Findings):
 
     def _repr_html_(self) -> str:
         """Show the page in a frame of its own: neither styles nor scripts get out or in."""
-        style = "border:1px solid #d9dde2;resize:vertical"
+        style = "border:1px solid #8886;resize:vertical"
         return (
-            f'<iframe title="Report of PGKDClassifier" sandbox="allow-scripts" width="100%" '
+            f"<style>{THEMES}</style>"
+            f'<iframe class="pgkd-report" title="{html.escape(self.title)}" '
+            f'sandbox="allow-scripts" width="100%" '
             f'height="{HEIGHT}" style="{style}" srcdoc="{html.escape(self.to_html())}"></iframe>'
         )
 
@@ -50,7 +57,7 @@ class Report(Findings):
         """Return the page: one HTML document that loads nothing."""
         from pgkd.reporting.page import render_page  # and a template engine, not needed to print
 
-        return render_page("Report", write_sections(self))
+        return render_page(self.title, write_sections(self))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the report to a file.
@@ -125,7 +132,14 @@ def make_run_report(clf: Any) -> Report:
         calibration=clf.calibration_,
         abstention=clf.abstention_,
         sent=clf.sent_,
+        student=_name_student(clf.student_),
     )
+
+
+def _name_student(student: Any) -> str:
+    """Name its class or, of a pipeline, those of its steps."""
+    steps = [step for _, step in getattr(student, "steps", ())] or [student]
+    return " + ".join(type(step).__name__ for step in steps)
 
 
 def _to_json(value: Any) -> Any:

@@ -90,6 +90,10 @@ class Component(BaseEstimator):  # type: ignore[misc]
         """What `fit` came to, in a line."""
         return ""
 
+    def _list_parts(self) -> dict[str, str | None]:
+        """Return the parts, each with what `None` stands for."""
+        return self._parts
+
     def _get_doc_link(self) -> str:
         root, *path = type(self).__module__.split(".")
         docs = find_docs()
@@ -112,7 +116,7 @@ class Component(BaseEstimator):  # type: ignore[misc]
         """Describe the diagram, as scikit-learn's own meta-estimators do."""
         parts = {
             f"{name}: {type(part).__name__ if given else 'by default'}": part
-            for name, default in self._parts.items()
+            for name, default in self._list_parts().items()
             for given in [getattr(self, name)]
             if (part := getattr(self, f"{name}_", given) or default) is not None
         }

@@ -3,6 +3,8 @@
 import pickle
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import anyio
@@ -316,3 +318,28 @@ def test_a_damaged_gguf(tmp_path):
     (tmp_path / "model.gguf").write_text("nonsense")
     with pytest.raises(TeacherError, match="llama.cpp cannot load"):
         list(LocalTeacher(str(tmp_path / "model.gguf")).generate(REQUESTS))
+
+
+@pytest.mark.parametrize("model", ["model.gguf", "folder"])
+def test_an_answer_that_is_called_off_is_not_waited_for(model, monkeypatch):
+    """Or a second Ctrl-C would be of no use: nothing ends an answer that is being computed."""
+    end = threading.Event()
+
+    class Slow:
+        def answer(self, *args, **params):
+            end.wait(20)
+
+    monkeypatch.setattr(LocalTeacher, "_load", lambda self: Slow())
+
+    async def main():
+        async with LocalTeacher(model).connect() as complete:
+            with anyio.move_on_after(0.5) as scope:
+                await complete([], {})
+        return scope.cancelled_caught and not end.is_set()
+
+    try:
+        start = time.perf_counter()
+        assert anyio.run(main)
+        assert time.perf_counter() - start < 10
+    finally:
+        end.set()

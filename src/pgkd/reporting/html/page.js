@@ -54,7 +54,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
 // The texts: filtered, and a page at a time.
 const data = document.getElementById("text-data");
 if (data) {
-  const PAGE = 50;
+  const PAGE = 20;
   const { names: lists, rows } = JSON.parse(data.textContent);
   const folded = rows.map((row) => row[0].toLowerCase());
   const form = document.getElementById("text-filters");

@@ -23,10 +23,15 @@ def say_teacher(found: Findings) -> Iterator[Block]:
     if probe is None:
         return
     yield say(probe.verdict)
-    how = "with probabilities" if probe.has_probabilities else "without probabilities"
-    line = f"It labelled them {how}, which took {probe.usage.dollars} US dollars."
+    how = "labels and probabilities" if probe.has_probabilities else "labels alone"
+    line = f"It answered with {how}."
+    if probe.usage.n_requests:
+        line += f" That took {probe.usage.told}."
     if probe.weight:
-        line += f" Beside the student's opinion, its own has weight {probe.weight:g}."
+        line += (
+            f" Where both opinions are put together, the teacher's has weight {probe.weight:g}, "
+            "and the student's has weight 1."
+        )
     yield say(line)
     yield charts.chart_probe(found)
 
@@ -71,13 +76,16 @@ def say_steps(found: Findings) -> Iterator[Block]:
     yield say(
         "A ",
         Strong("step"),
-        " is one batch of a route. The gain is over the training set before the step; a step is "
-        "taken if it is expected to help. Its texts have that weight in training, against 1 for a "
-        "labelled one.",
+        f" is one batch of a route. The measured gain is that of {found.scoring} over the "
+        "training set before the step; on few texts it may be chance. The expected gain weighs it "
+        "together with the log loss, in which every text counts, and is drawn towards 0. A step "
+        "is taken if its expected gain is above 0. Its texts have that weight in training, "
+        "against 1 for a labelled one.",
     )
     if found.comparison is not None:
         yield charts.chart_steps(found)
-    columns = ("step", "route", f"{found.scoring} after it", "gain (95 %)", "taken", "weight")
+    gains = ("measured gain (95 %)", "expected gain")
+    columns = ("step", "route", f"{found.scoring} after it", *gains, "weight")
     rows = tuple(_list_results(step) for step in found.steps)
     yield tabulate("What each step brought", columns, rows)
     labelled = found.labelled_diversity
@@ -107,8 +115,8 @@ def _list_results(step: Step) -> tuple[Cell, ...]:
         ROUTES.get(step.route, step.route),
         share(step.score),
         gain,
-        None if first else "yes" if step.taken else "no",
-        None if first else Number(f"{step.factor:g}", step.factor),
+        None if own is None else signed(own.gain, 3),
+        None if first else Number(f"{step.factor:g}" if step.taken else "not taken", step.factor),
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pgkd.evaluation.calibration import MIN_TEXTS
-from pgkd.records import Step
+from pgkd.records import Label, Step
 from pgkd.reporting import charts
 from pgkd.reporting.blocks import (
     Block,
     Code,
     Matrix,
     Number,
+    Paragraph,
     Strong,
     Table,
 )
@@ -26,6 +27,8 @@ MAX_MATRIX = 12
 
 def say_gains(found: Findings) -> Iterator[Block]:
     """Say which classes gained and lost."""
+    if found.lone_classes:
+        yield _say_lone(found.lone_classes)
     n_up = sum(own.gain > 0 for own in found.gains)
     n_down = sum(own.gain < 0 for own in found.gains)
     if not n_up and not n_down:
@@ -48,6 +51,21 @@ def say_gains(found: Findings) -> Iterator[Block]:
     )
     columns = ("class", "before", "after", "gain", "labelled texts")
     yield Table("F1 of each class", columns, rows, (N_CLASSES, N_CLASSES), "report.gains")
+
+
+def _say_lone(labels: tuple[Label, ...]) -> Paragraph:
+    """Say of which classes nothing is known."""
+    named: list[str] = []
+    for label in labels[:N_CLASSES]:
+        named += [", " if named else "", Code(label)]
+    more = len(labels) - N_CLASSES
+    return say(
+        *named,
+        f" and {more} more have" if more > 0 else " have" if len(labels) > 1 else " has",
+        " a single labelled text each" if len(labels) > 1 else " a single labelled text",
+        ". A student that is judged by it has learnt no text of the class, so that nothing can "
+        "judge the class. Label more of its texts.",
+    )
 
 
 def say_confusions(found: Findings) -> Iterator[Block]:
@@ -97,10 +115,10 @@ def say_probabilities(found: Findings) -> Iterator[Block]:
         yield say(
             "Of texts with a ",
             Strong("calibrated"),
-            " probability of 0.8, eight in ten are labelled rightly. Dividing what the student "
-            "says, as logits, by a ",
+            " probability of 0.8, eight in ten are labelled rightly. A ",
             Strong("temperature"),
-            " brings it closer to that; the ",
+            " brings the student closer to that: above 1 it makes all probabilities less extreme, "
+            "below 1 more so. The labels stay the same. The ",
             Strong("log loss"),
             " is low if true labels have high probabilities.",
         )

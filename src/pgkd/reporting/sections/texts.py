@@ -28,13 +28,16 @@ N_SHOWN = 3
 def say_texts(found: Findings) -> Iterator[Block]:
     """Say why texts were not learnt, and show all texts."""
     rejected = found.rejected
-    yield say(
-        f"Of {len(found.texts)} texts beside the labelled ones, "
-        f"{len(found.texts) - len(rejected)} are learnt and {len(rejected)} are not. Each of "
-        "these, with its reason, is in ",
-        Code("report.rejected"),
-        ".",
-    )
+    if rejected:
+        yield say(
+            f"Of {len(found.texts)} texts beside the labelled ones, "
+            f"{len(found.texts) - len(rejected)} are learnt and {len(rejected)} are not. In "
+            "Python, ",
+            Code("clf.report().rejected"),
+            " has each of these with its reason.",
+        )
+    elif found.texts:
+        yield say(f"All {len(found.texts)} texts beside the labelled ones are learnt.")
     groups: dict[tuple[str, str], list[Loss]] = {}
     for loss in found.losses:
         groups.setdefault((loss.verdict, loss.reason), []).append(loss)
@@ -50,7 +53,7 @@ def say_texts(found: Findings) -> Iterator[Block]:
         yield Items(
             (*named, f" ({where}){explained}."),
             items,
-            (f"and {n_more} more in ", Code("report.rejected")) if n_more > 0 else (),
+            (f"and {n_more} more",) if n_more > 0 else (),
         )
     if found.texts:
         yield Texts(found.texts)
@@ -68,6 +71,8 @@ def _sum(losses: Sequence[Loss]) -> int:
 def say_usage(found: Findings) -> Iterator[Block]:
     """Say what the teacher took."""
     usage = found.bill
+    if not usage.n_requests:
+        return
     line = str(usage)
     n_accepted = len(found.texts) - len(found.rejected)
     if usage.cost and n_accepted:
@@ -79,8 +84,6 @@ def say_usage(found: Findings) -> Iterator[Block]:
             Code("run_dir"),
             f" and were not paid for again: {found.saved.dollars} US dollars of the sum.",
         )
-    if not usage.n_requests:
-        return
     chart = charts.chart_costs(found)
     if chart.series:
         yield chart

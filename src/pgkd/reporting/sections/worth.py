@@ -91,6 +91,8 @@ def _list_figures(found: Findings) -> Iterator[tuple[str, str, str]]:
     else:
         n_learnt = len(found.texts) - len(found.rejected)
         yield "texts learnt", f"{n_learnt}", f"beside {found.n_labelled} labelled ones"
+    if not found.bill.n_requests:
+        return
     note = f"for {found.bill.n_requests} requests"
     if found.saved.n_requests:
         note += f", {found.saved.n_requests} of them kept from before"
@@ -119,7 +121,7 @@ def _advise(found: Findings) -> Iterator[str]:
         yield "luck. Label more to find out."
     else:
         yield "use this student for its probabilities, which are closer to the true labels: the "
-        yield f"log loss falls by {own.log_loss_gain:.3f}. "
+        yield f"{own.log_loss_change}. "
         yield Code(own.scoring)
         lost = own.before - own.after
         yield f" is {lost:.3f} lower, which may be chance." if lost else " is the same."

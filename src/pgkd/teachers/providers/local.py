@@ -143,14 +143,14 @@ class LocalTeacher(LLMTeacher):
             answer = partial(
                 model.answer, messages, schema, self._seed(messages), **self._sampling()
             )
-            return await anyio.to_thread.run_sync(answer, limiter=limiter)
+            return await anyio.to_thread.run_sync(answer, limiter=limiter, abandon_on_cancel=True)
 
         return complete
 
     def _ask_in_batches(self, model: Any) -> AsyncComplete:
         async def serve(chats: list[Sequence[Message]]) -> list[Completion | TeacherError]:
             answer = partial(model.answer, chats, list(map(self._seed, chats)), **self._sampling())
-            return await anyio.to_thread.run_sync(answer)
+            return await anyio.to_thread.run_sync(answer, abandon_on_cancel=True)
 
         gatherer = Gatherer(serve, self.batch_size, MOMENT)
 
