@@ -200,6 +200,7 @@ def test_the_line_is_closed_when_fit_fails_and_callbacks_hear_of_it(capfd):
         emit(begin)
         raise ZeroDivisionError
     assert recorder.events == [begin, Event("end", "error")]
+    assert "stopped" not in capfd.readouterr().out  # the error says what it is
 
 
 def test_it_is_a_callback_by_itself(capsys):

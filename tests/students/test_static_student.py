@@ -250,6 +250,8 @@ def test_no_such_model(tmp_path):
             StaticStudent(name).fit(TEXTS, LABELS)
         assert caught.value.__suppress_context__  # the traceback of the network is long
         assert caught.value.__cause__ is None
+    with pytest.raises(ModelNotFoundError, match="Did you mean 'wordllama'"):
+        StaticStudent("wordlama").fit(TEXTS, LABELS)
     with pytest.raises(ModelNotFoundError, match=r"tokenizer\.json is missing"):
         StaticStudent(tmp_path).fit(TEXTS, LABELS)
 

@@ -66,7 +66,7 @@ class PrintProgress(BaseEstimator):  # type: ignore[misc]
             _print(f"  request {value.request.id}: {what}")
         elif isinstance(value, Probe):
             _print(value.verdict)
-        elif isinstance(value, str):
+        elif isinstance(value, str) and value != "error":  # which says itself what it is
             _print(f"stopped because {STOP_REASONS.get(value, value)}")
         if hasattr(self, "_line"):
             self._state.hear(event)

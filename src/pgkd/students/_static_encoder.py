@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, snapshot_download
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from pgkd.exceptions import ModelNotFoundError, StudentError
+from pgkd.exceptions import ModelNotFoundError, StudentError, did_you_mean
 from pgkd.export.document import read_tokenizer
 from pgkd.export.static import StaticEmbedding, check_vectors, shrink
 from pgkd.students._encoder import Encoder
@@ -153,6 +153,7 @@ def _download(name: str) -> Path:
             f"cannot be had from the hub ({type(error).__name__}: {str(error).strip()[:300]}). "
             "Pass a local directory, e.g. model='models/potion', or model='wordllama', which "
             'comes with pip install "pgkd[wordllama]"; or check the name and the network.'
+            f"{did_you_mean(name, [WORDLLAMA])}"
         ) from None
 
 
