@@ -56,7 +56,7 @@ def read_document(directory: str | os.PathLike[str]) -> dict[str, Any]:
         if "classes" in document:
             return document
         reason = "it names no classes"
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         reason = f"it has no {DOCUMENT}" if path.parent.is_dir() else "there is no such directory"
     except (OSError, TypeError, ValueError) as error:
         reason = str(error)

@@ -112,7 +112,7 @@ def test_a_step_says_what_was_found_and_what_decides():
     gain = f"expected gain {own.gain:+.3f}"
     assert format_step(step, "accuracy") == (
         f"names of the classes: 6 texts, taken at weight 0.3; {gain}; "
-        "accuracy 0.766, +0.016 (95 %: -0.015 to +0.047); log loss rises by 0.052; 0.1 s"
+        "accuracy 0.766, +0.016 (95 %: -0.016 to +0.048); log loss rises by 0.052; 0.1 s"
     )
     left = replace(step, taken=False, score=0.75, comparison=replace(own, log_loss_gain=0.0))
     line = format_step(left, "accuracy")

@@ -512,8 +512,14 @@ def test_no_answer_is_paid_for_twice(priced, tmp_path):
         ({"student": None}, "`student` parameter of CascadeClassifier must be given"),
         ({"teacher": None}, "`teacher` parameter of CascadeClassifier must be given"),
         ({"teacher": PoolTeacher}, "`teacher` parameter of CascadeClassifier must be an instance"),
-        ({"teacher": BaseEstimator()}, "`teacher` .* CascadeClassifier must have a method `annot"),
-        ({"student": BaseEstimator()}, "`student` .* CascadeClassifier must have a method `fit`"),
+        (
+            {"teacher": BaseEstimator()},
+            "`teacher` .* CascadeClassifier must be an object with a method `annot",
+        ),
+        (
+            {"student": BaseEstimator()},
+            "`student` .* CascadeClassifier must be an object with a method `fit`",
+        ),
         ({"confidence": 1.0}, "'confidence' parameter of CascadeClassifier"),
         ({"max_escalated": 0.0}, "'max_escalated' parameter of CascadeClassifier"),
         ({"n_candidates": 1}, "'n_candidates' parameter of CascadeClassifier"),

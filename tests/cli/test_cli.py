@@ -14,6 +14,7 @@ import warnings
 from contextlib import redirect_stderr, redirect_stdout
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import WORDS, write_text
@@ -246,6 +247,19 @@ def test_evaluate(place):
     assert result.stdout == "unsure\n"
 
 
+def test_evaluate_suspects_texts_that_were_learnt(tmp_path):
+    """As TF-IDF knows all of 60 texts, of which it has half of the labels right out of fold."""
+    rng = np.random.default_rng(0)
+    for name, texts in (("learnt", [f"word{i} {i % 7}" for i in range(60)]), ("new", ["zz"] * 60)):
+        labels = rng.choice(["a", "b"], 60)
+        frame = pd.DataFrame({"text": texts, "label": labels})
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    assert call(tmp_path, "fit learnt.csv --student tfidf -q").exit_code == 0
+    for name, suspected in (("learnt", True), ("new", False)):
+        out = call(tmp_path, f"evaluate model {name}.csv").stdout
+        assert ("Has it learnt these?" in out) is suspected, out
+
+
 def test_evaluate_compares_labels_as_they_are_written(tmp_path):
     """A CSV file has no numbers, and no lists."""
     rows = [
@@ -310,6 +324,11 @@ def test_evaluate_compares_labels_as_they_are_written(tmp_path):
             "fit data.csv --student tfidf --set student__C=3",
             "Did you mean 'student__logisticregression__C'",
         ),
+        (
+            "fit data.csv --student tfidf --label-separator ;",
+            "No label of 'data.csv' has ';' in it",
+        ),
+        ("fit data.csv --student tfidf --out onnx", "'onnx': it holds what `export` wrote"),
         ("fit data.csv --set max_cycles", "`--set` must be NAME=VALUE"),
         ("fit data.csv --set max_cycle=1", "`--set max_cycle` .* Did you mean 'max_cycles'"),
         ("fit data.csv --set teacher__temperature=1", "Its `teacher` is None"),
@@ -353,6 +372,8 @@ def test_what_cannot_work_is_named(place, arguments, message):
     (place / "tabs.csv").write_text("a\tb\nc\td\n")
     (place / "sure.csv").write_text("text,probability\na,0.5\n")
     (place / "full").mkdir(exist_ok=True)
+    (place / "onnx").mkdir(exist_ok=True)
+    (place / "onnx" / "pgkd.json").write_text('{"writer": "export", "files": []}')
     (place / "full" / "thesis.txt").write_text("words")
     if (
         "--s" in arguments
@@ -365,6 +386,16 @@ def test_what_cannot_work_is_named(place, arguments, message):
     assert re.search(message, str(fails(place, arguments)))
     assert (place / "data.csv").read_bytes() == kept
     assert not (place / "new.csv").exists()
+
+
+def test_standard_output_has_labels_alone(place):
+    model = load(place / "model")
+    columns = "--text-column message --label-column given"
+    labels = model.predict([text for text, _ in LABELLED]).tolist()
+    assert call(place, f"predict model -i data.csv {columns}").stdout.splitlines() == labels
+    lines = call(place, f"predict model -i data.csv {columns} --probability").stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines] == labels
+    assert {line.count("\t") for line in lines} == {1}
 
 
 def test_a_header_among_lines_is_told(place):

@@ -142,12 +142,12 @@ def test_labels(y, message):
         ({"evidence": "oof"}, "`evidence` parameter of PGKDClassifier must be an Evidence"),
         ({"probe_size": -1}, "'probe_size' parameter of Evidence"),
         ({"teacher": FunctionTeacher}, "Got the class FunctionTeacher instead"),
-        ({"teacher": "gpt-5"}, "must have a method `generate`"),
+        ({"teacher": "gpt-5"}, "must be an object with a method `generate`"),
         ({"student": LogisticRegression}, r"pass `LogisticRegression\(...\)`"),
-        ({"student": LinearSVC()}, "must have a method `predict_proba`"),
+        ({"student": LinearSVC()}, "must be an object with a method `predict_proba`"),
         ({"sampler": UnguidedSampler}, "Got the class UnguidedSampler"),
-        ({"sampler": object()}, "must have a method `propose`"),
-        ({"callbacks": [print]}, "must have a method `on_event`"),
+        ({"sampler": object()}, "must be an object with a method `propose`"),
+        ({"callbacks": [print]}, "must be an object with a method `on_event`"),
     ],
 )
 def test_parameters(params, message):

@@ -100,7 +100,7 @@ def test_they_are_lists(clf, tmp_path):
 
 def test_a_comparison_is_read_as_a_sentence():
     own = Comparison("accuracy", 0.5, 0.7, 0.05, 0.1, 0.1, 0.0, 80)
-    text = "accuracy 0.500 -> 0.700, +0.200 (95 %: +0.102 to +0.298) on 80 labelled texts"
+    text = "accuracy 0.500 -> 0.700, +0.200 (95 %: +0.100 to +0.300) on 80 labelled texts"
     assert str(own) == text
     assert "gain: +0.200 (95 %" in repr(Step(1, "write", comparison=own))
 

@@ -127,6 +127,8 @@ def test_what_it_was_worth_is_seen_first(page, report):
     [
         ({}, "use this student. What it has learnt helps, and that is hardly luck"),
         ({"after": 0.53}, "do not count on the gain"),
+        ({"n_texts": 3, "standard_error": 0.09}, "do not count on the gain"),
+        ({"after": 0.501, "standard_error": 0.002}, "equally good, to within 1 point"),
         ({"after": 0.5}, "the true labels: the log loss falls by 0.200"),
         ({"after": 0.4, "log_loss_gain": -0.5}, "`clf.refit(lambda text: False)` trains"),
         ({"after": 0.5, "log_loss_gain": 0.0}, "keep the student of the labelled texts alone"),

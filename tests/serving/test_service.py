@@ -71,7 +71,7 @@ def llm(monkeypatch):
         message = chat.write_answer(body, "pin", "label") or {"role": "assistant", "content": "?"}
         whole = chat.complete(body, message, "big-llm")
         if body.get("stream"):
-            return StreamingResponse(chat.stream(whole), media_type="text/event-stream")
+            return StreamingResponse(chat.stream(body, whole), media_type="text/event-stream")
         return whole
 
     with serving(app) as url:
@@ -145,9 +145,12 @@ def test_the_client_of_openai_gets_the_label_in_the_form_it_asks_for(model, aske
         completion = ask(client, SURE, **asked)
         assert completion.choices[0].message.content == expected
         assert completion.choices[0].finish_reason == "stop"
-        streamed = ask(client, SURE, stream=True, **asked)
-        said = [part.choices[0].delta.content for part in streamed if part.choices]
-        assert "".join(filter(None, said)) == expected
+        for counted in (False, True):
+            options = {"stream_options": {"include_usage": True}} if counted else {}
+            parts = [*ask(client, SURE, stream=True, **options, **asked)]
+            assert [len(part.choices) for part in parts] == [1, 1] + [0] * counted
+            said = [part.choices[0].delta.content for part in parts[:2]]
+            assert "".join(filter(None, said)) == expected
         assert [own.id for own in client.models.list()] == ["intents"]
 
 

@@ -13,7 +13,7 @@ import typer
 from pgkd._version import __version__
 from pgkd.cli.components import make_classifier
 from pgkd.cli.inputs import read_inputs, read_labelled
-from pgkd.cli.labelling import label_rows, warn_of_header
+from pgkd.cli.labelling import PROBABILITY, label_rows, warn_of_header
 from pgkd.cli.messages import explain, show_warning
 from pgkd.cli.places import check_place
 from pgkd.cli.tables import (
@@ -123,7 +123,9 @@ def fit(
     ] = None,
     seed: Seed = 0,
     settings: Settings = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print warnings and errors alone.")
+    ] = False,
 ) -> None:
     """Distil a model.
 
@@ -147,10 +149,8 @@ def fit(
     try:
         clf.fit(**inputs.data)
     except KeyboardInterrupt:
-        typer.echo(
-            "Interrupted before there was a model, so nothing is saved. The same command goes on.",
-            err=True,
-        )
+        said = "Interrupted before there was a model: nothing is saved. The same command goes on."
+        typer.echo(said, err=True)
         raise typer.Exit(INTERRUPTED) from None
     clf.save(out)
     is_interrupted = clf.stop_reason_ == "interrupted"
@@ -230,18 +230,18 @@ def predict(
         key = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
         typer.echo(f"Reading texts from the terminal, one a line; {key} ends them.", err=True)
     rows = read_rows(input, read_as, text_column)
+    added = [label_column, PROBABILITY][: 1 + probability]
     labelled = label_rows(
         opened,
         warn_of_header(rows, text_column) if read_as == "text" else rows,
         input,
         text_column,
-        label_column,
-        probability=probability,
+        added,
         abstain_label=abstain_label,
         window=window,
     )
     first = next(labelled, [])  # what cannot work is found before a file is written
-    with writing(output, write_as, text_column) as write:
+    with writing(output, write_as, text_column, added) as write:
         for window_of_rows in chain([first], labelled):
             write(window_of_rows)
 

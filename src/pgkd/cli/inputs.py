@@ -61,6 +61,11 @@ def read_inputs(
     found: dict[str, Any] = {}
     if data is not None:
         found["X"], found["y"] = read_labelled(data, text_column, label_column, separator)
+        if separator is not None and not any(len(own) > 1 for own in found["y"]):
+            raise InvalidInputError(
+                f"No label of {data!r} has {separator!r} in it, so that each text has one: leave "
+                "`--label-separator` out, or correct it."
+            )
         _warn_of_contradictions(data, found["X"], found["y"])
     if validation is not None:
         found["X_val"], found["y_val"] = read_labelled(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -19,20 +19,20 @@ def label_rows(
     rows: Iterable[Row],
     source: str,
     text_column: str,
-    label_column: str,
+    added: Sequence[str],
     *,
-    probability: bool,
     abstain_label: str | None,
     window: int,
 ) -> Iterator[list[Row]]:
-    """Yield the rows with the columns that are added, `window` of them at a time.
+    """Yield the rows with the columns `added`, `window` of them at a time.
+
+    They are that of the labels and, if there is a second one, of the probabilities.
 
     Raises
     ------
     InvalidInputError
         If a row has no texts, or has one of the columns already.
     """
-    added = [label_column, PROBABILITY][: 1 + probability]
     rows = iter(rows)
     while part := list(islice(rows, window)):
         for row in part:
@@ -55,7 +55,7 @@ def warn_of_header(rows: Iterable[Row], text_column: str) -> Iterator[Row]:
         yield row
 
 
-def _check_new(row: Row, source: str, added: list[str]) -> None:
+def _check_new(row: Row, source: str, added: Sequence[str]) -> None:
     taken = next((column for column in added if column in row), None)
     if taken is None:
         return
@@ -67,11 +67,11 @@ def _check_new(row: Row, source: str, added: list[str]) -> None:
 
 
 def _label(
-    model: Any, texts: list[Any], added: list[str], abstain_label: str | None
+    model: Any, texts: list[Any], added: Sequence[str], abstain_label: str | None
 ) -> Iterator[Row]:
     abstaining = {} if abstain_label is None else {"abstain_label": abstain_label}
     columns: list[Iterable[Any]] = [model.predict_iter(texts, **abstaining)]
-    if PROBABILITY in added[1:]:
+    if len(added) > 1:
         columns.append(model.predict_proba(texts).max(axis=1).tolist())
     for values in zip(*columns):
         yield dict(zip(added, values))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from pgkd.evaluation.estimates import estimate_share
 from pgkd.exceptions import InvalidInputError
+
+#: So many standard errors above what is expected are no luck.
+MAX_ERRORS = 3.0
 
 
 def measure(model: Any, texts: Sequence[Any], labels: Sequence[Any]) -> str:
@@ -24,7 +28,7 @@ def measure(model: Any, texts: Sequence[Any], labels: Sequence[Any]) -> str:
     -------
     found : str
         With several labels a text, the accuracy is the share of texts whose labels are all right.
-        Labels that the model does not know are named.
+        Labels that the model does not know are named, and so is an accuracy that is too good.
 
     Raises
     ------
@@ -59,7 +63,20 @@ def measure(model: Any, texts: Sequence[Any], labels: Sequence[Any]) -> str:
             + ", ".join(map(repr, unknown[:5]))
             + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
         )
+    own = getattr(model, "comparison_", None)  # an exported one has none
+    if own is not None and own.scoring == "accuracy":
+        error = math.hypot(*(_error(own.after, n) for n in (own.n_texts, len(texts))))
+        if share.value - own.after > MAX_ERRORS * error:
+            found += (
+                f"\nThat is far above the {own.after:.3f} on texts that it had not learnt. Has it "
+                "learnt these?"
+            )
     return found
+
+
+def _error(share: float, n: int) -> float:
+    """Return the standard error of a share of `n` texts; none is known better than by one text."""
+    return max(math.sqrt(share * (1 - share) / n), 1 / n)
 
 
 def _write(label: Any) -> frozenset[str]:

@@ -9,6 +9,7 @@ import typer
 #: What messages tell who writes Python, and what it is on the command line.
 TERMS = {
     "`base_url": "`--set teacher__base_url=URL`",
+    "`X_unlabeled": "`--unlabelled FILE`",
     "`class_descriptions": "`--classes FILE`",
     "`class_names": "`--classes FILE`",
     "`fit_threshold": "`pgkd evaluate MODEL test.csv --min-accuracy 0.9`",
@@ -18,6 +19,7 @@ TERMS = {
     "`price": "`--set teacher__price=[INPUT,OUTPUT]`",
     "`profile": "`--set teacher__profile=NAME`",
     "`region": "`--set teacher__region=NAME`",
+    "`run_dir": "`--run-dir DIRECTORY`",
     "`routes": "`--set 'routes=[\"names\"]'`",
     "`timeout": "`--set teacher__timeout=SECONDS`",
     "StaticStudent('wordllama')": "`--student static:wordllama`",
@@ -25,8 +27,8 @@ TERMS = {
 }
 
 
-def explain(error: BaseException) -> str:
-    """Return the message of an error, and what its terms are on the command line.
+def explain(error: BaseException | str) -> str:
+    """Return a message, and what its terms are on the command line.
 
     Examples
     --------
@@ -50,4 +52,5 @@ def show_warning(
     """Write a warning as one line, without the place in the code, which a user cannot mend."""
     from pgkd.loop.checkpoint import GOES_ON  # which the command says in its own words
 
-    typer.echo(f"Warning: {' '.join(str(message).removesuffix(GOES_ON).split())}", err=True)
+    said = explain(str(message).removesuffix(GOES_ON))
+    typer.echo(f"Warning: {' '.join(said.split())}", err=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pgkd.exceptions import InvalidInputError, PersistenceError
+
 
 def check_place(out: Path, writer: str, done: str) -> str:
     """Refuse a place before there is any work for it, and return what to say after the work.
@@ -22,7 +24,7 @@ def check_place(out: Path, writer: str, done: str) -> str:
 
     Raises
     ------
-    PersistenceError
+    InvalidInputError
         If something else would be destroyed there.
 
     Examples
@@ -34,6 +36,9 @@ def check_place(out: Path, writer: str, done: str) -> str:
     """
     from pgkd.system.files import check_replaceable
 
-    check_replaceable(out, writer)
+    try:
+        check_replaceable(out, writer)
+    except PersistenceError as error:
+        raise InvalidInputError(str(error)) from None
     is_there = out.is_dir() and any(out.iterdir())
     return f"{done} to {str(out)!r}{', in place of the model that was there' * is_there}."

@@ -7,7 +7,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -82,14 +82,17 @@ def read_rows(path: str, format: str, text_column: str) -> Iterator[Row]:
 
 
 @contextlib.contextmanager
-def writing(path: str, format: str, text_column: str) -> Iterator[Any]:
-    """Open a file for rows; what is yielded is called with a list of them."""
+def writing(path: str, format: str, text_column: str, added: Sequence[str]) -> Iterator[Any]:
+    """Open a file for rows; what is yielded is called with a list of them.
+
+    A text file has a line of the columns `added` for each row.
+    """
     if format == "parquet":
         with _writing_parquet(path) as write:
             yield write
         return
     with _open(path, "w") as file:
-        yield _Writer(file, format, text_column)
+        yield _Writer(file, format, text_column, added)
 
 
 def check_columns(row: Row, path: str, **columns: str) -> None:
@@ -131,19 +134,19 @@ def check_files_differ(input: str, output: str) -> None:
 class _Writer:
     """Writes rows as lines."""
 
-    def __init__(self, file: TextIO, format: str, text_column: str) -> None:
+    def __init__(self, file: TextIO, format: str, text_column: str, added: Sequence[str]) -> None:
         self.file = file
         self.format = format
         self.text_column = text_column
+        self.added = added
         self._csv: Any = None
 
     def __call__(self, rows: Iterable[Row]) -> None:
         for row in rows:
             if self.format == "jsonl":
                 self.file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
-            elif self.format == "text":  # what was added, and not the text
-                added = [value for name, value in row.items() if name != self.text_column]
-                self.file.write("\t".join(map(_show, added)) + "\n")
+            elif self.format == "text":
+                self.file.write("\t".join(_show(row[name]) for name in self.added) + "\n")
             else:
                 if self._csv is None:
                     delimiter = _DELIMITERS[self.format]

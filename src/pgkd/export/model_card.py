@@ -138,7 +138,8 @@ def _measure(document: dict[str, Any], classifier: Any) -> Iterator[str]:
         if calibration is not None and document["temperature"] != 1:
             yield (
                 f"- The model's probabilities are calibrated, with temperature "
-                f"{calibration.temperature:.3g}. On these texts, cross-fitted: log loss "
+                f"{calibration.temperature:.3g}. On these texts, with "
+                f"temperatures that were fitted on other ones: log loss "
                 f"{calibration.log_loss_after:.3f}, expected calibration error "
                 f"{calibration.ece_after:.3f}, of which {calibration.ece_by_chance:.3f} would be "
                 "chance."

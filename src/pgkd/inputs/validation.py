@@ -338,9 +338,11 @@ def check_component(
             f"The `{name}` parameter of {owner} must be an instance. Got the class "
             f"{component.__name__} instead: pass `{component.__name__}(...)`."
         )
+    ready = "students" if name == "scout" else f"{name.removesuffix('s')}s"
     for method in methods:
         if not callable(getattr(component, method, None)):
             raise InvalidInputError(
-                f"The `{name}` parameter of {owner} must have a method `{method}`. Got "
-                f"{component!r} instead: see `pgkd.protocols`."
+                f"The `{name}` parameter of {owner} must be an object with a method `{method}`. "
+                f"Got {component!r} instead: `pgkd.{ready}` has some that are ready, "
+                "and `pgkd.protocols` says what one of your own needs."
             )

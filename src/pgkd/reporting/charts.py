@@ -17,7 +17,7 @@ def chart_ladder(found: Findings) -> Bars:
     bars = [
         Bar(ROUTES.get(own.route, own.route), own.gain, f"{own.gain:+.3f}", own.interval)
         for own in found.routes
-        if own.gain is not None
+        if own.gain is not None and own.n_learnt
     ]
     return Bars(
         "Gain by route",

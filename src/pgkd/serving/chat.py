@@ -121,7 +121,7 @@ def complete(body: Mapping[str, Any], message: dict[str, Any], model: str) -> di
     }
 
 
-def stream(completion: Mapping[str, Any]) -> Iterator[str]:
+def stream(body: Mapping[str, Any], completion: Mapping[str, Any]) -> Iterator[str]:
     """Yield a chat completion as the events of a stream."""
     head = {**completion, "object": "chat.completion.chunk"}
     usage = head.pop("usage")
@@ -132,7 +132,9 @@ def stream(completion: Mapping[str, Any]) -> Iterator[str]:
         last = {"index": choice["index"], "delta": {}, "finish_reason": choice["finish_reason"]}
         for part in ({"index": choice["index"], "delta": delta, "finish_reason": None}, last):
             yield f"data: {_dumps({**head, 'choices': [part]})}\n\n"
-    yield f"data: {_dumps({**head, 'choices': [], 'usage': usage})}\n\n"
+    options = body.get("stream_options")
+    if isinstance(options, Mapping) and options.get("include_usage"):
+        yield f"data: {_dumps({**head, 'choices': [], 'usage': usage})}\n\n"
     yield "data: [DONE]\n\n"
 
 

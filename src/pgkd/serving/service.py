@@ -279,7 +279,7 @@ def make_app(
         completion = chat.complete(body, message, name)
         if body.get("stream"):
             return StreamingResponse(
-                chat.stream(completion), headers=headers, media_type="text/event-stream"
+                chat.stream(body, completion), headers=headers, media_type="text/event-stream"
             )
         return JSONResponse(completion, headers=headers)
 
@@ -350,7 +350,8 @@ def _check_free(host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         socket.create_server((host, port), family=family).close()
     except OSError as error:
+        reason = str(error.strerror).partition(" (while")[0]
         raise InvalidInputError(
-            f"Nothing can listen at port {port} of {host!r} ({error}): pass another `port`, or 0 "
+            f"Nothing can listen at port {port} of {host!r} ({reason}): pass another `port`, or 0 "
             "for any that is free."
         ) from None

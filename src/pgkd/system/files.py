@@ -92,22 +92,31 @@ def check_replaceable(directory: Path, writer: str, document: str = DOCUMENT) ->
             f"{place}, in which the process works, so that it cannot be replaced: pass another "
             "directory."
         )
-    strange = _find_strange(directory, writer, document)
-    if strange:
+    other = _read_writer(directory / document)
+    if other not in (writer, None):
+        raise PersistenceError(
+            f"{place}: it holds what `{other}` wrote. Pass a new or an empty directory."
+        )
+    if strange := _find_strange(directory, document):
         raise PersistenceError(
             f"{place}: it holds {len(strange)} thing(s) that `{writer}` did not write or no longer "
             f"knows, e.g. {strange[:3]}. Move them away, or pass a new or an empty directory."
         )
 
 
-def _find_strange(directory: Path, writer: str, document: str) -> list[str]:
-    """Return what a directory holds besides what `writer` wrote."""
+def _read_writer(path: Path) -> str | None:
+    """Return the method that wrote a directory, by its document; ``None`` if it is none of ours."""
+    try:
+        return find_writer(read_json(path))
+    except (AttributeError, OSError, TypeError, ValueError):
+        return None
+
+
+def _find_strange(directory: Path, document: str) -> list[str]:
+    """Return what a directory holds besides what its document names."""
     found = list_files(directory)
     try:
-        content = read_json(directory / document)
-        if find_writer(content) != writer:
-            return found
-        written = {*content["files"]}
+        written = {*read_json(directory / document)["files"]}
     except KeyError:  # saved before there was a list
         saved = [name for name in found if name.startswith("student/")]
         written = {"synthetic.jsonl", "student", *saved}

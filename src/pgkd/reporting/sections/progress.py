@@ -52,7 +52,9 @@ def say_ladder(found: Findings) -> Iterator[Block]:
     rows = []
     for own in found.routes:
         gain: Cell = "not judged"
-        if own.gain is not None and own.interval is not None:
+        if own.gain is not None and not own.n_learnt:
+            gain = "not taken"
+        elif own.gain is not None and own.interval is not None:
             low, high = own.interval
             gain = Number(f"{own.gain:+.3f} ({low:+.3f} to {high:+.3f})", own.gain)
         bill = own.usage + own.saved

@@ -17,6 +17,9 @@ from pgkd.reporting.findings import Findings
 from pgkd.reporting.sections.values import quote, say
 from pgkd.reporting.wording import STOP_REASONS
 
+#: A gain that nobody would notice.
+SMALL_GAIN = 0.01
+
 
 def say_worth(found: Findings) -> Iterator[Block]:
     """Say what the run was worth: the first thing to be seen."""
@@ -116,9 +119,12 @@ def _advise(found: Findings) -> Iterator[str]:
         yield " trains the student on the labelled texts alone."
     elif own.interval[0] > 0:
         yield "use this student. What it has learnt helps, and that is hardly luck."
+    elif own.after > own.before and own.interval[1] < SMALL_GAIN:
+        yield "use this student or that of the labelled texts alone: they are equally good, to "
+        yield f"within {SMALL_GAIN * 100:.0f} point."
     elif own.after > own.before:
-        yield "use this student, but do not count on the gain: on so few labelled texts it may be "
-        yield "luck. Label more to find out."
+        yield "use this student, but do not count on the gain: as its interval says, it may be "
+        yield "luck. Label more texts to find out."
     else:
         yield "use this student for its probabilities, which are closer to the true labels: the "
         yield f"{own.log_loss_change}. "
