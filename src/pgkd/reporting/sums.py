@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pgkd.records import Label, Records, Step, StudentReport, SyntheticText, Usage
+from pgkd.records.comparison import t_interval
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class RouteSum:
         much than too little.
     saved : Usage
         What answers that were kept in `run_dir` had taken when they were bought.
+    n_texts : int
+        Labelled texts that judged it.
     """
 
     route: str
@@ -65,13 +68,14 @@ class RouteSum:
     gain: float | None
     standard_error: float = 0.0
     saved: Usage = field(default_factory=Usage)
+    n_texts: int = 0
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """95 % interval of `gain`."""
         if self.gain is None:
             return None
-        return self.gain - 1.96 * self.standard_error, self.gain + 1.96 * self.standard_error
+        return t_interval(self.gain, self.standard_error, self.n_texts)
 
     @property
     def gain_per_dollar(self) -> float | None:
@@ -117,6 +121,7 @@ def sum_up_routes(history: Sequence[Step], texts: Sequence[SyntheticText]) -> Re
                 sum(c.after - c.before for c in taken) if is_judged else None,
                 math.hypot(*(c.standard_error for c in taken)),
                 sum((step.saved for step in own), Usage()),
+                max((c.n_texts for c in taken), default=0),
             )
         )
     return sums
