@@ -160,7 +160,7 @@ class PGKDClassifier(DistilledClassifier):
     >>> texts = ["good film", "great cast", "fine plot", "bad film", "poor cast", "dull plot"]
     >>> labels = ["pos", "pos", "pos", "neg", "neg", "neg"]
     >>> teacher = PoolTeacher(["a good one", "great fun", "a bad one", "poor fun"],
-    ...                       ["pos", "pos", "neg", "neg"])
+    ...                       ["pos", "pos", "neg", "neg"], known=(texts, labels))
     >>> clf = PGKDClassifier(
     ...     teacher, make_pipeline(TfidfVectorizer(), LogisticRegression()),
     ...     max_cycles=2, samples_per_cycle=2, random_state=0,

@@ -394,6 +394,16 @@ def test_pool_teacher_that_is_wrong(error_rate):
     assert (next(ask_both_ways(other, texts)) == served) == (error_rate == 0)
 
 
+def test_pool_teacher_takes_sets_as_lists():
+    request = AnnotationRequest("1", ("x", "k"), (("a", "b"),) * 2, multilabel=True)
+    answers = []
+    for kind in (tuple, list):
+        teacher = PoolTeacher(["x"], [kind(["a"])], known=(["k"], [kind(["a", "b"])]))
+        answers += [list(teacher.annotate([request]))]
+    assert answers[0] == answers[1]
+    assert [own.label for own in answers[0][0].examples] == [("a",), ("a", "b")]
+
+
 def test_pool_teacher_errs_within_the_shortlist():
     teacher = PoolTeacher(["x", "y"], ["a", "b"], error_rate=1.0)
     request = AnnotationRequest("1", tuple("xxyz"), tuple(map(tuple, ("ac", "a", "cd", "a"))))

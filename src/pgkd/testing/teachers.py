@@ -87,8 +87,9 @@ class PoolTeacher(Component):
     texts : sequence of str
         The pool; it must not overlap with the training or the test texts.
     labels : sequence of labels
-        With several labels a text: tuples, in the order of ``classes_``. A wanted combination of
-        them is served by texts that have it or, when these run out, that have most of it.
+        With several labels a text: tuples or lists, in the order of ``classes_``. A wanted
+        combination of them is served by texts that have it or, when these run out, that have most
+        of it.
     strategy : {"random", "nearest"}, default="random"
         Which text of a class comes next: any, or the one closest (TF-IDF cosine) to the hard
         negatives of the request that are of that class.
@@ -192,7 +193,7 @@ class PoolTeacher(Component):
         rng = np.random.default_rng(self.random_state)
         order = rng.permutation(len(self.texts))
         self._truth = [
-            label if isinstance(label, tuple) else np.asarray(label).item()
+            tuple(label) if isinstance(label, (list, tuple)) else np.asarray(label).item()
             for label in [*self.labels, *(self.known[1] if self.known else ())]
         ]
         self._is_wrong = rng.random(len(self._truth)) < self.error_rate
