@@ -249,13 +249,13 @@ def format_step(step: Step, scoring: str = "score") -> str:
     >>> format_step(Step(0, "labelled", score=0.8, n_accepted=60, seconds=2.0), "accuracy")
     'labelled texts alone: 60 texts; accuracy 0.800 out of fold; 2.0 s'
     >>> from pgkd.records import Comparison
-    >>> own = Comparison("accuracy", 0.8, 0.82, 0.01, 0.05, 0.02, 0.3, 60)
+    >>> own = Comparison("accuracy", 0.8, 0.82, 0.008, 0.05, 0.02, 0.3, 60)
     >>> step = Step(1, "names", score=0.82, comparison=own, n_accepted=6, seconds=0.1)
     >>> for part in format_step(step, "accuracy").split("; "):
     ...     print(part)
     names of the classes: 6 texts, taken at weight 1
     expected gain +0.013
-    accuracy 0.820, +0.020 (95 %: +0.000 to +0.040)
+    accuracy 0.820, +0.020 (95 %: +0.004 to +0.036)
     log loss falls by 0.050
     0.1 s
     """
