@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgkd import PGKDClassifier
 from pgkd.loop.naming import MAX_LENGTH, split_name, write_names
 
 
@@ -44,6 +45,13 @@ def test_names_that_are_the_same_words_are_left_out():
         ("post", "description"),
         ("rate", "description"),
     ]
+
+
+def test_twins_are_told(student):
+    texts = ["a card", "the card", "a pin", "the pin", "a rate", "the rate"]
+    y = ["card", "card", "Pin ", "pin", "rate", "rate"]
+    with pytest.warns(UserWarning, match="'Pin ' and 'pin' differ in case and white space alone"):
+        PGKDClassifier(student=student, random_state=0).fit(texts, y)
 
 
 def test_a_description_that_repeats_the_name_counts_once():

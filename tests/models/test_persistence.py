@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -240,7 +241,8 @@ def test_a_save_that_fails_leaves_nothing_behind(fitted, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda d: (d / "pgkd.json").unlink(), "is not a saved classifier"),
+        (lambda d: (d / "pgkd.json").unlink(), "is not a saved classifier: it has no pgkd.json"),
+        (shutil.rmtree, "is not a saved classifier: there is no such directory"),
         (lambda d: (d / "pgkd.json").write_text("{"), "is damaged"),
         (lambda d: (d / "synthetic.jsonl").unlink(), "is damaged"),
         (lambda d: edit(d, format=99), "upgrade pgkd"),

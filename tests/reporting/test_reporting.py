@@ -300,6 +300,8 @@ def test_names_of_strangers_are_no_markup(data, student):
 def test_refit_is_mentioned(fitted):
     assert "Since then" not in str(fitted.report())
     text = str(fitted.refit(lambda t: False).report())
+    assert "**What to do:** test the student on labelled texts that it has not learnt" in text
+    assert "before refit: accuracy" in fitted._repr_html_()
     assert f"on 0 of the {len(fitted.synthetic_)} texts beside the labelled ones" in text
 
 

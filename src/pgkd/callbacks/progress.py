@@ -85,6 +85,7 @@ def _print(line: str) -> None:
     # A server's errors and a teacher's reasons may hold what a terminal obeys.
     line = make_visible(line)
     if _is_notebook():  # which breaks long lines in the middle of a word
+        line = line.replace("95 %", "95\N{NO-BREAK SPACE}%")
         line = textwrap.fill(line, NOTEBOOK_WIDTH, subsequent_indent="  ", break_long_words=False)
     print(line, flush=True)  # noqa: T201
 
@@ -270,6 +271,7 @@ def format_step(step: Step, scoring: str = "score") -> str:
         parts.append(f"{scoring} {would}{own.after:.3f}, {own.difference}")
         parts.append(own.log_loss_change)
     elif step.score is not None:
+        parts[0] += ", not taken" if step.number and not step.taken else ""
         parts.append(f"{scoring} {step.score:.3f} out of fold")
     if step.rejected:
         parts.append("rejected " + ", ".join(f"{n} {why}" for why, n in step.rejected.items()))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import warnings
 from collections.abc import Mapping, Sequence
 
 from pgkd.inputs.labelled import LabelledTexts
-from pgkd.inputs.text import fold_text, is_valid
+from pgkd.inputs.text import fold_name, fold_text, is_valid
 from pgkd.records import Label, SyntheticText
 
 #: A description that is longer is no text to learn: it would be cut by every student anyway.
@@ -77,6 +78,19 @@ def write_names(
         owners.setdefault(fold_text(item.text), set()).add(item.label)
     unique = {(fold_text(item.text), item.label): item for item in reversed(texts)}
     return [item for item in reversed(unique.values()) if len(owners[fold_text(item.text)]) == 1]
+
+
+def warn_of_twins(classes: Sequence[Label]) -> None:
+    """Tell of classes that are one to a reader: a slip of whoever has labelled, most likely."""
+    first: dict[str, Label] = {}
+    for label in classes:
+        twin = first.setdefault(fold_name(str(label)), label)
+        if twin != label:
+            warnings.warn(
+                f"The classes {twin!r} and {label!r} differ in case and white space alone: if they "
+                "are one, correct the labels.",
+                stacklevel=2,
+            )
 
 
 def drop_contrary(names: Sequence[SyntheticText], labelled: LabelledTexts) -> list[SyntheticText]:

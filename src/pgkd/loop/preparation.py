@@ -35,7 +35,7 @@ from pgkd.loop.checkpoint import FOLDER, Checkpoint
 from pgkd.loop.distillation import Distillation
 from pgkd.loop.evidence import Evidence
 from pgkd.loop.fingerprint import find_changes, take_fingerprint
-from pgkd.loop.naming import write_names
+from pgkd.loop.naming import warn_of_twins, write_names
 from pgkd.loop.routes import ROUTES
 from pgkd.loop.task import Settings, Task
 from pgkd.protocols import Sampler
@@ -178,6 +178,7 @@ def _make_task(
 ) -> Task:
     texts = check_texts(data["X"]) if len(target.y) else []
     classes, descriptions = _check_classes(settings, target)
+    warn_of_twins(classes.tolist())
     target = replace(target, classes=classes)
     weights = None
     if data["sample_weight"] is not None:

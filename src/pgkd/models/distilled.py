@@ -41,8 +41,10 @@ class DistilledClassifier(AbstainingClassifier):
     def _result(self) -> str:
         if not hasattr(self, "history_"):
             return ""
-        found = self.comparison_ or "no labelled text judges it"
-        return f"{found}; {self.usage_.told}" if self.usage_.n_requests else str(found)
+        found = str(self.comparison_ or "no labelled text judges it")
+        if self.refit_mask_ is not None:
+            found = f"before refit: {found}"
+        return f"{found}; {self.usage_.told}" if self.usage_.n_requests else found
 
     def _list_parts(self) -> dict[str, str | None]:
         """Return the parts, without the default sampler where nobody is asked."""

@@ -77,8 +77,9 @@ def save(classifier: Any, directory: Path) -> None:
 def load(cls: type[Any], directory: Path, trusted: Sequence[str]) -> Any:
     """Read a classifier that `save` wrote."""
     if not (directory / DOCUMENT).is_file():
+        what = f"it has no {DOCUMENT}" if directory.is_dir() else "there is no such directory"
         raise PersistenceError(
-            f"{str(directory)!r} is not a saved classifier: it has no {DOCUMENT}. Pass the "
+            f"{str(directory)!r} is not a saved classifier: {what}. Pass the "
             f"directory given to `save`.{explain_missing(directory)}"
         )
     try:

@@ -105,6 +105,11 @@ def _list_figures(found: Findings) -> Iterator[tuple[str, str, str]]:
 def _advise(found: Findings) -> Iterator[str]:
     """Say what follows from it."""
     own = found.comparison
+    if found.n_refitted is not None:
+        yield "test the student on labelled texts that it has not learnt: since "
+        yield Code("refit")
+        yield " it has learnt others than those that are judged here."
+        return
     if own is None:
         yield "label some texts, drawn at random, and test the student before you rely on it."
         return
