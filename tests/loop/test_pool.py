@@ -14,7 +14,9 @@ from sklearn.pipeline import make_pipeline
 
 from pgkd import Evidence, PGKDClassifier, UnlabeledTexts
 from pgkd.exceptions import AnnotatorError, InvalidInputError
-from pgkd.records import Generation, Usage
+from pgkd.loop.outcome import settle
+from pgkd.loop.training_set import Part, TrainingSet
+from pgkd.records import Generation, SyntheticText, Usage
 from pgkd.samplers import UncertaintySampler
 
 STUDENT = make_pipeline(TfidfVectorizer(), LogisticRegression())
@@ -278,3 +280,13 @@ def test_a_later_route_may_gain_more(hard):
     clf = classifier(teacher, routes=("label", "write"), max_cycles=5, samples_per_cycle=24)
     clf.fit(*hard, X_unlabeled=pool)
     assert [step.route for step in clf.history_[1:]] == ["label", *["write"] * 4]
+
+
+def test_a_text_is_labelled_anew_by_a_later_step_alone():
+    def make(label, cycle):
+        return SyntheticText("x", label, cycle, "", cost=0.0, verdict="accepted")
+
+    current = TrainingSet({"unlabelled": Part((make("a", 2),), factor=0.1)})
+    settled = settle([make("b", 1), make("a", 2), make("b", 4)], current)
+    assert [text.reason for text in settled] == ["labelled anew", None, "no gain out of fold"]
+    assert [text.weight for text in settled] == [0.0, 0.1, 0.0]

@@ -292,7 +292,7 @@ class Buyer:
         changed = [count_changed(text, redact(text)) for text in self.sent] if redact else []
         return Sent(
             getattr(teacher, "model_name", type(teacher).__name__),
-            getattr(teacher, "destination", "a place that only its code knows"),
+            getattr(teacher, "destination", "an address that it does not tell"),
             n_labelled,
             n_unlabelled,
             len(self.sent) - n_labelled - n_unlabelled,

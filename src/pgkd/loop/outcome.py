@@ -23,13 +23,15 @@ def settle(texts: Iterable[SyntheticText], current: TrainingSet) -> list[Synthet
         for part in current.parts.values()
         for text in part.texts
     }
-    learnt = {text for text, _, _ in weights}
+    last: dict[str, int] = {}
+    for own, _, cycle in weights:
+        last[own] = max(cycle, last.get(own, 0))
     settled = []
     for text in texts:
         if text.verdict == "accepted":
             weight = weights.get((text.text, text.label, text.cycle))
             if weight is None:
-                why = RELABELLED if text.text in learnt else NO_GAIN
+                why = RELABELLED if last.get(text.text, 0) > text.cycle else NO_GAIN
                 text = replace(text, verdict="dropped", reason=why, weight=0.0)
             else:
                 text = replace(text, weight=weight)

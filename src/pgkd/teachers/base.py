@@ -188,7 +188,7 @@ class LLMTeacher(Component):
     @property
     def destination(self) -> str:
         """Where its texts are sent to: a host, or "this machine"."""
-        return "a place that only its code knows"
+        return "an address that it does not tell"
 
     @property
     def n_workers(self) -> int:
