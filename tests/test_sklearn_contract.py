@@ -321,7 +321,9 @@ def test_thresholds_learning_curve_and_halving(clf, data):
     _, _, scores = learning_curve(clf, X, y, train_sizes=[0.5, 1.0], cv=2, error_score="raise")
     assert scores.shape == (2, 2)
     grid = {"student__logisticregression__C": [0.1, 10]}
-    search = HalvingGridSearchCV(clf, grid, cv=2, min_resources=20, error_score="raise")
+    search = HalvingGridSearchCV(
+        clf, grid, cv=2, min_resources=20, error_score="raise", random_state=0
+    )
     assert search.fit(X, y).score(X, y) > 0.8
 
 
