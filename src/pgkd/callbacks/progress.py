@@ -267,8 +267,10 @@ def format_step(step: Step, scoring: str = "score") -> str:
     if own is not None:
         parts[0] += f", taken at weight {step.factor:g}" if step.taken else ", not taken"
         parts.append(f"expected gain {own.gain:+.3f}")
-        would = "" if step.taken else "would be "
-        parts.append(f"{scoring} {would}{own.after:.3f}, {own.difference}")
+        would, score = "", step.score or own.after
+        if not step.taken:  # some of the folds are enough to turn it down
+            would, score = "would be ", score + own.after - own.before
+        parts.append(f"{scoring} {would}{score:.3f}, {own.difference}")
         parts.append(own.log_loss_change)
     elif step.score is not None:
         parts[0] += ", not taken" if step.number and not step.taken else ""

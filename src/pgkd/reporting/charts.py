@@ -35,10 +35,12 @@ def chart_steps(found: Findings) -> Lines:
         what, own = f"step {step.number}, {ROUTES.get(step.route, step.route)}", step.comparison
         interval = None
         if own is not None:
-            interval = own.before + own.interval[0], own.before + own.interval[1]
+            before = step.score - (own.after - own.before if step.taken else 0.0)
+            interval = before + own.interval[0], before + own.interval[1]
         if own is not None and not step.taken:
-            text = f"{what}, not taken: {own.after:.3f}"
-            left.append(Point(step.number, own.after, text, interval))
+            score = step.score + own.after - own.before  # some of the folds may have turned it down
+            text = f"{what}, not taken: {score:.3f}"
+            left.append(Point(step.number, score, text, interval))
             interval = None
         text = f"{what}: {step.score:.3f}"
         learnt.append(Point(step.number, step.score, text, interval))
