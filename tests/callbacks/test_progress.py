@@ -121,6 +121,8 @@ def test_a_step_says_what_was_found_and_what_decides():
     assert "log loss stays the same" in line
     screened = replace(left, score=0.8)  # by some of the folds, which had 0.75 before
     assert "accuracy would be 0.816, +0.016 (95 %" in format_step(screened, "accuracy")
+    none_right = replace(left, score=0.0)
+    assert "accuracy would be 0.016, +0.016 (95 %" in format_step(none_right, "accuracy")
     nothing = Step(2, "label", False, 0.75, n_accepted=0, n_requested=5, seconds=0.1)
     assert format_step(nothing, "accuracy").startswith("teacher labels: 0 texts of 5, not taken; ")
 

@@ -328,6 +328,7 @@ def test_evaluate_compares_labels_as_they_are_written(tmp_path):
             "fit data.csv --student tfidf --label-separator ;",
             "No label of 'data.csv' has ';' in it",
         ),
+        ("fit numbers.jsonl --student tfidf --label-separator ;", "No label of 'numbers.jsonl'"),
         ("fit data.csv --student tfidf --out onnx", "'onnx': it holds what `export` wrote"),
         ("fit data.csv --set max_cycles", "`--set` must be NAME=VALUE"),
         ("fit data.csv --set max_cycle=1", "`--set max_cycle` .* Did you mean 'max_cycles'"),
@@ -369,6 +370,8 @@ def test_what_cannot_work_is_named(place, arguments, message):
     (place / "unlabelled.jsonl").write_text('{"text": "a", "label": null}\n' * 7)
     (place / "textless.csv").write_text("text,label\na,b\n,b\n")
     (place / "semicolons.csv").write_text("text;label\na;b\n")
+    rows = [json.dumps({"message": text, "intent": len(label)}) for text, label in LABELLED]
+    (place / "numbers.jsonl").write_text("\n".join(rows))
     (place / "tabs.csv").write_text("a\tb\nc\td\n")
     (place / "sure.csv").write_text("text,probability\na,0.5\n")
     (place / "full").mkdir(exist_ok=True)

@@ -67,6 +67,8 @@ def test_a_plan_and_a_bill_are_tables_in_a_notebook():
         ["output tokens", "1", "2"],
         ["US dollars", "0.50", "1.25"],
     ]
+    noted = Plan((0, 1), (0, 1), (0, 1), notes=("No key <yet>.",))._repr_html_()
+    assert noted.endswith("<p>No key &lt;yet&gt;.</p>")
     bill = ElementTree.fromstring(Usage(2, 3000, 4, cost=None)._repr_html_())
     assert [cell.text for cell in bill.iter("td")] == ["2", "3,000", "0", "4", "unknown"]
 

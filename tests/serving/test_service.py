@@ -124,6 +124,27 @@ def test_predict_and_what_is_around_it(model):
 
 
 @pytest.mark.parametrize(
+    "form",
+    [
+        {"response_format": {"type": "json_schema", "json_schema": "x"}},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"schema": {"properties": {"a": {"enum": 5}}, "required": [["a"]]}},
+            }
+        },
+        {"tools": [{"function": "x"}], "tool_choice": {"function": "x"}},
+    ],
+)
+def test_a_form_that_is_none_is_refused(model, form):
+    body = {"messages": [{"role": "user", "content": SURE}], **form}
+    with serving(make_app(model)) as url:
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body)
+    assert answer.status_code == 400
+    assert "`response_format` and `tools` must be" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
     ("asked", "expected"),
     [
         ({}, "card"),

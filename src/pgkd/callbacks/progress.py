@@ -267,7 +267,7 @@ def format_step(step: Step, scoring: str = "score") -> str:
     if own is not None:
         parts[0] += f", taken at weight {step.factor:g}" if step.taken else ", not taken"
         parts.append(f"expected gain {own.gain:+.3f}")
-        would, score = "", step.score or own.after
+        would, score = "", own.after if step.score is None else step.score
         if not step.taken:  # some of the folds are enough to turn it down
             would, score = "would be ", score + own.after - own.before
         parts.append(f"{scoring} {would}{score:.3f}, {own.difference}")

@@ -61,7 +61,9 @@ def read_inputs(
     found: dict[str, Any] = {}
     if data is not None:
         found["X"], found["y"] = read_labelled(data, text_column, label_column, separator)
-        if separator is not None and not any(len(own) > 1 for own in found["y"]):
+        if separator is not None and not any(
+            isinstance(own, list) and len(own) > 1 for own in found["y"]
+        ):
             raise InvalidInputError(
                 f"No label of {data!r} has {separator!r} in it, so that each text has one: leave "
                 "`--label-separator` out, or correct it."

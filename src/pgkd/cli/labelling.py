@@ -45,8 +45,7 @@ def label_rows(
 def warn_of_header(rows: Iterable[Row], text_column: str) -> Iterator[Row]:
     """Pass lines on, and tell if the first one seems to be the header of a table."""
     for i, row in enumerate(rows):
-        cells = str(row[text_column]).replace("\t", ",").split(",")
-        if not i and text_column in cells:
+        if not i and text_column in row[text_column].replace("\t", ",").split(","):
             warnings.warn(
                 f"The first line of the input, {row[text_column]!r}, seems to be the header of a "
                 "table, and is labelled like a text: pass `--format csv` or `--format tsv`.",

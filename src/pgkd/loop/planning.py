@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -95,7 +96,8 @@ class Plan:
         }
         rows = [(name, *(f"{end:,}" for end in ends)) for name, ends in counts.items()]
         cost = ("unknown",) * 2 if self.cost is None else [f"{end:.2f}" for end in self.cost]
-        return write_table([("", "at least", "at most"), *rows, ("US dollars", *cost)])
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return write_table([("", "at least", "at most"), *rows, ("US dollars", *cost)]) + notes
 
     def compare(self, usage: Usage) -> str:
         """Set the bill beside the plan, with the error of the plan's middle a request."""

@@ -256,7 +256,13 @@ def make_app(
         except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"The body must be JSON: {error}.") from None
         [prediction] = await ask_model([chat.read_question(body)])
-        message = chat.write_answer(body, prediction.label, label_key)
+        try:
+            message = chat.write_answer(body, prediction.label, label_key)
+        except (AttributeError, TypeError) as error:
+            raise InvalidInputError(
+                "The form of the answer cannot be read: `response_format` and `tools` must be as "
+                f"OpenAI's clients write them ({error})."
+            ) from None
         answered_by = "model"
         if behind is not None and (prediction.is_unsure or message is None):
             try:
